@@ -1,0 +1,105 @@
+//! HTTP: the contract's calls. Asks through [`Answers`] and knows no other room.
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::types::{
+    ids::VehicleId,
+    record::{Kind, Record},
+    status::{NodeStatus, Page, VehicleAnswer},
+    time::UnixMillis,
+};
+
+/// Answers the questions of the contract; implemented by the node.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// This node about itself.
+    fn status(&self) -> NodeStatus;
+
+    /// All metrics as Prometheus (OpenMetrics) text.
+    fn metrics(&self) -> String;
+
+    /// Last positions in order of vehicle id, at most `limit`, after the vehicle `after`, inside
+    /// `bbox` (min lon, min lat, max lon, max lat).
+    fn vehicles(
+        &self,
+        question: VehiclesQuestion,
+    ) -> impl Future<Output = Result<Page<Record>, AnswerError>> + Send;
+
+    /// One vehicle.
+    fn vehicle(
+        &self,
+        vehicle: VehicleId,
+    ) -> impl Future<Output = Result<VehicleAnswer, AnswerError>> + Send;
+
+    /// Positions of one vehicle in order of time.
+    fn track(
+        &self,
+        question: TrackQuestion,
+    ) -> impl Future<Output = Result<Page<Record>, AnswerError>> + Send;
+
+    /// Every record once. Batches come over the channel; an `Err` or a sender dropped without the
+    /// final empty batch means that the export broke off.
+    fn export(
+        &self,
+        question: ExportQuestion,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Result<Vec<Record>, AnswerError>>, AnswerError>> + Send;
+
+    /// Live positions from now on, in batches as they become durable. `None` when as many
+    /// subscribers are connected as may be.
+    fn live(&self) -> Option<tokio::sync::broadcast::Receiver<std::sync::Arc<[Record]>>>;
+}
+
+/// Which last positions are asked for.
+#[derive(Debug, Clone)]
+pub struct VehiclesQuestion {
+    /// At most so many, 1 to 10,000.
+    pub limit: usize,
+    /// Only vehicles after this id; the `next` of the page before, as it is.
+    pub after: Option<String>,
+    /// Only inside: min lon, min lat, max lon, max lat, in degrees.
+    pub bbox: Option<[f64; 4]>,
+}
+
+/// Which positions of a vehicle are asked for.
+#[derive(Debug, Clone)]
+pub struct TrackQuestion {
+    /// Of this vehicle.
+    pub vehicle: VehicleId,
+    /// Not before.
+    pub from: Option<UnixMillis>,
+    /// Before.
+    pub to: Option<UnixMillis>,
+    /// At most so many, 1 to 10,000.
+    pub limit: usize,
+    /// The `next` of the page before, as it is.
+    pub after: Option<String>,
+}
+
+/// Which records are exported.
+#[derive(Debug, Clone)]
+pub struct ExportQuestion {
+    /// Positions or events.
+    pub kind: Kind,
+    /// Not before.
+    pub from: Option<UnixMillis>,
+    /// Before.
+    pub to: Option<UnixMillis>,
+    /// Of this vehicle only.
+    pub vehicle: Option<VehicleId>,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// `after` is no `next` that was given out. The asker's mistake.
+    #[error("'after' must be the 'next' of the page before, unchanged")]
+    BadCursor,
+    /// The index did not catch up within the deadline. Asking again later may work.
+    #[error("the index is behind the log; try again")]
+    Behind,
+    /// The store could not be read; the log has the cause.
+    #[error("the store could not be read")]
+    Store,
+}

@@ -1,0 +1,6 @@
+//! How records travel and rest: their byte layout, in the log, in the index and on links.
+//!
+//! Pure. A published layout never changes; a new one gets a new version byte, and every version
+//! ever written can be read.
+
+pub mod frame;

@@ -1,0 +1,141 @@
+//! Counters and gauges as plain numbers, one registry a node.
+//!
+//! This room must not know any domain type: reasons come as fixed texts. [`names`] lists every
+//! metric once; a room takes only the struct it counts in. The text is OpenMetrics, which
+//! Prometheus reads.
+
+pub mod names;
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter as Count, family::Family, gauge::Gauge as Level},
+    registry::Registry,
+};
+
+use names::{IngestMetrics, StoreMetrics};
+
+/// A number that only grows.
+pub type Counter = Count<u64, AtomicU64>;
+
+/// A number that goes up and down.
+pub type Gauge = Level;
+
+/// All metrics of one node.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// What vehicles' sockets count.
+    pub ingest: IngestMetrics,
+    /// What the store counts.
+    pub store: StoreMetrics,
+}
+
+/// A counter for each value of one label; few values, all fixed texts.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    label: &'static str,
+    family: Family<Vec<(&'static str, &'static str)>, Counter>,
+}
+
+impl Metrics {
+    /// A new set of metrics, all zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("waymesh");
+        let ingest = IngestMetrics::register(&mut registry);
+        let store = StoreMetrics::register(&mut registry);
+        Self {
+            registry: Arc::new(registry),
+            ingest,
+            store,
+        }
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Labelled {
+    /// A family whose counters differ in the value of `label`; `known` values show up as 0 at once.
+    pub fn new(label: &'static str, known: &[&'static str]) -> Self {
+        let labelled = Self {
+            label,
+            family: Family::default(),
+        };
+        for value in known {
+            labelled.inc_by(value, 0);
+        }
+        labelled
+    }
+
+    /// Adds `n` to the counter of `value`.
+    pub fn inc_by(&self, value: &'static str, n: u64) {
+        self.family
+            .get_or_create(&vec![(self.label, value)])
+            .inc_by(n);
+    }
+
+    /// Adds one to the counter of `value`.
+    pub fn inc(&self, value: &'static str) {
+        self.inc_by(value, 1);
+    }
+
+    /// The counter of `value` now.
+    pub fn count(&self, value: &'static str) -> u64 {
+        self.family.get_or_create(&vec![(self.label, value)]).get()
+    }
+}
+
+/// Labels of a queue's depth and cap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueueLabel {
+    /// Which queue.
+    pub queue: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_holds_every_name_of_the_contract() {
+        let metrics = Metrics::new();
+        metrics.ingest.lines_received.inc_by(3);
+        metrics.ingest.lines_rejected.inc("checksum");
+        let text = metrics.to_text();
+        assert!(
+            text.contains("\nwaymesh_lines_received_total 3\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("waymesh_lines_rejected_total{reason=\"checksum\"} 1\n"),
+            "{text}"
+        );
+        for name in [
+            "waymesh_lines_total{outcome=\"positions\"} 0",
+            "waymesh_positions_accepted_total 0",
+            "waymesh_positions_stored_total 0",
+            "waymesh_positions_duplicate_total 0",
+            "waymesh_positions_expired_total 0",
+            "waymesh_positions_in_flight 0",
+            "waymesh_positions_refused_total{reason=\"disk_full\"} 0",
+            "waymesh_connections 0",
+            "waymesh_connections_closed_total{reason=\"peer\"} 0",
+            "waymesh_line_buffer_restarts_total 0",
+            "waymesh_queue_depth{queue=\"store\"} 0",
+        ] {
+            assert!(text.contains(name), "{name} is not in\n{text}");
+        }
+    }
+}

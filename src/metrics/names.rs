@@ -1,0 +1,241 @@
+//! Every metric once: its name, its help, and the room that counts in it.
+//!
+//! The books (promise 7 of the design) can be checked from these: lines received = the sum of
+//! `lines_total` over its outcomes + lines in flight; positions accepted = stored + duplicate +
+//! expired + refused + in flight.
+
+use prometheus_client::{
+    metrics::family::Family,
+    registry::{Metric, Registry},
+};
+
+use super::{Counter, Gauge, Labelled, QueueLabel};
+
+/// What vehicles' sockets count.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    /// Lines framed, of whatever kind.
+    pub lines_received: Counter,
+    /// Lines by what became of them.
+    pub lines: Labelled,
+    /// Rejected lines by reason.
+    pub lines_rejected: Labelled,
+    /// Positions decoded here.
+    pub positions_accepted: Counter,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Connections taken in.
+    pub connections_accepted: Counter,
+    /// Ended connections by reason.
+    pub connections_closed: Labelled,
+    /// Line buffer tasks that crashed and were made anew.
+    pub line_buffer_restarts: Counter,
+    /// Bytes received from vehicles.
+    pub received_bytes: Counter,
+}
+
+/// What the store counts.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    /// Positions made durable here.
+    pub positions_stored: Counter,
+    /// Positions that were there already.
+    pub positions_duplicate: Counter,
+    /// Positions older than the retention: confirmed, not kept.
+    pub positions_expired: Counter,
+    /// Positions accepted of which nothing is known yet.
+    pub positions_in_flight: Gauge,
+    /// Positions refused by reason.
+    pub positions_refused: Labelled,
+    /// Records without a fix, by what became of them.
+    pub events: Labelled,
+    /// Syncs of the log.
+    pub log_syncs: Counter,
+    /// Records durable in the log and not yet in the index.
+    pub index_lag: Gauge,
+    /// Rejected lines set aside.
+    pub quarantined: Counter,
+    /// Items that wait, by queue.
+    pub queue_depth: Family<QueueLabel, Gauge>,
+    /// Items that may wait, by queue.
+    pub queue_cap: Family<QueueLabel, Gauge>,
+}
+
+impl IngestMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let outcomes = &["positions", "merged", "no_position", "rejected"];
+        let ends = &[
+            "peer",
+            "reset",
+            "idle",
+            "first_line",
+            "too_slow",
+            "gap",
+            "login",
+        ];
+        Self {
+            lines_received: add(
+                registry,
+                "lines_received",
+                "Lines framed",
+                Counter::default(),
+            ),
+            lines: add_labelled(
+                registry,
+                "lines",
+                "Lines by what became of them",
+                Labelled::new("outcome", outcomes),
+            ),
+            lines_rejected: add_labelled(
+                registry,
+                "lines_rejected",
+                "Rejected lines by reason",
+                Labelled::new("reason", &[]),
+            ),
+            positions_accepted: add(
+                registry,
+                "positions_accepted",
+                "Positions decoded here",
+                Counter::default(),
+            ),
+            connections: add(
+                registry,
+                "connections",
+                "Open connections",
+                Gauge::default(),
+            ),
+            connections_accepted: add(
+                registry,
+                "connections_accepted",
+                "Connections taken in",
+                Counter::default(),
+            ),
+            connections_closed: add_labelled(
+                registry,
+                "connections_closed",
+                "Ended connections by reason",
+                Labelled::new("reason", ends),
+            ),
+            line_buffer_restarts: add(
+                registry,
+                "line_buffer_restarts",
+                "Line buffer tasks that crashed and were made anew",
+                Counter::default(),
+            ),
+            received_bytes: add(
+                registry,
+                "received_bytes",
+                "Bytes received from vehicles",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+impl StoreMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let refusals = &["disk_full", "disk_error", "overloaded", "stopping"];
+        let metrics = Self {
+            positions_stored: Counter::default(),
+            positions_duplicate: Counter::default(),
+            positions_expired: Counter::default(),
+            positions_in_flight: Gauge::default(),
+            positions_refused: Labelled::new("reason", refusals),
+            events: Labelled::new("outcome", &["stored", "duplicate"]),
+            log_syncs: Counter::default(),
+            index_lag: Gauge::default(),
+            quarantined: Counter::default(),
+            queue_depth: Family::default(),
+            queue_cap: Family::default(),
+        };
+        metrics.register_positions(registry);
+        metrics.register_machinery(registry);
+        metrics
+            .queue_depth
+            .get_or_create(&QueueLabel { queue: "store" })
+            .set(0);
+        metrics
+    }
+
+    fn register_positions(&self, registry: &mut Registry) {
+        add(
+            registry,
+            "positions_stored",
+            "Positions made durable here",
+            self.positions_stored.clone(),
+        );
+        add(
+            registry,
+            "positions_duplicate",
+            "Positions that were there already",
+            self.positions_duplicate.clone(),
+        );
+        add(
+            registry,
+            "positions_expired",
+            "Positions older than the retention",
+            self.positions_expired.clone(),
+        );
+        add(
+            registry,
+            "positions_in_flight",
+            "Positions of which nothing is known yet",
+            self.positions_in_flight.clone(),
+        );
+        add_labelled(
+            registry,
+            "positions_refused",
+            "Positions refused by reason",
+            self.positions_refused.clone(),
+        );
+        add_labelled(
+            registry,
+            "events",
+            "Records without a fix by outcome",
+            self.events.clone(),
+        );
+    }
+
+    fn register_machinery(&self, registry: &mut Registry) {
+        add(
+            registry,
+            "log_syncs",
+            "Syncs of the log",
+            self.log_syncs.clone(),
+        );
+        add(
+            registry,
+            "index_lag_records",
+            "Records durable and not yet in the index",
+            self.index_lag.clone(),
+        );
+        add(
+            registry,
+            "quarantined",
+            "Rejected lines set aside",
+            self.quarantined.clone(),
+        );
+        add(
+            registry,
+            "queue_depth",
+            "Items that wait, by queue",
+            self.queue_depth.clone(),
+        );
+        add(
+            registry,
+            "queue_cap",
+            "Items that may wait, by queue",
+            self.queue_cap.clone(),
+        );
+    }
+}
+
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn add_labelled(registry: &mut Registry, name: &str, help: &str, labelled: Labelled) -> Labelled {
+    registry.register(name, help, labelled.family.clone());
+    labelled
+}

@@ -1,0 +1,1 @@
+//! The table of attributes: name, type and unit. It is extended and never renamed.

@@ -1,0 +1,123 @@
+//! The index: last positions, tracks by range and duplicates, fed from the log in bulk.
+//!
+//! A trait, so that the simulation can put an ordered map where a node has fjall. Blocking; called
+//! from the store's own threads and from blocking tasks. Applying a record twice is the same as
+//! applying it once, since after a crash the tail of the log is applied again.
+
+use std::fmt;
+
+use crate::{
+    store::log::LogOffset,
+    types::{
+        ids::VehicleId,
+        record::{Kind, Record, RecordKey},
+        time::UnixMillis,
+    },
+};
+
+/// The queryable side of the store.
+pub trait Index: Send + Sync + fmt::Debug + 'static {
+    /// Up to where the log is known to be in the index on disk: what it says after a power cut.
+    /// The log is applied again from here.
+    fn persisted(&self) -> LogOffset;
+
+    /// Adds records; visible to all questions when this returns, not yet durable. A position whose
+    /// flags say [`Flags::FUTURE`](crate::types::record::Flags::FUTURE) is stored apart and never
+    /// becomes a last position.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; any part of the records may have been added.
+    fn apply(&self, records: &[Record]) -> Result<(), IndexError>;
+
+    /// Makes everything applied durable, then notes that the log is in the index up to `applied`.
+    /// Returns the offset that [`Index::persisted`] would say after a power cut right now.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; the index must be opened anew.
+    fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError>;
+
+    /// Whether a record of this kind with this key is in the index.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError>;
+
+    /// The last position of a vehicle: greatest by (fix time, received, hash), future ones aside.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError>;
+
+    /// Last positions in order of vehicle id, strictly after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError>;
+
+    /// Records of one vehicle in order of (time, hash), at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError>;
+
+    /// Records of all vehicles, each once, in an order of the index's own that [`ScanCursor`]
+    /// continues; at most `limit`. Empty: there are no more. Records that are applied while a scan
+    /// is under way may or may not be in it; all others are.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError>;
+}
+
+/// Part of one vehicle's records.
+#[derive(Debug, Clone)]
+pub struct RangeQuery {
+    /// Of this vehicle.
+    pub vehicle: VehicleId,
+    /// Of this kind.
+    pub kind: Kind,
+    /// Not before.
+    pub from: Option<UnixMillis>,
+    /// Before.
+    pub to: Option<UnixMillis>,
+    /// Strictly after this (time, hash).
+    pub after: Option<(UnixMillis, u64)>,
+}
+
+/// Part of all records.
+#[derive(Debug, Clone)]
+pub struct ScanQuery {
+    /// Of this kind.
+    pub kind: Kind,
+    /// Not before.
+    pub from: Option<UnixMillis>,
+    /// Before.
+    pub to: Option<UnixMillis>,
+    /// Continues after the page that gave this.
+    pub after: Option<ScanCursor>,
+}
+
+/// A page of a scan.
+#[derive(Debug, Clone)]
+pub struct ScanPage {
+    /// The records; may be empty with a cursor where a filter hid all of them.
+    pub records: Vec<Record>,
+    /// Where to go on; absent at the end.
+    pub next: Option<ScanCursor>,
+}
+
+/// Where a scan stopped; opaque to all but the index that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanCursor(pub Vec<u8>);
+
+/// Why the index did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The database behind it failed; what was asked may be half done.
+    #[error("the index failed: {0}")]
+    Backend(String),
+    /// A row cannot be read as this version writes it: another version, or an altered file.
+    #[error("a row of the index is damaged: {0}")]
+    Damaged(String),
+}
