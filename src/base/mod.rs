@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod prng;
 pub mod queue;
+pub mod rate;
 pub mod room;
 pub mod task;
 pub mod time;

@@ -1,24 +1,63 @@
 //! Vehicles' sockets: from accepted connection to records on their way, and replies back.
 //!
+//! ```text
+//! listener ─permit, accept─▶ connection task ──chunk──▶ line buffer task (born for the chunk,
+//!  (listener.rs)              (connection.rs)            supervised; line_buffer.rs, supervisor.rs)
+//!                                   ▲  │                       │ session, records, replies
+//!                                   │  └◀──────────────────────┘
+//!                          verdict ─┘  └─records─▶ Route (the node's router)
+//! ```
+//!
 //! This room must not know where records are stored or who owns a vehicle: it hands deliveries to
 //! its [`Route`] and sends a reply when the verdict comes back.
+//!
+//! Invariants:
+//! - **A chunk is a transaction.** Session, records, replies and counts take effect when the whole
+//!   chunk is done. If the line buffer panics, all of it is dropped, the line in hand is rejected,
+//!   and a new line buffer runs the chunk again from the old session without that line.
+//! - **Replies leave in the order of the lines.** The replies of a chunk leave when its records are
+//!   durable (policy `stored`) and those of all chunks before have left. After a refusal or a
+//!   passed deadline nothing more leaves: the connection closes and the device sends again.
+//! - **Bounded.** A socket is read only while there is room for what is read ([`crate::base::room`]),
+//!   fewer than [`replies::CHUNKS_IN_FLIGHT_MAX`] chunks of it wait for a verdict, and the device
+//!   takes its replies.
+//! - **One end, one reason.** However a connection ends, its permit, its registry entry and its
+//!   tasks end with it, and one [`CloseReason`] is counted.
 
-use std::net::SocketAddr;
+pub mod listener;
+
+mod admission;
+mod connection;
+mod events;
+mod line_buffer;
+mod registry;
+mod replies;
+mod supervisor;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+pub use self::{registry::Registry as ConnectionRegistry, supervisor::note_panic};
 use crate::{
-    base::verdict::Settle,
-    protocol::RejectReason,
+    base::{room::Room, task::TaskGroup, verdict::Settle},
+    metrics::names::IngestMetrics,
+    protocol::{RejectReason, Registry},
     types::{
         ids::VehicleId,
         record::{ProtocolName, Record},
         time::UnixMillis,
     },
+    vehicles::KnownVehicles,
 };
 
 /// Takes what the sockets give; implemented by the node.
-pub trait Route: Send + Sync + 'static {
+pub trait Route: Send + Sync + fmt::Debug + 'static {
     /// Takes the records of one chunk of one connection, in their order. Never waits: whoever calls
     /// holds room for the bytes. `settle` is used once, when all is durable or refused.
     fn deliver(&self, records: Vec<Record>, settle: Settle);
@@ -40,6 +79,184 @@ pub struct RejectedLine {
     pub vehicle: Option<VehicleId>,
     /// Why it was rejected.
     pub reason: RejectReason,
-    /// Its bytes; for a line over the limit the first ones.
+    /// Its bytes; none for a line over the limit, which is not kept.
     pub line: Bytes,
+}
+
+/// When a vehicle is told that its line arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyPolicy {
+    /// As soon as it was decoded; promises nothing.
+    Received,
+    /// When it is durable on its owner.
+    #[default]
+    Stored,
+}
+
+/// Settings that hold for all listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestConfig {
+    /// Open connections at most; further ones wait in the backlog. 1 and up, default 16,000.
+    pub connections_max: usize,
+    /// Open connections from one address at most; absent: no limit (fleets share carrier
+    /// addresses).
+    pub connections_per_address_max: Option<usize>,
+    /// Longest line in bytes, default 64 KiB. Higher: more memory for a connection that sends no
+    /// end of line.
+    pub line_bytes_max: usize,
+    /// A connection that was not understood for so long is closed; default 30 s.
+    pub first_line_timeout: Duration,
+    /// A reply that cannot leave for so long closes the connection; default 10 s.
+    pub reply_deadline: Duration,
+    /// How long a stop waits for replies that are due; default 10 s.
+    pub grace_period: Duration,
+    /// Bytes that may be on their way from sockets to disk in all; default 32 MiB.
+    pub room_bytes: u32,
+    /// Takes lines whose checksum is wrong.
+    pub is_lenient: bool,
+    /// Keeps each record's line with it.
+    pub keeps_raw: bool,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_000,
+            connections_per_address_max: None,
+            line_bytes_max: 64 * 1024,
+            first_line_timeout: Duration::from_secs(30),
+            reply_deadline: Duration::from_secs(10),
+            grace_period: Duration::from_secs(10),
+            room_bytes: 32 * 1024 * 1024,
+            is_lenient: false,
+            keeps_raw: false,
+        }
+    }
+}
+
+/// Settings of one listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Where it listens.
+    pub address: listener::BindAddress,
+    /// The only protocol spoken here; absent: the first line decides.
+    pub protocol: Option<String>,
+    /// When replies leave.
+    pub reply: ReplyPolicy,
+    /// A connection that sends nothing for so long is closed; absent: never.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CloseReason {
+    /// The device closed it.
+    Peer,
+    /// It broke: reset, timed out, unreachable.
+    Reset,
+    /// Nothing came for the idle timeout.
+    Idle,
+    /// Nothing understandable came within the first-line timeout.
+    FirstLine,
+    /// The device did not take its replies.
+    TooSlow,
+    /// A reply could not be given, so no later one may be.
+    Gap,
+    /// The device may not speak.
+    Login,
+    /// Its lines crashed the line buffer too often.
+    Restarts,
+    /// Too many connections from its address.
+    Limit,
+    /// The node stops.
+    Drain,
+    /// A bug of ours outside the line buffer.
+    Error,
+}
+
+impl CloseReason {
+    /// The value of the label `reason`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Reset => "reset",
+            Self::Idle => "idle",
+            Self::FirstLine => "first_line",
+            Self::TooSlow => "too_slow",
+            Self::Gap => "gap",
+            Self::Login => "login",
+            Self::Restarts => "restarts",
+            Self::Limit => "limit",
+            Self::Drain => "drain",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What all connections of a node share.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: IngestConfig,
+    pub(crate) protocols: Registry,
+    pub(crate) admission: Arc<KnownVehicles>,
+    pub(crate) route: Arc<dyn Route>,
+    pub(crate) metrics: IngestMetrics,
+    pub(crate) room: Room,
+    pub(crate) registry: ConnectionRegistry,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) tasks: TaskGroup,
+    pub(crate) drain: CancellationToken,
+}
+
+/// The parts that an [`Ingest`] is put together from.
+#[derive(Debug)]
+pub struct IngestParts {
+    /// Settings for all listeners.
+    pub config: IngestConfig,
+    /// The protocols to recognise.
+    pub protocols: Registry,
+    /// The vehicles of the configuration.
+    pub vehicles: KnownVehicles,
+    /// Where records go.
+    pub route: Arc<dyn Route>,
+    /// Where to count.
+    pub metrics: IngestMetrics,
+}
+
+impl Ingest {
+    /// Puts the parts together; nothing listens yet.
+    pub fn new(parts: IngestParts) -> Self {
+        Self(Arc::new(Shared {
+            room: Room::new(parts.config.room_bytes),
+            permits: Arc::new(Semaphore::new(parts.config.connections_max)),
+            config: parts.config,
+            protocols: parts.protocols,
+            admission: Arc::new(parts.vehicles),
+            route: parts.route,
+            metrics: parts.metrics,
+            registry: ConnectionRegistry::default(),
+            tasks: TaskGroup::new(),
+            drain: CancellationToken::new(),
+        }))
+    }
+
+    /// Which vehicle is connected where.
+    pub fn registry(&self) -> &ConnectionRegistry {
+        &self.0.registry
+    }
+
+    /// Bytes on their way from sockets to disk now.
+    pub fn room(&self) -> &Room {
+        &self.0.room
+    }
+
+    /// Stops accepting, ends all reads at a line boundary, lets the replies that are due leave, and
+    /// returns when no connection is left. The caller bounds the time.
+    pub async fn drain(&self) {
+        self.0.drain.cancel();
+        self.0.tasks.wait_empty().await;
+    }
 }

@@ -49,9 +49,14 @@ pub enum Framed {
 }
 
 impl Framing {
+    /// Lines that end at a newline.
+    pub const fn lines() -> Self {
+        Self::Terminated(b"\n")
+    }
+
     /// Looks for the next line in `bytes`; `line_bytes_max` caps a line without its end.
     pub fn next(&self, state: &mut FramerState, bytes: &[u8], line_bytes_max: usize) -> Framed {
-        drop((state, line_bytes_max));
+        let _unused = (state, line_bytes_max);
         Framed::Incomplete {
             consumed: bytes.len(),
         }

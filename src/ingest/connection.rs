@@ -1,0 +1,428 @@
+//! The connection task: owns one vehicle's socket, its session and its replies.
+//!
+//! Pulls: it waits until the socket is readable, takes room, reads into a buffer of the thread,
+//! and keeps only the bytes it got; an idle connection holds no buffer. One timer serves all
+//! deadlines, moved only when one comes nearer.
+//!
+//! States: *serving* (reads, decodes, replies) → *finishing* (reads no more; what is due still
+//! leaves) → closed with one [`CloseReason`].
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::Sleep};
+
+use super::{
+    CloseReason, ListenerConfig, RejectedLine, ReplyPolicy, Shared, events,
+    line_buffer::{Job, JobDone, Session},
+    replies::Replies,
+    supervisor::Supervisor,
+};
+use crate::{
+    base::{
+        room::RoomGuard,
+        time::{Instant, wall_millis},
+        verdict::Settle,
+    },
+    protocol::FlushReason,
+    types::{
+        ids::{ConnectionId, VehicleId},
+        record::Kind,
+        time::UnixMillis,
+    },
+};
+
+/// Bytes of one read at most.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory that a chunk costs besides its bytes: its records and its place in the queues.
+const CHUNK_OVERHEAD_BYTES: usize = 512;
+
+thread_local! {
+    /// One read buffer for all connections of a thread.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
+}
+
+/// What a connection task starts with.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) socket: TcpStream,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) listener: Arc<ListenerConfig>,
+}
+
+/// Serves a connection until it ends, however it ends.
+pub(crate) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+    let mut trace = Trace::open(&accepted, Arc::clone(&shared));
+    if let Some(n_max) = shared.config.connections_per_address_max {
+        if !shared.registry.enter_address(accepted.peer.ip(), n_max) {
+            trace.reason = CloseReason::Limit;
+            return;
+        }
+        trace.is_address_entered = true;
+    }
+    let mut connection = Connection::new(accepted, trace, shared);
+    let reason = connection.run().await;
+    connection.trace.reason = reason;
+}
+
+/// What a connection leaves outside its task; gone when this is dropped, even by a panic.
+#[derive(Debug)]
+struct Trace {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    peer: SocketAddr,
+    vehicle: Option<VehicleId>,
+    is_address_entered: bool,
+    reason: CloseReason,
+}
+
+impl Trace {
+    fn open(accepted: &Accepted, shared: Arc<Shared>) -> Self {
+        events::connection_opened(&shared.metrics, accepted.id, accepted.peer);
+        Self {
+            shared,
+            id: accepted.id,
+            peer: accepted.peer,
+            vehicle: None,
+            is_address_entered: false,
+            reason: CloseReason::Error,
+        }
+    }
+
+    fn enter_vehicle(&mut self, vehicle: Option<&VehicleId>) {
+        if self.vehicle.as_ref() == vehicle {
+            return;
+        }
+        self.leave_vehicle();
+        if let Some(vehicle) = vehicle {
+            self.shared.registry.enter(vehicle.clone(), self.id);
+            self.vehicle = Some(vehicle.clone());
+        }
+    }
+
+    fn leave_vehicle(&mut self) {
+        if let Some(vehicle) = &self.vehicle {
+            self.shared.registry.leave(vehicle, self.id);
+        }
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        self.leave_vehicle();
+        if self.is_address_entered {
+            self.shared.registry.leave_address(self.peer.ip());
+        }
+        let (metrics, id) = (&self.shared.metrics, (self.id, self.peer));
+        events::connection_closed(metrics, id, self.vehicle.as_ref(), self.reason);
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    shared: Arc<Shared>,
+    listener: Arc<ListenerConfig>,
+    session: Session,
+    supervisor: Supervisor,
+    /// Bytes read and not consumed: the beginning of a line.
+    rest: Bytes,
+    replies: Replies,
+    opened: Instant,
+    last_read: Instant,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Instant,
+    trace: Trace,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What the serving loop woke up for.
+enum Wake {
+    Readable(io::Result<RoomGuard>),
+    Writable(io::Result<()>),
+    Settled(bool),
+    Timer,
+    Drain,
+}
+
+impl Connection {
+    fn new(accepted: Accepted, trace: Trace, shared: Arc<Shared>) -> Self {
+        let pinned = accepted.listener.protocol.as_deref();
+        let protocol = pinned.and_then(|name| shared.protocols.by_name(name));
+        let session = Session::new(protocol.map(AsRef::as_ref), &shared);
+        let now = Instant::now();
+        let timer_at = now + shared.config.first_line_timeout;
+        Self {
+            socket: accepted.socket,
+            listener: accepted.listener,
+            session,
+            supervisor: Supervisor::default(),
+            rest: Bytes::new(),
+            replies: Replies::default(),
+            opened: now,
+            last_read: now,
+            timer: Box::pin(tokio::time::sleep_until(timer_at.to_tokio())),
+            timer_at,
+            shared,
+            trace,
+            _permit: accepted.permit,
+        }
+    }
+
+    async fn run(&mut self) -> CloseReason {
+        match self.serve().await {
+            Ok(never) => match never {},
+            Err(reason) => self.finish(reason).await,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, CloseReason> {
+        let drain = self.shared.drain.clone();
+        let mut drained = pin!(drain.cancelled());
+        loop {
+            self.arm_timer();
+            match self.wake(drained.as_mut()).await {
+                Wake::Readable(room) => self.read(room.map_err(|_| CloseReason::Reset)?).await?,
+                Wake::Writable(writable) => {
+                    writable.map_err(|_| CloseReason::Reset)?;
+                    self.write()?;
+                }
+                Wake::Settled(true) => self.write()?,
+                Wake::Settled(false) => return Err(CloseReason::Gap),
+                Wake::Timer => self.on_timer().await?,
+                Wake::Drain => return Err(CloseReason::Drain),
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. Every arm is cancel safe: nothing is read, written or taken
+    /// before its arm is chosen, but for room, which comes back when dropped.
+    async fn wake(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
+        let (socket, room) = (&self.socket, &self.shared.room);
+        let (may_read, may_write) = (self.replies.has_room(), !self.replies.unsent().is_empty());
+        tokio::select! {
+            biased;
+            () = drained => Wake::Drain,
+            settled = self.replies.settle_front(), if self.replies.is_waiting() => {
+                Wake::Settled(settled.is_ok())
+            }
+            writable = socket.writable(), if may_write => Wake::Writable(writable),
+            room = async {
+                socket.readable().await?;
+                Ok(room.take(READ_BYTES_MAX as u32).await)
+            }, if may_read => Wake::Readable(room),
+            () = self.timer.as_mut() => Wake::Timer,
+        }
+    }
+
+    async fn read(&mut self, mut room: RoomGuard) -> Result<(), CloseReason> {
+        let n_bytes = SCRATCH.with_borrow_mut(|scratch| match self.socket.try_read(scratch) {
+            Ok(0) => Err(CloseReason::Peer),
+            Ok(n_bytes) => {
+                self.rest = join(std::mem::take(&mut self.rest), scratch.get(..n_bytes));
+                Ok(n_bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(_) => Err(CloseReason::Reset),
+        })?;
+        if n_bytes == 0 {
+            return Ok(());
+        }
+        self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
+        self.last_read = Instant::now();
+        room.shrink_to(n_bytes + CHUNK_OVERHEAD_BYTES);
+        self.process(None, Some(room)).await?;
+        self.write()
+    }
+
+    /// Has the line buffer work on what was read, and sends its results on their ways.
+    async fn process(
+        &mut self,
+        flush: Option<FlushReason>,
+        room: Option<RoomGuard>,
+    ) -> Result<(), CloseReason> {
+        let job = Job {
+            bytes: self.rest.clone(),
+            flush,
+            now: Instant::now(),
+            received: UnixMillis(wall_millis()),
+        };
+        let (id, session) = (self.trace.id, &mut self.session);
+        let done = self.supervisor.run(id, &job, session, &self.shared).await;
+        let received = job.received;
+        drop(job);
+        let done = done.map_err(|_| CloseReason::Restarts)?;
+        self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
+        self.trace.enter_vehicle(self.session.vehicle());
+        self.hand_on(done, received, room)
+    }
+
+    fn hand_on(
+        &mut self,
+        done: JobDone,
+        received: UnixMillis,
+        room: Option<RoomGuard>,
+    ) -> Result<(), CloseReason> {
+        let records = done.decoded.records;
+        let n_positions = records.iter().filter(|record| record.kind() == Kind::Position).count();
+        events::lines_counted(&self.shared.metrics, &done.tally, n_positions);
+        for (reason, line) in done.rejected {
+            self.shared.route.quarantine(RejectedLine {
+                received,
+                peer: self.trace.peer,
+                protocol: self.session.protocol().cloned(),
+                vehicle: self.session.vehicle().cloned(),
+                reason,
+                line,
+            });
+        }
+        let mut verdict = None;
+        if !records.is_empty() {
+            let (settle, receiver) = Settle::new(room);
+            self.shared.route.deliver(records, settle);
+            verdict = (self.listener.reply == ReplyPolicy::Stored).then_some(receiver);
+        }
+        let deadline = Instant::now() + self.shared.config.reply_deadline;
+        self.replies.push(done.decoded.replies, verdict, deadline);
+        match (done.has_gap, done.decoded.is_login_refused) {
+            (true, _) => Err(CloseReason::Gap),
+            (false, true) => Err(CloseReason::Login),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Gives the socket what may leave, as far as it takes it.
+    fn write(&mut self) -> Result<(), CloseReason> {
+        while !self.replies.unsent().is_empty() {
+            match self.socket.try_write(self.replies.unsent()) {
+                Ok(n_bytes) => self.replies.sent(n_bytes, Instant::now()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.replies.sent(0, Instant::now());
+                    break;
+                }
+                Err(_) => return Err(CloseReason::Reset),
+            }
+        }
+        Ok(())
+    }
+
+    /// The deadlines of a connection that is served, each with what its passing means.
+    fn deadlines(&self) -> [(Option<Instant>, Option<CloseReason>); 5] {
+        let idle = self.listener.idle_timeout.map(|timeout| self.last_read + timeout);
+        let first_line = self.opened + self.shared.config.first_line_timeout;
+        let first_line = (!self.session.is_understood).then_some(first_line);
+        [
+            (first_line, Some(CloseReason::FirstLine)),
+            (idle, Some(CloseReason::Idle)),
+            (self.replies.reply_deadline(), Some(CloseReason::Gap)),
+            (self.replies.unread_deadline(), Some(CloseReason::TooSlow)),
+            (self.session.next_deadline(), None),
+        ]
+    }
+
+    /// Moves the timer if a deadline is nearer than it; a later one is looked at when it fires.
+    fn arm_timer(&mut self) {
+        let nearest = self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min();
+        let has_fired = self.timer.is_elapsed();
+        if let Some(nearest) = nearest.filter(|nearest| has_fired || *nearest < self.timer_at) {
+            self.timer_at = nearest;
+            self.timer.as_mut().reset(nearest.to_tokio());
+        } else if has_fired {
+            self.timer_at = Instant::now() + Duration::from_secs(3_600);
+            self.timer.as_mut().reset(self.timer_at.to_tokio());
+        }
+    }
+
+    async fn on_timer(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        for (deadline, reason) in self.deadlines() {
+            match (deadline.filter(|deadline| *deadline <= now), reason) {
+                (Some(_), Some(reason)) => return Err(reason),
+                (Some(_), None) => self.process(Some(FlushReason::Deadline), None).await?,
+                (None, _) => {}
+            }
+        }
+        self.write()
+    }
+
+    /// After the last read: completes what is half merged, and lets the replies that are due leave.
+    async fn finish(&mut self, reason: CloseReason) -> CloseReason {
+        if matches!(reason, CloseReason::Drain | CloseReason::Login) {
+            // Whole lines only: the device sends again what it has no answer for.
+            self.rest = Bytes::new();
+        }
+        let is_broken = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
+        if !is_broken && self.process(Some(FlushReason::End), None).await.is_err() {
+            return reason;
+        }
+        let config = &self.shared.config;
+        let patience = config.reply_deadline.min(config.grace_period);
+        if tokio::time::timeout(patience, self.flush_replies(reason)).await.is_err() {
+            tracing::debug!(connection = %self.trace.id, "closed with replies not delivered");
+        }
+        reason
+    }
+
+    /// Waits until all replies that may leave have left; after a gap only those before it.
+    async fn flush_replies(&mut self, reason: CloseReason) {
+        let is_hopeless = matches!(reason, CloseReason::Reset | CloseReason::TooSlow);
+        while !is_hopeless && self.write().is_ok() {
+            if !self.replies.unsent().is_empty() {
+                if self.socket.writable().await.is_err() {
+                    return;
+                }
+            } else if reason != CloseReason::Gap && self.replies.is_waiting() {
+                if self.replies.settle_front().await.is_err() {
+                    return;
+                }
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// The bytes of `rest` and `new` in one piece; copies `rest` only if others still hold it.
+fn join(rest: Bytes, new: Option<&[u8]>) -> Bytes {
+    let new = new.unwrap_or_default();
+    if rest.is_empty() {
+        return Bytes::copy_from_slice(new);
+    }
+    let mut joined = rest.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    joined.extend_from_slice(new);
+    joined.freeze()
+}
+
+/// What is left of `bytes` after `consumed` of them, without holding on to the memory of those.
+fn compact(mut bytes: Bytes, consumed: usize) -> Bytes {
+    if consumed == 0 {
+        return bytes;
+    }
+    let rest = bytes.split_off(consumed.min(bytes.len()));
+    if rest.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_chunk_does_not_hold_the_chunk() {
+        let chunk = Bytes::from(vec![b'a'; 10_000]);
+        let rest = compact(chunk.clone(), 9_990);
+        assert_eq!(rest.len(), 10);
+        drop(chunk);
+        assert!(rest.try_into_mut().unwrap().capacity() < 100);
+        assert_eq!(join(Bytes::from_static(b"ab"), Some(b"cd")), "abcd");
+    }
+}

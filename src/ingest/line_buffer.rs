@@ -1,0 +1,379 @@
+//! The line buffer: frames and decodes one chunk of one connection.
+//!
+//! Runs as a task of its own, born for the chunk and ended with it, so that a panic in here costs
+//! no more than the line in hand. It works on values: a session and bytes in, a session, records,
+//! replies and counts out. It must not know the socket, and it changes nothing outside before the
+//! chunk is done, so that a chunk can be run again.
+
+use std::{
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::Shared;
+use crate::{
+    base::time::Instant,
+    protocol::{
+        Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol, RejectReason,
+        framing::{Framed, FramerState, Framing},
+    },
+    types::{ids::VehicleId, record::ProtocolName, time::UnixMillis},
+};
+
+/// Framing of a connection whose protocol is not known: its junk is set apart by newlines.
+const UNRECOGNISED_FRAMING: Framing = Framing::lines();
+
+/// A protocol that still asks for more bytes than this to recognise itself does not fit.
+const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes kept of a line that is over the limit.
+const HEAD_BYTES: usize = 8;
+
+/// What is known of a connection between two chunks.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    language: Option<Language>,
+    framer: FramerState,
+    /// First bytes of a line over the limit whose rest is being dropped: they say what kind of
+    /// answer its device expects.
+    dropped_head: Option<[u8; HEAD_BYTES]>,
+    /// Whether a line in the connection's protocol has come.
+    pub(crate) is_understood: bool,
+}
+
+#[derive(Debug)]
+struct Language {
+    name: ProtocolName,
+    framing: Framing,
+    decoder: Box<dyn Decoder>,
+}
+
+impl Language {
+    fn new(protocol: &dyn Protocol, shared: &Shared) -> Self {
+        let options = DecoderOptions { is_lenient: shared.config.is_lenient };
+        Self {
+            name: protocol.name(),
+            framing: protocol.framing(),
+            decoder: protocol.decoder(options),
+        }
+    }
+}
+
+impl Session {
+    /// The session of a new connection on a port that speaks `protocol` only, if given.
+    pub(crate) fn new(protocol: Option<&dyn Protocol>, shared: &Shared) -> Self {
+        let language = protocol.map(|protocol| Language::new(protocol, shared));
+        Self { language, ..Self::default() }
+    }
+
+    /// A copy from which the next chunk can be run again.
+    pub(crate) fn snapshot(&self) -> Self {
+        let language = self.language.as_ref().map(|language| Language {
+            name: language.name.clone(),
+            framing: language.framing,
+            decoder: language.decoder.snapshot(),
+        });
+        Self {
+            language,
+            framer: self.framer,
+            dropped_head: self.dropped_head,
+            is_understood: self.is_understood,
+        }
+    }
+
+    /// The vehicle that speaks, once known.
+    pub(crate) fn vehicle(&self) -> Option<&VehicleId> {
+        self.language.as_ref()?.decoder.vehicle()
+    }
+
+    /// The protocol spoken, once known.
+    pub(crate) fn protocol(&self) -> Option<&ProtocolName> {
+        Some(&self.language.as_ref()?.name)
+    }
+
+    /// When the decoder wants to complete what it has half merged.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.language.as_ref()?.decoder.next_deadline()
+    }
+}
+
+/// What a line buffer is given to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// The bytes left over by the chunk before, and the new ones.
+    pub(crate) bytes: Bytes,
+    /// What to do after the bytes, if anything.
+    pub(crate) flush: Option<FlushReason>,
+    /// The monotonic time of the read.
+    pub(crate) now: Instant,
+    /// The wall time of the read.
+    pub(crate) received: UnixMillis,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(crate) struct JobDone {
+    /// The session after the chunk.
+    pub(crate) session: Session,
+    /// How many of the job's bytes are done with.
+    pub(crate) consumed_bytes: usize,
+    /// Records and replies in the order of the lines.
+    pub(crate) decoded: Decoded,
+    /// What to count.
+    pub(crate) tally: Tally,
+    /// Lines to set aside, with the reason.
+    pub(crate) rejected: Vec<(RejectReason, Bytes)>,
+    /// A line could not be answered that its device expects an answer for: nothing after it may be.
+    pub(crate) has_gap: bool,
+}
+
+/// Counts of one chunk.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Lines framed.
+    pub(crate) n_received: u64,
+    /// Lines with positions.
+    pub(crate) n_positions: u64,
+    /// Lines that added to another's position.
+    pub(crate) n_merged: u64,
+    /// Lines without a position.
+    pub(crate) n_without_position: u64,
+    /// Reasons of the rejected lines.
+    pub(crate) rejected: Vec<RejectReason>,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Positions => self.n_positions += 1,
+            Outcome::Merged => self.n_merged += 1,
+            Outcome::NoPosition => self.n_without_position += 1,
+            Outcome::Held => {}
+            Outcome::Rejected(reason) => self.rejected.push(reason),
+        }
+    }
+}
+
+/// Which line the line buffer works on, readable after it has crashed.
+#[derive(Debug, Default)]
+pub(crate) struct LineInHand {
+    /// Number of the line within the job, from 1; 0 outside any line.
+    number: AtomicUsize,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// Where it panicked, once it has.
+    place: Mutex<Option<String>>,
+}
+
+impl LineInHand {
+    fn take_up(&self, number: usize, line: &Range<usize>) {
+        // Read only after the task has been joined, which orders these stores before the loads.
+        self.number.store(number, Ordering::Relaxed);
+        self.start.store(line.start, Ordering::Relaxed);
+        self.end.store(line.end, Ordering::Relaxed);
+    }
+
+    fn lay_down(&self) {
+        self.number.store(0, Ordering::Relaxed);
+    }
+
+    /// The number and place of the line within the job's bytes, if there is one in hand.
+    pub(crate) fn line(&self) -> Option<(usize, Range<usize>)> {
+        let number = self.number.load(Ordering::Relaxed);
+        let line = self.start.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);
+        (number > 0).then_some((number, line))
+    }
+
+    /// Notes where the panic happened.
+    pub(crate) fn note_place(&self, place: String) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    }
+
+    /// Takes the note of where the panic happened.
+    pub(crate) fn take_place(&self) -> Option<String> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Frames and decodes all whole lines of `job`.
+///
+/// Lines whose number is in `crashed` are rejected unread; one that stands in it twice crashed even
+/// the protocol's refusal, and is a gap.
+pub(crate) fn run(
+    job: &Job,
+    session: Session,
+    crashed: &[usize],
+    shared: &Shared,
+    in_hand: &LineInHand,
+) -> JobDone {
+    let done = JobDone {
+        session,
+        consumed_bytes: 0,
+        decoded: Decoded::default(),
+        tally: Tally::default(),
+        rejected: Vec::new(),
+        has_gap: false,
+    };
+    let context =
+        Context { now: job.now, received: job.received, admission: shared.admission.as_ref() };
+    let mut buffer = LineBuffer { job, crashed, shared, in_hand, context, done, number: 0 };
+    buffer.lines();
+    if let Some(reason) = job.flush.filter(|_| !buffer.has_ended()) {
+        buffer.flush(reason);
+    }
+    let mut done = buffer.done;
+    for outcome in done.decoded.released.drain(..) {
+        done.tally.count(outcome);
+    }
+    done
+}
+
+struct LineBuffer<'a> {
+    job: &'a Job,
+    crashed: &'a [usize],
+    shared: &'a Shared,
+    in_hand: &'a LineInHand,
+    context: Context<'a>,
+    done: JobDone,
+    number: usize,
+}
+
+impl LineBuffer<'_> {
+    fn lines(&mut self) {
+        while !self.has_ended() {
+            let rest = self.job.bytes.get(self.done.consumed_bytes..).unwrap_or_default();
+            if rest.is_empty() || !self.recognise(rest) {
+                break;
+            }
+            let language = self.done.session.language.as_ref();
+            let framing = language.map_or(UNRECOGNISED_FRAMING, |language| language.framing);
+            let cap_bytes = self.shared.config.line_bytes_max;
+            let start = self.done.consumed_bytes;
+            match framing.next(&mut self.done.session.framer, rest, cap_bytes) {
+                Framed::Line { line, consumed } => {
+                    self.line(start + line.start..start + line.end);
+                    self.done.consumed_bytes += consumed;
+                }
+                Framed::TooLong { consumed, .. } => {
+                    self.note_head(rest);
+                    self.reject_too_long();
+                    self.done.consumed_bytes += consumed;
+                }
+                Framed::Incomplete { consumed } => {
+                    if self.done.session.framer.discarded_bytes.is_some() {
+                        self.note_head(rest);
+                    }
+                    self.done.consumed_bytes += consumed;
+                    break;
+                }
+            }
+        }
+        self.in_hand.lay_down();
+    }
+
+    /// Whether the lines after the one just done must stay unread.
+    const fn has_ended(&self) -> bool {
+        self.done.has_gap || self.done.decoded.is_login_refused
+    }
+
+    /// Settles on a protocol if none is known; false if that takes more bytes.
+    fn recognise(&mut self, rest: &[u8]) -> bool {
+        if self.done.session.language.is_some() || self.done.session.framer != FramerState::default()
+        {
+            return true;
+        }
+        match self.shared.protocols.recognise(rest) {
+            Ok(protocol) => {
+                self.done.session.language = Some(Language::new(protocol.as_ref(), self.shared));
+                true
+            }
+            Err(wants_more) => !wants_more || rest.len() > RECOGNITION_BYTES_MAX,
+        }
+    }
+
+    fn line(&mut self, range: Range<usize>) {
+        self.number += 1;
+        self.done.tally.n_received += 1;
+        self.in_hand.take_up(self.number, &range);
+        let line = self.job.bytes.get(range.clone()).unwrap_or_default();
+        let n_crashes = self.crashed.iter().filter(|number| **number == self.number).count();
+        let outcome = if n_crashes > 0 {
+            self.refuse(line, n_crashes > 1);
+            Outcome::Rejected(RejectReason::Panic)
+        } else {
+            self.decode(line, &range)
+        };
+        self.done.tally.count(outcome);
+        if let Outcome::Rejected(reason) = outcome {
+            self.done.rejected.push((reason, self.job.bytes.slice(range)));
+        }
+    }
+
+    fn decode(&mut self, line: &[u8], range: &Range<usize>) -> Outcome {
+        let Some(language) = &mut self.done.session.language else {
+            return Outcome::Rejected(RejectReason::UnknownProtocol);
+        };
+        self.done.session.is_understood = true;
+        let n_before = self.done.decoded.records.len();
+        let outcome = language.decoder.line(&self.context, line, &mut self.done.decoded);
+        if self.shared.config.keeps_raw {
+            for record in self.done.decoded.records.iter_mut().skip(n_before) {
+                record.raw = Some(self.job.bytes.slice(range.clone()));
+            }
+        }
+        outcome
+    }
+
+    /// Answers a line that cannot be processed, or notes that nothing after it may be answered.
+    fn refuse(&mut self, line: &[u8], is_hopeless: bool) {
+        if let Some(language) = &self.done.session.language {
+            let is_answered =
+                !is_hopeless && language.decoder.refuse(line, &mut self.done.decoded.replies);
+            self.done.has_gap |= !is_answered;
+        }
+    }
+
+    fn reject_too_long(&mut self) {
+        self.number += 1;
+        self.done.tally.n_received += 1;
+        self.done.tally.count(Outcome::Rejected(RejectReason::TooLong));
+        self.done.rejected.push((RejectReason::TooLong, Bytes::new()));
+        let head = self.done.session.dropped_head.take().unwrap_or_default();
+        self.refuse(&head, false);
+    }
+
+    /// Keeps the first bytes of a line over the limit, of which `rest` is the first part seen.
+    fn note_head(&mut self, rest: &[u8]) {
+        self.done.session.dropped_head.get_or_insert_with(|| {
+            let mut head = [0; HEAD_BYTES];
+            head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            head
+        });
+    }
+
+    fn flush(&mut self, reason: FlushReason) {
+        if reason == FlushReason::End {
+            self.reject_cut();
+        }
+        if let Some(language) = &mut self.done.session.language {
+            language.decoder.flush(&self.context, reason, &mut self.done.decoded);
+        }
+    }
+
+    /// What is left at the end of a connection is a line whose end never came.
+    fn reject_cut(&mut self) {
+        let rest = self.job.bytes.slice(self.done.consumed_bytes.min(self.job.bytes.len())..);
+        let is_dropping = self.done.session.framer.discarded_bytes.is_some();
+        self.done.consumed_bytes = self.job.bytes.len();
+        if !rest.is_empty() || is_dropping {
+            self.done.tally.n_received += 1;
+            self.done.tally.count(Outcome::Rejected(RejectReason::Cut));
+            self.done.rejected.push((RejectReason::Cut, rest));
+        }
+    }
+}
