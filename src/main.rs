@@ -1,3 +1,7 @@
-//! The program.
+//! The program: hands its arguments to the command line and ends with its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    waymesh::cli::main(std::env::args_os())
+}

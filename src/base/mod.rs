@@ -4,6 +4,7 @@
 //! down to the ground floor. It is the only place that reads a clock.
 
 pub mod backoff;
+pub mod machine;
 pub mod prng;
 pub mod queue;
 pub mod rate;

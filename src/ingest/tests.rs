@@ -1,0 +1,476 @@
+//! Connections over real sockets, with a small language of their own and a route that the test
+//! holds in its hand.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    sync::mpsc,
+};
+
+use super::{
+    CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine, ReplyPolicy,
+    Route,
+    listener::{BindAddress, bind},
+};
+use crate::{
+    base::{
+        time::Instant,
+        verdict::{RefuseReason, Settle, Verdict},
+    },
+    metrics::Metrics,
+    protocol::{
+        Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol, Recognition,
+        Registry, RejectReason, framing::Framing,
+    },
+    types::{
+        attributes::Attributes,
+        ids::VehicleId,
+        record::{Body, Fix, Flags, ProtocolName, Record, RecordKey},
+        time::UnixMillis,
+    },
+    vehicles::KnownVehicles,
+};
+
+/// A language for tests: `id NAME` names the vehicle, `at N` is a position at N ms, `hi` wants an
+/// answer at once, `bang` makes the decoder panic, `bang twice` its refusal too.
+#[derive(Debug)]
+struct Toy;
+
+#[derive(Debug, Clone, Default)]
+struct ToyDecoder {
+    vehicle: Option<VehicleId>,
+}
+
+impl Protocol for Toy {
+    fn name(&self) -> ProtocolName {
+        "toy".into()
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::lines()
+    }
+
+    fn recognise(&self, head: &[u8]) -> Recognition {
+        match head {
+            [b'i', b'd', ..] => Recognition::Yes,
+            [b'i'] => Recognition::More,
+            _ => Recognition::No,
+        }
+    }
+
+    fn decoder(&self, _: DecoderOptions) -> Box<dyn Decoder> {
+        Box::new(ToyDecoder::default())
+    }
+}
+
+impl Decoder for ToyDecoder {
+    fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        let text = String::from_utf8_lossy(line).into_owned();
+        match (text.split_once(' '), &self.vehicle) {
+            (Some(("id", name)), _) => {
+                self.vehicle = VehicleId::parse(name.as_bytes()).ok();
+                Outcome::NoPosition
+            }
+            (Some(("at", millis)), Some(vehicle)) => {
+                let time = UnixMillis(millis.parse().unwrap());
+                out.records.push(position(vehicle.clone(), time, context.received));
+                out.replies.extend_from_slice(format!("ok {millis}\n").as_bytes());
+                Outcome::Positions
+            }
+            (None, _) if text == "hi" => {
+                out.replies.extend_from_slice(b"hello\n");
+                Outcome::NoPosition
+            }
+            _ if text.starts_with("bang") => panic!("{text}"),
+            _ => Outcome::Rejected(RejectReason::Malformed),
+        }
+    }
+
+    fn flush(&mut self, _: &Context<'_>, _: FlushReason, _: &mut Decoded) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn refuse(&self, line: &[u8], replies: &mut Vec<u8>) -> bool {
+        assert_ne!(line, b"bang twice", "the refusal too");
+        replies.extend_from_slice(b"error\n");
+        true
+    }
+
+    fn vehicle(&self) -> Option<&VehicleId> {
+        self.vehicle.as_ref()
+    }
+
+    fn snapshot(&self) -> Box<dyn Decoder> {
+        Box::new(self.clone())
+    }
+}
+
+fn position(vehicle: VehicleId, time: UnixMillis, received: UnixMillis) -> Record {
+    Record {
+        key: RecordKey { vehicle, time, hash: 0 },
+        received,
+        protocol: "toy".into(),
+        flags: Flags::default(),
+        code: "".into(),
+        attributes: Attributes::new(),
+        raw: None,
+        body: Body::Position(Fix::default()),
+    }
+}
+
+/// Passes deliveries to the test, or settles them itself.
+#[derive(Debug)]
+struct TestRoute {
+    deliveries: mpsc::UnboundedSender<(Vec<i64>, Option<Settle>)>,
+    is_settling: bool,
+    rejected: Mutex<Vec<(RejectReason, String)>>,
+}
+
+impl Route for TestRoute {
+    fn deliver(&self, records: Vec<Record>, settle: Settle) {
+        let times = records.iter().map(|record| record.key.time.0).collect();
+        let held = if self.is_settling {
+            settle.settle(Verdict::Durable);
+            None
+        } else {
+            Some(settle)
+        };
+        self.deliveries.send((times, held)).unwrap_or_default();
+    }
+
+    fn quarantine(&self, line: RejectedLine) {
+        let text = String::from_utf8_lossy(&line.line).into_owned();
+        self.rejected.lock().unwrap().push((line.reason, text));
+    }
+}
+
+struct Bench {
+    ingest: Ingest,
+    route: Arc<TestRoute>,
+    deliveries: mpsc::UnboundedReceiver<(Vec<i64>, Option<Settle>)>,
+    metrics: Metrics,
+    address: std::net::SocketAddr,
+}
+
+impl Bench {
+    fn new(is_settling: bool) -> Self {
+        Self::with(is_settling, ReplyPolicy::Stored, IngestConfig::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own list of deliveries")]
+    fn with(is_settling: bool, reply: ReplyPolicy, config: IngestConfig) -> Self {
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        let rejected = Mutex::default();
+        let route = Arc::new(TestRoute { deliveries: sender, is_settling, rejected });
+        let metrics = Metrics::new();
+        let ingest = Ingest::new(IngestParts {
+            config,
+            protocols: Registry::empty().with(Arc::new(Toy)),
+            vehicles: KnownVehicles::default(),
+            route: Arc::clone(&route) as Arc<dyn Route>,
+            metrics: metrics.ingest.clone(),
+        });
+        let address = BindAddress::One(([127, 0, 0, 1], 0).into());
+        let bound = bind(address).unwrap();
+        let bound_address = bound.address();
+        let listener = ListenerConfig { address, protocol: None, reply, idle_timeout: None };
+        ingest.listen(bound, listener);
+        Self { ingest, route, deliveries, metrics, address: bound_address }
+    }
+
+    async fn connect(&self) -> Vehicle {
+        Vehicle(BufReader::new(TcpStream::connect(self.address).await.unwrap()))
+    }
+
+    fn closed(&self, reason: CloseReason) -> u64 {
+        self.metrics.ingest.connections_closed.count(reason.as_str())
+    }
+
+    fn rejected(&self) -> Vec<(RejectReason, String)> {
+        self.route.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until no connection is left.
+    async fn all_closed(&self) {
+        until(|| self.metrics.ingest.connections.get() == 0).await;
+    }
+}
+
+struct Vehicle(BufReader<TcpStream>);
+
+impl Vehicle {
+    async fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
+    }
+
+    #[track_caller]
+    fn hears(&mut self, expected: &str) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            let mut heard = String::new();
+            let reading = self.0.read_line(&mut heard);
+            let outcome = tokio::time::timeout(Duration::from_secs(20), reading).await;
+            outcome.expect("an answer within 20 s").unwrap();
+            assert_eq!(heard.trim_end(), expected, "at {place}");
+        }
+    }
+
+    /// Everything that still comes until the connection ends.
+    async fn hears_until_closed(&mut self) -> String {
+        let mut heard = Vec::new();
+        let reading = self.0.read_to_end(&mut heard);
+        let outcome = tokio::time::timeout(Duration::from_secs(20), reading).await;
+        drop(outcome.expect("an end within 20 s"));
+        String::from_utf8(heard).unwrap()
+    }
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("did not come to be within 20 s");
+}
+
+#[tokio::test]
+async fn a_line_is_answered_when_it_is_durable() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 5\n").await;
+    let (times, settle) = bench.deliveries.recv().await.unwrap();
+    assert_eq!(times, [5]);
+    assert_eq!(bench.ingest.registry().n_vehicles(), 1);
+    settle.unwrap().settle(Verdict::Durable);
+    vehicle.hears("ok 5").await;
+}
+
+#[tokio::test]
+async fn answers_keep_the_order_of_the_lines() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    let mut settles = Vec::new();
+    vehicle.say("id a\n").await;
+    for millis in 1..=3 {
+        vehicle.say(&format!("at {millis}\n")).await;
+        settles.push(bench.deliveries.recv().await.unwrap().1.unwrap());
+    }
+    vehicle.say("hi\n").await;
+    for settle in settles.into_iter().rev() {
+        settle.settle(Verdict::Durable);
+    }
+    for expected in ["ok 1", "ok 2", "ok 3", "hello"] {
+        vehicle.hears(expected).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_answered_after_a_gap() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\n").await;
+    let first = bench.deliveries.recv().await.unwrap().1.unwrap();
+    vehicle.say("at 2\n").await;
+    let second = bench.deliveries.recv().await.unwrap().1.unwrap();
+    second.settle(Verdict::Durable);
+    first.settle(Verdict::Refused(RefuseReason::DiskFull));
+    assert_eq!(vehicle.hears_until_closed().await, "");
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
+}
+
+#[tokio::test]
+async fn a_passed_reply_deadline_is_a_gap() {
+    let config =
+        IngestConfig { reply_deadline: Duration::from_millis(50), ..IngestConfig::default() };
+    let mut bench = Bench::with(false, ReplyPolicy::Stored, config);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\n").await;
+    let held = bench.deliveries.recv().await.unwrap().1.unwrap();
+    assert_eq!(vehicle.hears_until_closed().await, "");
+    held.settle(Verdict::Durable);
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
+}
+
+#[tokio::test]
+async fn policy_received_answers_at_once() {
+    let mut bench = Bench::with(false, ReplyPolicy::Received, IngestConfig::default());
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\n").await;
+    vehicle.hears("ok 1").await;
+    assert_eq!(bench.deliveries.recv().await.unwrap().0, [1]);
+}
+
+#[tokio::test]
+async fn a_line_that_crashes_the_line_buffer_costs_itself_alone() {
+    let mut bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\nbang\nat 2\nat 3\n").await;
+    for expected in ["ok 1", "error", "ok 2", "ok 3"] {
+        vehicle.hears(expected).await;
+    }
+    vehicle.say("at 4\n").await;
+    vehicle.hears("ok 4").await;
+    let mut times = bench.deliveries.recv().await.unwrap().0;
+    times.extend(bench.deliveries.recv().await.unwrap().0);
+    assert_eq!(times, [1, 2, 3, 4], "each once, though their chunk was run twice");
+    assert_eq!(bench.rejected(), [(RejectReason::Panic, "bang".to_owned())]);
+    let metrics = &bench.metrics.ingest;
+    assert_eq!(metrics.line_buffer_restarts.get(), 1);
+    assert_eq!((metrics.lines_received.get(), metrics.lines.count("positions")), (6, 4));
+    assert_eq!(metrics.lines_rejected.count("panic"), 1);
+    assert_eq!(bench.ingest.registry().n_vehicles(), 1);
+}
+
+#[tokio::test]
+async fn two_crashing_lines_of_one_chunk_cost_two_lines() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nbang 1\nat 1\nbang 2\nat 2\n").await;
+    for expected in ["error", "ok 1", "error", "ok 2"] {
+        vehicle.hears(expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_even_be_refused_is_a_gap() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\nbang twice\nat 2\n").await;
+    assert_eq!(vehicle.hears_until_closed().await, "ok 1\n");
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
+}
+
+#[tokio::test]
+async fn too_many_crashes_close_the_connection() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\n").await;
+    for _ in 0..super::supervisor::RESTARTS_MAX {
+        vehicle.say("bang\n").await;
+        vehicle.hears("error").await;
+    }
+    vehicle.say("bang\n").await;
+    assert_eq!(vehicle.hears_until_closed().await, "");
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Restarts), 1);
+}
+
+#[tokio::test]
+async fn a_cut_last_line_is_an_outcome_of_its_own() {
+    let mut bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\nat 2").await;
+    vehicle.0.get_mut().shutdown().await.unwrap();
+    assert_eq!(vehicle.hears_until_closed().await, "ok 1\n");
+    bench.all_closed().await;
+    assert_eq!(bench.deliveries.recv().await.unwrap().0, [1]);
+    assert_eq!(bench.rejected(), [(RejectReason::Cut, "at 2".to_owned())]);
+    assert_eq!(bench.closed(CloseReason::Peer), 1);
+}
+
+#[tokio::test]
+async fn a_line_over_the_limit_is_answered_and_passed_over() {
+    let config = IngestConfig { line_bytes_max: 100, ..IngestConfig::default() };
+    let bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\n").await;
+    vehicle.say(&"x".repeat(200_000)).await;
+    vehicle.say("\nat 1\n").await;
+    vehicle.hears("error").await;
+    vehicle.hears("ok 1").await;
+    assert_eq!(bench.metrics.ingest.lines_rejected.count("too_long"), 1);
+}
+
+#[tokio::test]
+async fn what_fits_no_protocol_is_passed_over_until_something_does() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("GET / HTTP/1.1\r\nid a\nat 1\n").await;
+    vehicle.hears("ok 1").await;
+    let unknown = (RejectReason::UnknownProtocol, "GET / HTTP/1.1".to_owned());
+    assert_eq!(bench.rejected(), [unknown]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_understood_is_closed() {
+    let config =
+        IngestConfig { first_line_timeout: Duration::from_millis(50), ..IngestConfig::default() };
+    let bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("what is this\n").await;
+    assert_eq!(vehicle.hears_until_closed().await, "");
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::FirstLine), 1);
+}
+
+#[tokio::test]
+async fn a_drain_lets_due_replies_leave_and_takes_no_one_in() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\nat").await;
+    let settle = bench.deliveries.recv().await.unwrap().1.unwrap();
+    let ingest = bench.ingest.clone();
+    let draining = crate::base::task::spawn_child(async move { ingest.drain().await });
+    settle.settle(Verdict::Durable);
+    assert_eq!(vehicle.hears_until_closed().await, "ok 1\n");
+    draining.await.unwrap();
+    assert_eq!(bench.closed(CloseReason::Drain), 1);
+    assert!(TcpStream::connect(bench.address).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_and_are_served_later() {
+    let config = IngestConfig { connections_max: 1, ..IngestConfig::default() };
+    let bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let mut first = bench.connect().await;
+    first.say("id a\nat 1\n").await;
+    first.hears("ok 1").await;
+    let mut second = bench.connect().await;
+    second.say("id b\nat 2\n").await;
+    drop(first);
+    second.hears("ok 2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_broken_connections_leave_nothing() {
+    let bench = Bench::new(true);
+    for round in 0..100 {
+        let mut vehicles = Vec::new();
+        for number in 0..100 {
+            let mut vehicle = bench.connect().await;
+            let text = match number % 4 {
+                0 => format!("id v{round}-{number}\nat 1\nat 2"),
+                1 => format!("id v{round}-{number}\nbang\n"),
+                2 => "\u{1}\u{2} noise".to_owned(),
+                _ => String::new(),
+            };
+            vehicle.say(&text).await;
+            vehicles.push(vehicle);
+        }
+        for (number, vehicle) in vehicles.into_iter().enumerate() {
+            if number % 2 == 0 {
+                socket2::SockRef::from(vehicle.0.get_ref())
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+            }
+        }
+    }
+    until(|| bench.metrics.ingest.connections_accepted.get() == 10_000).await;
+    bench.all_closed().await;
+    until(|| bench.ingest.0.permits.available_permits() == 16_000).await;
+    assert!(bench.ingest.registry().is_empty());
+    until(|| bench.ingest.room().taken_bytes() == 0).await;
+    until(|| bench.ingest.0.tasks.len() == 1).await;
+}

@@ -11,6 +11,9 @@ use prometheus_client::{
 
 use super::{Counter, Gauge, Labelled, QueueLabel};
 
+/// Reasons for which positions are refused.
+const REFUSALS: &[&str] = &["disk_full", "disk_error", "overloaded", "stopping", "lost"];
+
 /// What vehicles' sockets count.
 #[derive(Debug, Clone)]
 pub struct IngestMetrics {
@@ -134,13 +137,12 @@ impl IngestMetrics {
 
 impl StoreMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let refusals = &["disk_full", "disk_error", "overloaded", "stopping"];
         let metrics = Self {
             positions_stored: Counter::default(),
             positions_duplicate: Counter::default(),
             positions_expired: Counter::default(),
             positions_in_flight: Gauge::default(),
-            positions_refused: Labelled::new("reason", refusals),
+            positions_refused: Labelled::new("reason", REFUSALS),
             events: Labelled::new("outcome", &["stored", "duplicate"]),
             log_syncs: Counter::default(),
             index_lag: Gauge::default(),
@@ -155,6 +157,11 @@ impl StoreMetrics {
             .get_or_create(&QueueLabel { queue: "store" })
             .set(0);
         metrics
+    }
+
+    /// Positions refused, for whatever reason.
+    pub fn n_positions_refused(&self) -> u64 {
+        REFUSALS.iter().map(|reason| self.positions_refused.count(reason)).sum()
     }
 
     fn register_positions(&self, registry: &mut Registry) {

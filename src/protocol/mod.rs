@@ -234,6 +234,11 @@ impl Registry {
         Self(vec![])
     }
 
+    /// No protocol at all, to add some to.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
     /// The same with one more, asked last.
     #[must_use]
     pub fn with(mut self, protocol: Arc<dyn Protocol>) -> Self {

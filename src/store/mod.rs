@@ -2,13 +2,347 @@
 //!
 //! ```text
 //! submissions ─▶ writer (one thread): duplicates out ─▶ log: group, write, fdatasync ─▶ verdicts
-//!                                                        │
-//!                      indexer (one thread): follows ◀───┘ ─▶ index in bulk ─▶ trims the log
+//!                  writer.rs             dedupe.rs         │
+//!                     ▲ may trim         indexer (one thread): follows ─▶ index in bulk
+//!                     └──────────────────── indexer.rs ◀──┘
 //! questions ─▶ wait until what was durable is applied ─▶ index
 //! ```
 //!
 //! This room must not know sockets, protocols or nodes.
+//!
+//! Invariants:
+//! - A submission is settled as durable only after a successful sync of the log that covers each of
+//!   its records, or the record that it repeats.
+//! - A record that is durable is in the index or in the part of the log that the index will apply:
+//!   the log is trimmed only below what the index keeps through a power cut.
+//! - A key that is in the index or in that part of the log is not appended again.
+//! - The live stream and the answers show durable records only.
+//! - After a failure that leaves the state of log or index unknown, [`Store::failure`] says so and
+//!   nothing more is confirmed.
 
+pub mod disk;
 pub mod index;
 pub mod log;
+pub mod quarantine;
 pub mod storage;
+
+mod dedupe;
+mod indexer;
+mod progress;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{broadcast, watch};
+
+use self::{
+    index::Index,
+    indexer::Indexer,
+    log::{Log, LogConfig, LogError, LogOffset, Recovery},
+    progress::Progress,
+    quarantine::{Quarantine, QuarantineEntry},
+    storage::Storage,
+    writer::Writer,
+};
+use crate::{
+    base::{
+        queue::{PushError, Queue},
+        verdict::{RefuseReason, Settle, Verdict},
+    },
+    metrics::{
+        QueueLabel,
+        names::StoreMetrics,
+    },
+    types::record::{Kind, Record},
+};
+
+/// Submissions that may wait for the writer; the bytes in them are bounded by their room before.
+const SUBMISSIONS_MAX: usize = 65_536;
+
+/// Rejected lines that may wait to be set aside; further ones are only counted.
+const QUARANTINE_QUEUE_MAX: usize = 4_096;
+
+/// Batches of live positions that a slow subscriber may be behind.
+const LIVE_BATCHES_MAX: usize = 256;
+
+/// Settings of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// How long the first record of a group waits for others; default 5 ms. Higher: fewer syncs,
+    /// later acknowledgements.
+    pub group_commit: Duration,
+    /// Free bytes on the disk below which nothing more is accepted; default 256 MiB.
+    pub disk_reserve_bytes: u64,
+    /// Size of the quarantine; default 16 MiB.
+    pub quarantine_bytes_max: u64,
+    /// Records that the index may lag behind the log; then nothing more is taken. Default 1,000,000.
+    pub index_lag_records_max: u64,
+    /// Settings of the log.
+    pub log: LogConfig,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            group_commit: Duration::from_millis(5),
+            disk_reserve_bytes: 256 * 1024 * 1024,
+            quarantine_bytes_max: 16 * 1024 * 1024,
+            index_lag_records_max: 1_000_000,
+            log: LogConfig::default(),
+        }
+    }
+}
+
+/// The records of one chunk on their way to the disk.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) records: Vec<Record>,
+    pub(crate) settle: Settle,
+}
+
+/// What the threads of a store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queue: Queue<Submission>,
+    pub(crate) progress: Progress,
+    pub(crate) metrics: StoreMetrics,
+    pub(crate) live: broadcast::Sender<Arc<[Record]>>,
+    /// Why nothing more can be confirmed; empty while all is well.
+    pub(crate) failure: watch::Sender<Option<String>>,
+    /// Whether the disk has less room than the reserve.
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
+}
+
+/// An open store.
+pub struct Store {
+    shared: Arc<Shared>,
+    index: Arc<dyn Index>,
+    quarantine: Arc<Queue<QuarantineEntry>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Store").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Where a store keeps what.
+#[derive(Debug)]
+pub struct StoreParts<S, I> {
+    /// Folder of the log.
+    pub log: Arc<S>,
+    /// Folder of the quarantine.
+    pub quarantine: Arc<S>,
+    /// The index.
+    pub index: Arc<I>,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The log cannot be used as it is; the text names file, offset and remedy.
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] LogError),
+    /// The quarantine's folder cannot be used.
+    #[error("the quarantine cannot be opened: {0}")]
+    Quarantine(std::io::Error),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+impl Store {
+    /// Opens the log, reads the part of it that the index does not have yet, and starts the
+    /// threads. The index catches up while records are taken in already. Blocking.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed that a later open would miss.
+    pub fn open<S: Storage, I: Index>(
+        parts: StoreParts<S, I>,
+        config: &StoreConfig,
+        metrics: StoreMetrics,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let applied = parts.index.persisted();
+        let mut dedupe = dedupe::Dedupe::new(Arc::clone(&parts.index));
+        let mut n_tail = 0;
+        let (log, recovery) =
+            Log::open(Arc::clone(&parts.log), config.log.clone(), applied, |end, record| {
+                dedupe.recover(end, &record);
+                n_tail += 1;
+            })?;
+        let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
+            .map_err(OpenError::Quarantine)?;
+        let queue_cap = metrics.queue_cap.get_or_create(&QueueLabel { queue: "store" }).clone();
+        queue_cap.set(SUBMISSIONS_MAX as i64);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(SUBMISSIONS_MAX),
+            progress: Progress::new(applied, log.durable(), n_tail),
+            metrics,
+            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            failure: watch::channel(None).0,
+            is_full: std::sync::atomic::AtomicBool::new(false),
+        });
+        let store = Self {
+            shared: Arc::clone(&shared),
+            index: Arc::clone(&parts.index) as Arc<dyn Index>,
+            quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
+            threads: Mutex::default(),
+        };
+        let reader = log.reader();
+        let indexer = Indexer::new(reader, Arc::clone(&parts.index), Arc::clone(&shared));
+        let writer = Writer::new(log, parts.log, dedupe, config.clone(), shared);
+        store.start("store-writer", move || writer.run())?;
+        store.start("store-indexer", move || indexer.run())?;
+        store.start_quarantine(quarantine)?;
+        Ok((store, recovery))
+    }
+
+    /// Takes records to be made durable; `settle` is used once. Never waits.
+    pub fn submit(&self, records: Vec<Record>, settle: Settle) {
+        let n_positions = count_positions(&records);
+        self.shared.metrics.positions_in_flight.inc_by(n_positions);
+        match self.shared.queue.push(Submission { records, settle }) {
+            Ok(()) => {}
+            Err(PushError::Full(submission)) => {
+                self.shared.refuse(submission, RefuseReason::Overloaded);
+            }
+            Err(PushError::Closed(submission)) => {
+                self.shared.refuse(submission, RefuseReason::Stopping);
+            }
+        }
+    }
+
+    /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
+    pub fn quarantine(&self, entry: QuarantineEntry) {
+        if self.quarantine.push(entry).is_ok() {
+            self.shared.metrics.quarantined.inc();
+        }
+    }
+
+    /// Waits until the index shows what was durable when this was called. False if that took longer
+    /// than `patience`. Cancel safe.
+    pub async fn is_caught_up(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.shared.progress.caught_up()).await.is_ok()
+    }
+
+    /// The index, for questions.
+    pub fn index(&self) -> &Arc<dyn Index> {
+        &self.index
+    }
+
+    /// Positions as they become durable, in batches.
+    pub fn live(&self) -> broadcast::Receiver<Arc<[Record]>> {
+        self.shared.live.subscribe()
+    }
+
+    /// Number of those who listen to [`Store::live`] now.
+    pub fn n_live_subscribers(&self) -> usize {
+        self.shared.live.receiver_count()
+    }
+
+    /// Becomes `Some` when log or index can no longer be trusted: the process must end.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failure.subscribe()
+    }
+
+    /// Whether records are taken now: the disk has room and nothing failed.
+    pub fn is_taking(&self) -> bool {
+        let is_full = self.shared.is_full.load(std::sync::atomic::Ordering::Relaxed);
+        !is_full && self.shared.failure.borrow().is_none()
+    }
+
+    /// The end of what is durable.
+    pub fn durable(&self) -> LogOffset {
+        self.shared.progress.durable()
+    }
+
+    /// Refuses what comes from now on, makes the rest durable, marks the log as closed cleanly,
+    /// applies it to the index and ends the threads. Blocking. A second call does nothing.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        self.quarantine.close();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic of the thread was reported as the failure of the store.
+            drop(thread.join());
+        }
+    }
+
+    fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let guard = FailureGuard { shared: Arc::clone(&self.shared), name: name.to_owned() };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _guard = guard;
+            body();
+        });
+        let thread = thread.map_err(OpenError::Thread)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    fn start_quarantine<S: Storage>(
+        &self,
+        mut quarantine: Quarantine<S>,
+    ) -> Result<(), OpenError> {
+        let queue = Arc::clone(&self.quarantine);
+        self.start("quarantine", move || {
+            let mut entries = Vec::new();
+            let (patience, window) = (Duration::from_secs(60), Duration::from_millis(50));
+            while queue.take_all(&mut entries, patience, window) {
+                entries.drain(..).for_each(|entry| quarantine.push(&entry));
+                quarantine.flush();
+            }
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
+        let n_positions = count_positions(&submission.records);
+        self.metrics.positions_in_flight.dec_by(n_positions);
+        self.metrics.positions_refused.inc_by(reason.as_str(), n_positions.unsigned_abs());
+        submission.settle.settle(Verdict::Refused(reason));
+    }
+
+    /// Says that log or index can no longer be trusted.
+    pub(crate) fn fail(&self, why: String) {
+        tracing::error!(why, "the store has failed; nothing more is confirmed");
+        self.queue.close();
+        self.failure.send_replace(Some(why));
+    }
+}
+
+pub(crate) fn count_positions(records: &[Record]) -> i64 {
+    records.iter().filter(|record| record.kind() == Kind::Position).count() as i64
+}
+
+/// Turns the panic of a thread into the failure of the store.
+struct FailureGuard {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Drop for FailureGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.progress.stop();
+            self.shared.fail(format!("the thread {} panicked", self.name));
+        }
+    }
+}

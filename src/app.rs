@@ -1,0 +1,327 @@
+//! A node as a whole: builds every part, binds all sockets, runs, and drains.
+//!
+//! Order of a start: data folder locked and this start counted; all sockets bound (so that a port
+//! that is taken ends the start before anything is written); store opened; vehicles let in; HTTP.
+//! Order of a stop: not ready; no more accepts; reads end at a line boundary; the replies that are
+//! due leave; store closed cleanly; HTTP last. One grace period covers it, a second signal ends at
+//! once.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    base::{machine, task::TaskGroup},
+    config::AppConfig,
+    ingest::{
+        Ingest, IngestParts,
+        listener::{BindAddress, Bound, bind},
+    },
+    metrics::Metrics,
+    node::{
+        identity::{Identity, IdentityError},
+        query::NodeAnswers,
+        router::Router,
+        status::{Profile, StatusSource},
+    },
+    protocol::Registry,
+    store::{
+        OpenError, Store, StoreParts,
+        disk::DiskStorage,
+        index::{IndexError, fjall::FjallIndex},
+    },
+    types::status::Addresses,
+};
+
+/// Descriptors kept for everything that is no vehicle's connection.
+const DESCRIPTORS_RESERVED: usize = 512;
+
+/// Why a node did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The data folder cannot be used. Nothing was changed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// An address cannot be bound. Nothing was changed but the count of starts.
+    #[error(
+        "{key}: cannot listen on {address}: {source}{holder}; a second node on this host: \
+         waymesh run --name b --data ./b --vehicles :0 --link :0 --http :0"
+    )]
+    Bind {
+        /// The key of the configuration that holds the address.
+        key: String,
+        /// The address asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+        /// Who has it, where that is known; else empty.
+        holder: String,
+    },
+    /// The folder of a part of the store cannot be made or opened.
+    #[error("{0}: {1}")]
+    Folder(PathBuf, io::Error),
+    /// The index cannot be opened.
+    #[error("the index cannot be opened: {0}")]
+    Index(#[from] IndexError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signal(io::Error),
+    /// Log or index could no longer be trusted while running. What was acknowledged is safe; a new
+    /// start recovers it.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+impl AppError {
+    /// Whether this ended a node that was running, rather than kept it from starting.
+    pub const fn is_failure_while_running(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+/// A node that takes in vehicles.
+#[derive(Debug)]
+pub struct App {
+    ingest: Ingest,
+    store: Arc<Store>,
+    status: Arc<StatusSource>,
+    grace_period: Duration,
+    api_stop: CancellationToken,
+    api_tasks: TaskGroup,
+    identity: Identity,
+}
+
+/// All sockets of a node, bound.
+struct Sockets {
+    vehicles: Vec<Bound>,
+    http: Bound,
+}
+
+impl App {
+    /// Starts a node; it takes in vehicles when this returns.
+    ///
+    /// # Errors
+    /// [`AppError`] says what is in the way.
+    pub async fn start(mut config: AppConfig, protocols: Registry) -> Result<Self, AppError> {
+        lower_connections(&mut config);
+        let identity = Identity::open(&config.data)?;
+        let sockets = bind_all(&config)?;
+        let addresses = Addresses {
+            vehicles: sockets.vehicles.iter().map(Bound::address).collect(),
+            link: None,
+            http: Some(sockets.http.address()),
+        };
+        let metrics = Metrics::new();
+        let store = Arc::new(open_store(&config, &metrics).await?);
+        let ingest = Ingest::new(IngestParts {
+            config: config.ingest.clone(),
+            protocols,
+            vehicles: config.vehicles.clone(),
+            route: Arc::new(Router::new(Arc::clone(&store))),
+            metrics: metrics.ingest.clone(),
+        });
+        let profile = Profile {
+            name: config.name.clone(),
+            id: identity.id,
+            incarnation: identity.incarnation,
+            cluster: config.cluster.clone(),
+            addresses,
+        };
+        log_start(&profile);
+        let status =
+            Arc::new(StatusSource::new(profile, Arc::clone(&store), ingest.clone(), metrics));
+        let app = Self {
+            ingest,
+            status,
+            store,
+            grace_period: config.ingest.grace_period,
+            api_stop: CancellationToken::new(),
+            api_tasks: TaskGroup::new(),
+            identity,
+        };
+        app.serve_api(sockets.http, &config);
+        for (bound, listener) in sockets.vehicles.into_iter().zip(config.listeners) {
+            app.ingest.listen(bound, listener);
+        }
+        Ok(app)
+    }
+
+    /// The node about itself.
+    pub fn status(&self) -> crate::types::status::NodeStatus {
+        use crate::api::Answers as _;
+        NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status)).status()
+    }
+
+    /// Runs until a signal asks for the end (then drains), or the store fails.
+    ///
+    /// # Errors
+    /// [`AppError::Failed`] if the store failed; [`AppError::Signal`] if signals cannot be had.
+    pub async fn run(self) -> Result<(), AppError> {
+        let mut signals = Signals::new().map_err(AppError::Signal)?;
+        let mut failure = self.store.failure();
+        let failed = async {
+            match failure.wait_for(Option::is_some).await {
+                Ok(why) => why.clone().unwrap_or_default(),
+                Err(_) => "the store is gone".to_owned(),
+            }
+        };
+        tokio::select! {
+            signal = signals.next() => tracing::info!(signal, "stopping; a second signal ends at once"),
+            why = failed => {
+                self.stop().await;
+                return Err(AppError::Failed(why));
+            }
+        }
+        tokio::select! {
+            () = self.stop() => Ok(()),
+            signal = signals.next() => {
+                tracing::warn!(signal, "ended at once; what was not acknowledged will be sent again");
+                Ok(())
+            }
+        }
+    }
+
+    /// Drains and stops everything, within the grace period for the vehicles.
+    pub async fn stop(&self) {
+        self.status.note_draining();
+        if tokio::time::timeout(self.grace_period, self.ingest.drain()).await.is_err() {
+            tracing::warn!("the grace period is over; the remaining connections are cut");
+        }
+        let store = Arc::clone(&self.store);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(%error, "the store could not be closed cleanly");
+        }
+        self.api_stop.cancel();
+        if tokio::time::timeout(self.grace_period, self.api_tasks.wait_empty()).await.is_err() {
+            tracing::warn!("HTTP did not end within the grace period");
+        }
+        tracing::info!(incarnation = self.identity.incarnation, "stopped");
+    }
+
+    fn serve_api(&self, http: Bound, config: &AppConfig) {
+        let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
+        for socket in http.into_sockets() {
+            let (answers, config) = (answers.clone(), config.api.clone());
+            let stop = self.api_stop.clone();
+            // The handle is not needed: the group awaits the task.
+            drop(self.api_tasks.spawn("http", api::serve(socket, answers, config, stop)));
+        }
+    }
+}
+
+fn log_start(profile: &Profile) {
+    let addresses = &profile.addresses;
+    for address in &addresses.vehicles {
+        tracing::info!(%address, "listening for vehicles");
+    }
+    if let Some(address) = addresses.http {
+        tracing::info!(%address, "listening for HTTP");
+    }
+    let (name, id, cluster) = (&profile.name, profile.id, &profile.cluster);
+    tracing::info!(name, %id, cluster, incarnation = profile.incarnation, "node started");
+}
+
+fn bind_all(config: &AppConfig) -> Result<Sockets, AppError> {
+    let mut vehicles = Vec::new();
+    for (idx, listener) in config.listeners.iter().enumerate() {
+        let key = if idx == 0 { "vehicles".to_owned() } else { format!("listener[{}]", idx - 1) };
+        vehicles.push(bind_named(&key, listener.address)?);
+    }
+    Ok(Sockets { vehicles, http: bind_named("http", BindAddress::One(config.http))? })
+}
+
+fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
+    bind(address).map_err(|source| {
+        let port = match address {
+            BindAddress::Both(port) => port,
+            BindAddress::One(address) => SocketAddr::port(&address),
+        };
+        let holder = match machine::holder_of_port(port) {
+            Some(holder) if source.kind() == io::ErrorKind::AddrInUse => {
+                format!(" (held by {holder})")
+            }
+            _ => String::new(),
+        };
+        AppError::Bind { key: key.to_owned(), address: address.to_string(), source, holder }
+    })
+}
+
+async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
+    let (data, store_config) = (config.data.clone(), config.store.clone());
+    let (index_config, metrics) = (config.index.clone(), metrics.store.clone());
+    let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
+        let folder = |name: &str| {
+            let path = data.join(name);
+            DiskStorage::open(&path).map(Arc::new).map_err(|error| AppError::Folder(path, error))
+        };
+        let index = Arc::new(FjallIndex::open(&data.join("index"), index_config)?);
+        let parts = StoreParts { log: folder("log")?, quarantine: folder("quarantine")?, index };
+        let (store, recovery) = Store::open(parts, &store_config, metrics)?;
+        tracing::info!(%recovery, "log opened");
+        Ok(store)
+    });
+    opened.await.unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
+}
+
+/// Lowers the number of connections to what the process may open, and says so.
+fn lower_connections(config: &mut AppConfig) {
+    let Some(limit) = machine::raise_descriptor_limit() else {
+        return;
+    };
+    let n_possible = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let n_asked = config.ingest.connections_max;
+    if n_asked > n_possible {
+        tracing::warn!(
+            max_connections = n_possible,
+            asked = n_asked,
+            descriptor_limit = limit,
+            "fewer connections than configured: the descriptor limit is lower (ulimit -n)"
+        );
+        config.ingest.connections_max = n_possible;
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal that asks for the end. Cancel safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Hands the message and place of every panic to the log; those of line buffers go to their
+/// supervisor, which says them at a limited rate.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        if !crate::ingest::note_panic(&format!("{message} at {place}")) {
+            tracing::error!(message, place, "a task panicked; this is a bug");
+        }
+    }));
+}

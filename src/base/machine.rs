@@ -1,0 +1,82 @@
+//! What the machine tells about this process: descriptor limit, host name, holders of ports.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the number of descriptors this process may open to what the system allows, and returns
+/// it; `None` if there is no limit.
+pub fn raise_descriptor_limit() -> Option<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The process that listens on a TCP port of this machine, as `NAME (pid N)`, where the system lets
+/// this process see it (Linux, own processes).
+pub fn holder_of_port(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .find_map(|table| listening_inode(&table, port))?;
+    let wanted = format!("socket:[{inode}]");
+    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+        let mut descriptors = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        let holds = |path: &Path| {
+            fs::read_link(path).is_ok_and(|target| target.to_str() == Some(wanted.as_str()))
+        };
+        descriptors.any(|descriptor| holds(&descriptor.path())).then(|| {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            format!("{} (pid {pid})", name.trim())
+        })
+    })
+}
+
+/// The inode of the socket that listens on `port` in a table of the form of `/proc/net/tcp`.
+fn listening_inode(table: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
+        let is_listening = fields.nth(1)? == LISTEN;
+        let is_port = u16::from_str_radix(local_port, 16) == Ok(port);
+        (is_listening && is_port).then(|| fields.nth(5)?.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_port_is_found_in_the_systems_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 0100007F:1F90 00000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 11 1\n   \
+            1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n";
+        assert_eq!(listening_inode(table, 8080), Some(4711));
+        assert_eq!(listening_inode(table, 8081), None);
+    }
+
+    #[test]
+    fn this_process_is_found_as_the_holder_of_its_port() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = holder_of_port(socket.local_addr().unwrap().port()).unwrap();
+        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
+    }
+
+    #[test]
+    fn a_machine_has_a_name_and_a_limit() {
+        assert!(!host_name().is_empty());
+        assert!(raise_descriptor_limit().is_none_or(|limit| limit > 0));
+    }
+}

@@ -1,0 +1,118 @@
+//! `waymesh run`: a node in the foreground, until a signal ends it.
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use tracing_subscriber::EnvFilter;
+
+use super::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail};
+use crate::{
+    app::{App, AppError, install_panic_hook},
+    config::{AppConfig, LogConfig, LogFormat, Overlay},
+    protocol::Registry,
+};
+
+/// Options of `run`, each over the environment, which is over the file.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Configuration file [default: ./waymesh.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "WAYMESH_CONFIG")]
+    config: Option<std::path::PathBuf>,
+    /// Label of this node [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Cluster to belong to [default: waymesh]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// File with the cluster's secret
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<String>,
+    /// Where vehicles connect [default: 0.0.0.0:5000]
+    #[arg(long, value_name = "ADDR")]
+    vehicles: Option<String>,
+    /// Where other nodes connect [default: 0.0.0.0:5001]
+    #[arg(long, value_name = "ADDR")]
+    link: Option<String>,
+    /// Where HTTP is served [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// Folder for everything that is kept [default: ./waymesh-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or filters like waymesh::ingest=debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How to log: human, json, or auto (human on a terminal)
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl RunArgs {
+    fn overlay(self) -> Overlay {
+        Overlay {
+            name: self.name,
+            cluster: self.cluster,
+            secret_file: self.secret_file,
+            vehicles: self.vehicles,
+            link: self.link,
+            http: self.http,
+            data: self.data,
+            log: self.log,
+            log_format: self.log_format,
+        }
+    }
+}
+
+/// Runs a node until it is told to end.
+pub fn run(mut args: RunArgs) -> ExitCode {
+    let (path, protocols) = (args.config.take(), Registry::built_in());
+    let config = match AppConfig::load(path.as_deref(), std::env::vars(), args.overlay(), &protocols)
+    {
+        Ok(config) => config,
+        Err(faults) => {
+            return fail(&faults.render(io::stderr().is_terminal()), EXIT_USAGE);
+        }
+    };
+    if let Err(error) = start_logging(&config.log) {
+        return fail(&error, EXIT_USAGE);
+    }
+    install_panic_hook();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, EXIT_FAILURE),
+    };
+    let outcome = runtime.block_on(async {
+        let app = App::start(config, protocols).await?;
+        app.run().await
+    });
+    // A task that hangs in a blocking call must not keep the process from ending.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, exit_code(&error)),
+    }
+}
+
+const fn exit_code(error: &AppError) -> u8 {
+    if error.is_failure_while_running() { EXIT_BUG } else { EXIT_FAILURE }
+}
+
+fn start_logging(config: &LogConfig) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.filter)
+        .map_err(|error| format!("log: '{}' is no filter: {error}", config.filter))?;
+    let is_terminal = io::stderr().is_terminal();
+    let is_json = match config.format {
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+        LogFormat::Auto => !is_terminal,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let outcome = if is_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(is_terminal).with_target(false).try_init()
+    };
+    outcome.map_err(|error| format!("logging cannot start: {error}"))
+}

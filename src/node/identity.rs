@@ -1,0 +1,163 @@
+//! Who this node is: what is kept in its data folder, and the lock that makes it the only one there.
+//!
+//! File `identity`, replaced as a whole and synced at each start before anything is said to others:
+//!
+//! ```text
+//! layout = 1
+//! id = "16 hex digits"
+//! incarnation = 3
+//! ```
+//!
+//! The id is made once from the system's randomness. The incarnation counts the starts: clocks order
+//! nothing.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::ids::NodeId;
+
+/// Version of the data folder as a whole.
+const LAYOUT: u32 = 1;
+
+/// The identity of a node in this run. The folder is locked as long as this lives.
+#[derive(Debug)]
+pub struct Identity {
+    /// Made once for the data folder.
+    pub id: NodeId,
+    /// How many times a node was started on it, this time included.
+    pub incarnation: u64,
+    _lock: File,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// Another process has it. Nothing was changed.
+    #[error(
+        "the data folder {0} is used by another process; stop it, or start this node with \
+         another folder (--data DIR)"
+    )]
+    Locked(PathBuf),
+    /// It was written by a version with another layout. Nothing was changed.
+    #[error("the data folder {0} has layout {1}, this version knows {LAYOUT}")]
+    OtherLayout(PathBuf, u32),
+    /// The file does not say what it should. Nothing was changed.
+    #[error("{0} is damaged: {1}; restore it, or move the whole data folder away to start anew")]
+    Damaged(PathBuf, String),
+    /// The disk refused.
+    #[error("{0}: {1}")]
+    Disk(PathBuf, io::Error),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct IdentityFile {
+    layout: u32,
+    id: String,
+    incarnation: u64,
+}
+
+impl Identity {
+    /// Makes the folder if need be, locks it, and counts one more start. Blocking.
+    ///
+    /// # Errors
+    /// [`IdentityError`] says what is in the way.
+    pub fn open(folder: &Path) -> Result<Self, IdentityError> {
+        let disk = |path: &Path| {
+            let path = path.to_owned();
+            move |error| IdentityError::Disk(path, error)
+        };
+        fs::create_dir_all(folder).map_err(disk(folder))?;
+        let lock_path = folder.join("lock");
+        let lock = File::create(&lock_path).map_err(disk(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(IdentityError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(disk(&lock_path)(error)),
+        }
+        let path = folder.join("identity");
+        let mut file = match fs::read_to_string(&path) {
+            Ok(text) => read(folder, &path, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let id = random_id().map_err(disk(&path))?;
+                IdentityFile { layout: LAYOUT, id: id.to_string(), incarnation: 0 }
+            }
+            Err(error) => return Err(disk(&path)(error)),
+        };
+        file.incarnation += 1;
+        replace(folder, &path, &file).map_err(disk(&path))?;
+        let id = u64::from_str_radix(&file.id, 16);
+        let id = id.map_err(|error| IdentityError::Damaged(path, error.to_string()))?;
+        Ok(Self { id: NodeId(id), incarnation: file.incarnation, _lock: lock })
+    }
+}
+
+fn read(folder: &Path, path: &Path, text: &str) -> Result<IdentityFile, IdentityError> {
+    let damaged = |why: String| IdentityError::Damaged(path.to_owned(), why);
+    let file: IdentityFile = toml::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    if file.layout != LAYOUT {
+        return Err(IdentityError::OtherLayout(folder.to_owned(), file.layout));
+    }
+    u64::from_str_radix(&file.id, 16).map_err(|error| damaged(error.to_string()))?;
+    Ok(file)
+}
+
+fn replace(folder: &Path, path: &Path, file: &IdentityFile) -> io::Result<()> {
+    let text = toml::to_string(file).map_err(io::Error::other)?;
+    let new_path = path.with_extension("new");
+    let mut new = File::create(&new_path)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    fs::rename(&new_path, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn random_id() -> io::Result<NodeId> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(NodeId(u64::from_le_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stays_and_starts_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Identity::open(folder.path()).unwrap();
+        let (id, incarnation) = (first.id, first.incarnation);
+        assert_eq!(incarnation, 1);
+        drop(first);
+        let second = Identity::open(folder.path()).unwrap();
+        assert_eq!((second.id, second.incarnation), (id, 2));
+    }
+
+    #[test]
+    fn a_folder_serves_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Identity::open(folder.path()).unwrap();
+        assert!(matches!(Identity::open(folder.path()), Err(IdentityError::Locked(_))));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        for (text, expected) in [
+            ("rubbish", "damaged"),
+            ("layout = 9\nid = \"1\"\nincarnation = 1\n", "layout 9"),
+            ("layout = 1\nid = \"xyz\"\nincarnation = 1\n", "damaged"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = Identity::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}

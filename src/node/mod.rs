@@ -1,0 +1,13 @@
+//! The wiring: the parts of a node put together, and the traits of the lower rooms implemented.
+//!
+//! ```text
+//! ingest ─Route─▶ router ─▶ store           api ─Answers─▶ query ─▶ store's index
+//! ```
+//!
+//! With one node every record is stored here and every question is answered from here; the router
+//! and the queries are the two places where other nodes come in.
+
+pub mod identity;
+pub mod query;
+pub mod router;
+pub mod status;

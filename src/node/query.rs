@@ -1,0 +1,261 @@
+//! Answers the questions of the contract from the stores; the api's trait, implemented.
+//!
+//! A question first waits until the index shows what was durable when it was asked, so that what a
+//! vehicle was told is what an asker sees. Reading the index blocks, so it happens on the threads
+//! for that.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, mpsc};
+
+use crate::{
+    api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
+    node::status::StatusSource,
+    store::{
+        Store,
+        index::{Index, IndexError, RangeQuery, ScanQuery},
+    },
+    types::{
+        ids::VehicleId,
+        record::{Kind, Record},
+        status::{NodeStatus, Page, VehicleAnswer},
+        time::UnixMillis,
+    },
+};
+
+/// How long a question waits for the index to catch up.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Records of one step of an export.
+const EXPORT_BATCH: usize = 1_000;
+
+/// Steps of an export that may wait for a slow reader.
+const EXPORT_BATCHES_AHEAD: usize = 4;
+
+/// Subscribers of the live stream at most.
+const LIVE_SUBSCRIBERS_MAX: usize = 256;
+
+/// Answers for this node.
+#[derive(Debug, Clone)]
+pub struct NodeAnswers {
+    store: Arc<Store>,
+    status: Arc<StatusSource>,
+}
+
+impl NodeAnswers {
+    /// Answers from `store`, and about this node from `status`.
+    pub const fn new(store: Arc<Store>, status: Arc<StatusSource>) -> Self {
+        Self { store, status }
+    }
+
+    async fn index(&self) -> Result<Arc<dyn Index>, AnswerError> {
+        if !self.store.is_caught_up(PATIENCE).await {
+            return Err(AnswerError::Behind);
+        }
+        Ok(Arc::clone(self.store.index()))
+    }
+
+    /// Asks the index on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, AnswerError> {
+        let index = self.index().await?;
+        match tokio::task::spawn_blocking(move || question(index.as_ref())).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(unreadable(&error)),
+            Err(error) => {
+                tracing::error!(%error, "a question crashed");
+                Err(AnswerError::Store)
+            }
+        }
+    }
+}
+
+impl Answers for NodeAnswers {
+    fn status(&self) -> NodeStatus {
+        self.status.status()
+    }
+
+    fn metrics(&self) -> String {
+        self.status.metrics()
+    }
+
+    async fn vehicles(&self, question: VehiclesQuestion) -> Result<Page<Record>, AnswerError> {
+        let after = match &question.after {
+            None => None,
+            Some(id) => {
+                Some(VehicleId::parse(id.as_bytes()).map_err(|_| AnswerError::BadCursor)?)
+            }
+        };
+        let (limit, bbox) = (question.limit, question.bbox);
+        let items = self.ask(move |index| last_positions(index, after, limit, bbox)).await?;
+        let next = (items.len() >= limit).then(|| items.last().map(last_id)).flatten();
+        Ok(Page { items, next, missing: Vec::new() })
+    }
+
+    async fn vehicle(&self, vehicle: VehicleId) -> Result<VehicleAnswer, AnswerError> {
+        let asked = vehicle.clone();
+        let position = self.ask(move |index| index.last(&asked)).await?;
+        Ok(VehicleAnswer {
+            position,
+            owner: self.status.name().to_owned(),
+            connected_to: self.status.connected_to(&vehicle),
+            missing: Vec::new(),
+        })
+    }
+
+    async fn track(&self, question: TrackQuestion) -> Result<Page<Record>, AnswerError> {
+        let after = match &question.after {
+            None => None,
+            Some(cursor) => Some(parse_cursor(cursor).ok_or(AnswerError::BadCursor)?),
+        };
+        let limit = question.limit;
+        let query = RangeQuery {
+            vehicle: question.vehicle,
+            kind: Kind::Position,
+            from: question.from,
+            to: question.to,
+            after,
+        };
+        let items = self.ask(move |index| index.range(&query, limit)).await?;
+        let next = (items.len() >= limit).then(|| items.last().map(cursor_after)).flatten();
+        Ok(Page { items, next, missing: Vec::new() })
+    }
+
+    async fn export(
+        &self,
+        question: ExportQuestion,
+    ) -> Result<mpsc::Receiver<Result<Vec<Record>, AnswerError>>, AnswerError> {
+        let index = self.index().await?;
+        let (sender, receiver) = mpsc::channel(EXPORT_BATCHES_AHEAD);
+        // The handle is not needed: a crash drops the sender without the final empty batch, which
+        // the reader takes for the failure it is.
+        drop(tokio::task::spawn_blocking(move || {
+            let mut export = Export { index, question, sender };
+            let outcome = match export.question.vehicle.clone() {
+                Some(vehicle) => export.one_vehicle(vehicle),
+                None => export.all(),
+            };
+            export.end(outcome);
+        }));
+        Ok(receiver)
+    }
+
+    fn live(&self) -> Option<broadcast::Receiver<Arc<[Record]>>> {
+        let live = self.store.live();
+        (self.store.n_live_subscribers() <= LIVE_SUBSCRIBERS_MAX).then_some(live)
+    }
+}
+
+struct Export {
+    index: Arc<dyn Index>,
+    question: ExportQuestion,
+    sender: mpsc::Sender<Result<Vec<Record>, AnswerError>>,
+}
+
+impl Export {
+    fn all(&mut self) -> Result<(), IndexError> {
+        let mut query = ScanQuery {
+            kind: self.question.kind,
+            from: self.question.from,
+            to: self.question.to,
+            after: None,
+        };
+        loop {
+            let page = self.index.scan(&query, EXPORT_BATCH)?;
+            query.after = page.next;
+            if !self.send(page.records) || query.after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn one_vehicle(&mut self, vehicle: VehicleId) -> Result<(), IndexError> {
+        let (kind, from, to) = (self.question.kind, self.question.from, self.question.to);
+        let mut query = RangeQuery { vehicle, kind, from, to, after: None };
+        loop {
+            let records = self.index.range(&query, EXPORT_BATCH)?;
+            query.after = records.last().map(|last| (last.key.time, last.key.hash));
+            if records.is_empty() || !self.send(records) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// False when nobody reads any more.
+    fn send(&self, records: Vec<Record>) -> bool {
+        records.is_empty() || self.sender.blocking_send(Ok(records)).is_ok()
+    }
+
+    fn end(self, outcome: Result<(), IndexError>) {
+        let last = outcome.map(|()| Vec::new()).map_err(|error| unreadable(&error));
+        // An error means that nobody reads any more.
+        drop(self.sender.blocking_send(last));
+    }
+}
+
+fn unreadable(error: &IndexError) -> AnswerError {
+    tracing::error!(%error, "the index cannot be read");
+    AnswerError::Store
+}
+
+/// Last positions inside `bbox`, page by page until `limit` are found.
+fn last_positions(
+    index: &dyn Index,
+    mut after: Option<VehicleId>,
+    limit: usize,
+    bbox: Option<[f64; 4]>,
+) -> Result<Vec<Record>, IndexError> {
+    let Some(bbox) = bbox else {
+        return index.vehicles(after.as_ref(), limit);
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = index.vehicles(after.as_ref(), EXPORT_BATCH)?;
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        after = Some(last.key.vehicle.clone());
+        for record in page {
+            if is_inside(&record, &bbox) {
+                found.push(record);
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+}
+
+fn is_inside(record: &Record, [west, south, east, north]: &[f64; 4]) -> bool {
+    record.fix().is_some_and(|fix| {
+        let (latitude, longitude) = (fix.latitude.as_f64(), fix.longitude.as_f64());
+        (*south..=*north).contains(&latitude) && (*west..=*east).contains(&longitude)
+    })
+}
+
+fn last_id(record: &Record) -> String {
+    record.key.vehicle.as_str().to_owned()
+}
+
+fn cursor_after(record: &Record) -> String {
+    format!("{}_{:016x}", record.key.time.0, record.key.hash)
+}
+
+fn parse_cursor(text: &str) -> Option<(UnixMillis, u64)> {
+    let (time, hash) = text.split_once('_')?;
+    Some((UnixMillis(time.parse().ok()?), u64::from_str_radix(hash, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_rubbish_does_not() {
+        assert_eq!(parse_cursor("-5_00000000000000ff"), Some((UnixMillis(-5), 255)));
+        assert_eq!(parse_cursor("5"), None);
+        assert_eq!(parse_cursor("x_1"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! What a node says about itself: snapshots for status, readiness and metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    base::time::Instant,
+    ingest::Ingest,
+    metrics::Metrics,
+    store::Store,
+    types::{
+        ids::{NodeId, VehicleId},
+        status::{Addresses, NodeStatus, Readiness},
+    },
+};
+
+/// Who a node is, as it does not change while it runs.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Label.
+    pub name: String,
+    /// Identity.
+    pub id: NodeId,
+    /// Number of this start.
+    pub incarnation: u64,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Addresses bound.
+    pub addresses: Addresses,
+}
+
+/// Knows where to look for everything a node says about itself.
+#[derive(Debug)]
+pub struct StatusSource {
+    profile: Profile,
+    started: Instant,
+    store: Arc<Store>,
+    ingest: Ingest,
+    metrics: Metrics,
+    is_draining: AtomicBool,
+}
+
+impl StatusSource {
+    /// A source that looks at these parts.
+    pub fn new(profile: Profile, store: Arc<Store>, ingest: Ingest, metrics: Metrics) -> Self {
+        let started = Instant::now();
+        Self { profile, started, store, ingest, metrics, is_draining: AtomicBool::new(false) }
+    }
+
+    /// The node's label.
+    pub fn name(&self) -> &str {
+        &self.profile.name
+    }
+
+    /// The node is stopping: it is not ready any more.
+    pub fn note_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The name of the node that a vehicle is connected to, if it is connected here.
+    pub fn connected_to(&self, vehicle: &VehicleId) -> Option<String> {
+        let connection = self.ingest.registry().connection(vehicle);
+        connection.map(|_| self.profile.name.clone())
+    }
+
+    /// All metrics as text.
+    pub fn metrics(&self) -> String {
+        self.metrics.to_text()
+    }
+
+    /// The node now.
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus {
+            name: self.profile.name.clone(),
+            id: self.profile.id,
+            version: env!("CARGO_PKG_VERSION"),
+            incarnation: self.profile.incarnation,
+            cluster: self.profile.cluster.clone(),
+            addresses: self.profile.addresses.clone(),
+            uptime: Instant::now().since(self.started),
+            epoch: epoch(&[self.profile.id]),
+            counts: self.counts(),
+            readiness: Readiness(vec![
+                ("store", self.store.is_taking()),
+                ("vehicles", !self.profile.addresses.vehicles.is_empty()),
+                ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
+            ]),
+        }
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let (ingest, store) = (&self.metrics.ingest, &self.metrics.store);
+        let level = |gauge: &crate::metrics::Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        BTreeMap::from([
+            ("connections", level(&ingest.connections)),
+            ("connected_vehicles", self.ingest.registry().n_vehicles() as u64),
+            ("lines_received", ingest.lines_received.get()),
+            ("lines_with_positions", ingest.lines.count("positions")),
+            ("lines_merged", ingest.lines.count("merged")),
+            ("lines_without_position", ingest.lines.count("no_position")),
+            ("lines_rejected", ingest.lines.count("rejected")),
+            ("positions_accepted", ingest.positions_accepted.get()),
+            ("positions_stored", store.positions_stored.get()),
+            ("positions_duplicate", store.positions_duplicate.get()),
+            ("positions_expired", store.positions_expired.get()),
+            ("positions_in_flight", level(&store.positions_in_flight)),
+            ("positions_refused", store.n_positions_refused()),
+            ("line_buffer_restarts", ingest.line_buffer_restarts.get()),
+            ("index_lag_records", level(&store.index_lag)),
+            ("room_taken_bytes", self.ingest.room().taken_bytes() as u64),
+        ])
+    }
+}
+
+/// Digest of the set of storing members, given in any order: equal or different, never older.
+pub fn epoch(storing: &[NodeId]) -> u64 {
+    let mut ids: Vec<_> = storing.iter().map(|id| id.0).collect();
+    ids.sort_unstable();
+    xxh3_64(&ids.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_depends_on_the_set_alone() {
+        assert_eq!(epoch(&[NodeId(1), NodeId(2)]), epoch(&[NodeId(2), NodeId(1)]));
+        assert_ne!(epoch(&[NodeId(1)]), epoch(&[NodeId(2)]));
+    }
+}

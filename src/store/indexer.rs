@@ -1,0 +1,92 @@
+//! The indexer: one thread that follows the log and feeds the index in bulk.
+//!
+//! It gathers: many records at once cost the index less each. A question that waits hurries it.
+//! About once a second what was applied is made durable, after which the log below may be trimmed.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Shared,
+    index::Index,
+    log::{LogOffset, LogReader},
+    progress::Work,
+    storage::Storage,
+};
+use crate::base::time::Instant;
+
+/// Records applied in one step.
+const BATCH_RECORDS_MAX: usize = 5_000;
+
+/// How long fewer records than a batch may wait.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// How often the index is made durable.
+const PERSIST_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(crate) struct Indexer<S: Storage, I> {
+    reader: LogReader<S>,
+    index: Arc<I>,
+    shared: Arc<Shared>,
+    applied: LogOffset,
+    persisted: LogOffset,
+    persisted_at: Instant,
+}
+
+impl<S: Storage, I: Index> Indexer<S, I> {
+    pub(crate) fn new(reader: LogReader<S>, index: Arc<I>, shared: Arc<Shared>) -> Self {
+        let applied = shared.progress.applied();
+        let persisted_at = Instant::now();
+        Self { reader, index, shared, applied, persisted: applied, persisted_at }
+    }
+
+    /// Runs until the writer has stopped and all is applied, or until the index fails.
+    pub(crate) fn run(mut self) {
+        let outcome = self.follow().and_then(|()| self.persist());
+        if let Err(why) = outcome {
+            self.shared.progress.stop();
+            self.shared.fail(why);
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), String> {
+        loop {
+            match self.shared.progress.next_work(BATCH_RECORDS_MAX as u64, GATHER) {
+                Work::Apply(durable) => self.apply_up_to(durable)?,
+                Work::Rest => {}
+                Work::End => return Ok(()),
+            }
+            let is_due = Instant::now().since(self.persisted_at) >= PERSIST_INTERVAL;
+            if is_due && self.persisted < self.applied {
+                self.persist()?;
+            }
+        }
+    }
+
+    fn apply_up_to(&mut self, durable: LogOffset) -> Result<(), String> {
+        let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);
+        while self.applied < durable {
+            records.clear();
+            let next = self.reader.read(self.applied, durable, BATCH_RECORDS_MAX, &mut records);
+            let next = next.map_err(|error| format!("the log cannot be read: {error}"))?;
+            if next <= self.applied {
+                return Err(format!("the log gives nothing at {}", self.applied.0));
+            }
+            let applied = self.index.apply(&records);
+            applied.map_err(|error| format!("records cannot be indexed: {error}"))?;
+            self.applied = next;
+            self.shared.progress.advance_applied(next, records.len() as u64);
+        }
+        let n_lag_records = self.shared.progress.n_lag_records();
+        self.shared.metrics.index_lag.set(n_lag_records as i64);
+        Ok(())
+    }
+
+    fn persist(&mut self) -> Result<(), String> {
+        let kept = self.index.persist(self.applied);
+        let kept = kept.map_err(|error| format!("the index cannot be synced: {error}"))?;
+        self.persisted = self.applied;
+        self.persisted_at = Instant::now();
+        self.shared.progress.allow_trim(kept);
+        Ok(())
+    }
+}

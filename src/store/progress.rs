@@ -1,0 +1,153 @@
+//! How far log and index are: the hand-over from writer to indexer, and from both to questions.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::log::LogOffset;
+
+/// Shared between the writer, the indexer and all who wait for either.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+    applied: watch::Sender<LogOffset>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    durable: LogOffset,
+    applied: LogOffset,
+    /// Offset below which the log is not needed any more.
+    trimmable: LogOffset,
+    n_lag_records: u64,
+    is_hurried: bool,
+    is_stopping: bool,
+}
+
+/// What the indexer is asked to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Apply the log up to here.
+    Apply(LogOffset),
+    /// Nothing to apply for the time waited.
+    Rest,
+    /// All is applied, and nothing more will come.
+    End,
+}
+
+impl Progress {
+    pub(crate) fn new(applied: LogOffset, durable: LogOffset, n_lag_records: u64) -> Self {
+        let state = State {
+            durable,
+            applied,
+            trimmable: applied,
+            n_lag_records,
+            is_hurried: false,
+            is_stopping: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            applied: watch::channel(applied).0,
+        }
+    }
+
+    /// The writer has made `n_records` more durable, up to `durable`.
+    pub(crate) fn advance_durable(&self, durable: LogOffset, n_records: u64) {
+        let mut state = self.lock();
+        state.durable = durable;
+        state.n_lag_records += n_records;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The indexer has applied `n_records` more, up to `applied`.
+    pub(crate) fn advance_applied(&self, applied: LogOffset, n_records: u64) {
+        let mut state = self.lock();
+        state.applied = applied;
+        state.n_lag_records = state.n_lag_records.saturating_sub(n_records);
+        drop(state);
+        self.changed.notify_all();
+        self.applied.send_replace(applied);
+    }
+
+    /// The index keeps what lies below `offset` through a power cut.
+    pub(crate) fn allow_trim(&self, offset: LogOffset) {
+        self.lock().trimmable = offset;
+    }
+
+    pub(crate) fn durable(&self) -> LogOffset {
+        self.lock().durable
+    }
+
+    pub(crate) fn applied(&self) -> LogOffset {
+        self.lock().applied
+    }
+
+    pub(crate) fn trimmable(&self) -> LogOffset {
+        self.lock().trimmable
+    }
+
+    pub(crate) fn n_lag_records(&self) -> u64 {
+        self.lock().n_lag_records
+    }
+
+    /// For the indexer: waits until there are `n_records_wanted` to apply, someone is in a hurry,
+    /// or `patience` is over.
+    pub(crate) fn next_work(&self, n_records_wanted: u64, patience: Duration) -> Work {
+        let state = self.lock();
+        let mut state = self
+            .changed
+            .wait_timeout_while(state, patience, |state| {
+                let is_pending = state.durable > state.applied;
+                let is_worth_it = state.n_lag_records >= n_records_wanted || state.is_hurried;
+                !state.is_stopping && !(is_pending && is_worth_it)
+            })
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        state.is_hurried = false;
+        match (state.durable > state.applied, state.is_stopping) {
+            (true, _) => Work::Apply(state.durable),
+            (false, true) => Work::End,
+            (false, false) => Work::Rest,
+        }
+    }
+
+    /// For the writer: waits while the index lags by more than `n_records_max`; false at a stop.
+    pub(crate) fn wait_lag_below(&self, n_records_max: u64) -> bool {
+        let state = self.lock();
+        let state = self
+            .changed
+            .wait_while(state, |state| state.n_lag_records > n_records_max && !state.is_stopping)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.is_stopping
+    }
+
+    /// Nothing more becomes durable; the indexer ends when all is applied.
+    pub(crate) fn stop(&self) {
+        self.lock().is_stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until what is durable now is applied; for ever if the indexer is gone. Cancel safe.
+    pub(crate) async fn caught_up(&self) {
+        let mut applied = self.applied.subscribe();
+        let goal = {
+            let mut state = self.lock();
+            state.is_hurried = state.applied < state.durable;
+            state.durable
+        };
+        self.changed.notify_all();
+        let is_reached = applied.wait_for(|applied| *applied >= goal).await.is_ok();
+        debug_assert!(is_reached, "the sender lives as long as this");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, so a poisoned lock holds sound state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,190 @@
+//! The writer: one thread that gathers submissions, leaves repeats out, makes the rest durable
+//! with one sync, and settles them. The only place that says durable.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    Shared, StoreConfig, Submission,
+    dedupe::{Dedupe, Novelty},
+    index::{Index, IndexError},
+    log::Log,
+    storage::Storage,
+};
+use crate::{
+    base::{
+        rate::RateLimit,
+        verdict::{RefuseReason, Verdict},
+    },
+    metrics::QueueLabel,
+    types::record::{Flags, Kind, Record},
+};
+
+/// How often the writer looks around when nothing comes.
+const REST: Duration = Duration::from_millis(500);
+
+static DISK_WARNINGS: RateLimit = RateLimit::per_second(1);
+
+/// Counts of a group, by what became of its records.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    n_stored: u64,
+    n_duplicate: u64,
+    n_events_stored: u64,
+    n_events_duplicate: u64,
+}
+
+pub(crate) struct Writer<S: Storage, I> {
+    log: Log<S>,
+    storage: Arc<S>,
+    dedupe: Dedupe<I>,
+    config: StoreConfig,
+    shared: Arc<Shared>,
+    /// Positions of the group that go to the live stream once it is durable.
+    live: Vec<Record>,
+}
+
+impl<S: Storage, I: Index> Writer<S, I> {
+    pub(crate) const fn new(
+        log: Log<S>,
+        storage: Arc<S>,
+        dedupe: Dedupe<I>,
+        config: StoreConfig,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { log, storage, dedupe, config, shared, live: Vec::new() }
+    }
+
+    /// Runs until the queue is closed and empty; then closes the log cleanly.
+    pub(crate) fn run(mut self) {
+        let mut submissions = Vec::new();
+        while self.shared.queue.take_all(&mut submissions, REST, self.config.group_commit) {
+            let depth = QueueLabel { queue: "store" };
+            self.shared.metrics.queue_depth.get_or_create(&depth).set(submissions.len() as i64);
+            self.group(&mut submissions);
+            self.trim();
+        }
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "the log could not be marked as closed cleanly");
+        }
+        self.shared.progress.stop();
+    }
+
+    /// Makes one group durable and settles it.
+    fn group(&mut self, submissions: &mut Vec<Submission>) {
+        if self.is_disk_full() {
+            self.refuse_all(submissions, RefuseReason::DiskFull);
+        }
+        if submissions.is_empty() || !self.wait_for_index() {
+            self.refuse_all(submissions, RefuseReason::Stopping);
+            return;
+        }
+        self.dedupe.forget(self.shared.progress.applied());
+        let counts = match self.append_all(submissions) {
+            Ok(counts) => counts,
+            Err(error) => {
+                self.dedupe.withdraw();
+                self.shared.fail(format!("duplicates cannot be told: {error}"));
+                self.refuse_all(submissions, RefuseReason::DiskError);
+                return;
+            }
+        };
+        match self.log.commit() {
+            Ok(durable) => {
+                let n_records = counts.n_stored + counts.n_events_stored;
+                self.dedupe.confirm(durable);
+                self.shared.progress.advance_durable(durable, n_records);
+                self.settle_all(submissions, counts);
+            }
+            Err(error) => {
+                if let Some(n_unsaid) = DISK_WARNINGS.pass() {
+                    tracing::error!(%error, n_unsaid, "records could not be made durable");
+                }
+                self.dedupe.withdraw();
+                self.live.clear();
+                self.refuse_all(submissions, RefuseReason::DiskError);
+            }
+        }
+    }
+
+    fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
+        let mut counts = Counts::default();
+        let has_audience = self.shared.live.receiver_count() > 0;
+        for record in submissions.iter_mut().flat_map(|submission| &mut submission.records) {
+            let is_fix = record.kind() == Kind::Position;
+            match self.dedupe.admit(record)? {
+                Novelty::Repeat if is_fix => counts.n_duplicate += 1,
+                Novelty::Repeat => counts.n_events_duplicate += 1,
+                Novelty::New { is_late } => {
+                    if is_late {
+                        record.flags = record.flags.with(Flags::LATE);
+                    }
+                    self.log.append(record);
+                    if is_fix && has_audience {
+                        self.live.push(record.clone());
+                    }
+                    counts.n_stored += u64::from(is_fix);
+                    counts.n_events_stored += u64::from(!is_fix);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn settle_all(&mut self, submissions: &mut Vec<Submission>, counts: Counts) {
+        let metrics = &self.shared.metrics;
+        metrics.positions_stored.inc_by(counts.n_stored);
+        metrics.positions_duplicate.inc_by(counts.n_duplicate);
+        metrics.positions_in_flight.dec_by((counts.n_stored + counts.n_duplicate) as i64);
+        if counts.n_events_stored + counts.n_events_duplicate > 0 {
+            metrics.events.inc_by("stored", counts.n_events_stored);
+            metrics.events.inc_by("duplicate", counts.n_events_duplicate);
+        }
+        metrics.log_syncs.inc();
+        metrics.index_lag.set(self.shared.progress.n_lag_records() as i64);
+        for submission in submissions.drain(..) {
+            submission.settle.settle(Verdict::Durable);
+        }
+        if !self.live.is_empty() {
+            // An error means that the last subscriber has just left.
+            drop(self.shared.live.send(std::mem::take(&mut self.live).into()));
+        }
+    }
+
+    fn refuse_all(&self, submissions: &mut Vec<Submission>, reason: RefuseReason) {
+        for submission in submissions.drain(..) {
+            self.shared.refuse(submission, reason);
+        }
+    }
+
+    /// Whether the disk has less room than the reserve; says so once at each change.
+    fn is_disk_full(&self) -> bool {
+        let is_full = match self.storage.free_bytes() {
+            Ok(free_bytes) => free_bytes < self.config.disk_reserve_bytes,
+            Err(_) => false,
+        };
+        if self.shared.is_full.swap(is_full, Ordering::Relaxed) != is_full {
+            if is_full {
+                let reserve_bytes = self.config.disk_reserve_bytes;
+                tracing::error!(reserve_bytes, "disk full: records are refused until there is room");
+            } else {
+                tracing::info!("the disk has room again; records are taken");
+            }
+        }
+        is_full
+    }
+
+    fn wait_for_index(&self) -> bool {
+        self.shared.progress.wait_lag_below(self.config.index_lag_records_max)
+    }
+
+    fn trim(&mut self) {
+        if let Err(error) = self.log.trim(self.shared.progress.trimmable()) {
+            if let Some(n_unsaid) = DISK_WARNINGS.pass() {
+                tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
+            }
+        }
+    }
+}
