@@ -4,6 +4,12 @@
 //! from the store's own threads and from blocking tasks. Applying a record twice is the same as
 //! applying it once, since after a crash the tail of the log is applied again.
 
+mod fjall;
+mod map;
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::{
@@ -15,13 +21,18 @@ use crate::{
     },
 };
 
+pub use self::{
+    fjall::{FjallIndex, IndexConfig},
+    map::MapIndex,
+};
+
 /// The queryable side of the store.
 pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// Up to where the log is known to be in the index on disk: what it says after a power cut.
     /// The log is applied again from here.
     fn persisted(&self) -> LogOffset;
 
-    /// Adds records; visible to all questions when this returns, not yet durable. A position whose
+    /// Adds records, each in the place of one with its key if there is one; visible to all questions when this returns, not yet durable. A position whose
     /// flags say [`Flags::FUTURE`](crate::types::record::Flags::FUTURE) is stored apart and never
     /// becomes a last position.
     ///
@@ -61,11 +72,11 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError>;
 
     /// Records of all vehicles, each once, in an order of the index's own that [`ScanCursor`]
-    /// continues; at most `limit`. Empty: there are no more. Records that are applied while a scan
-    /// is under way may or may not be in it; all others are.
+    /// continues; at most `limit` (0 is taken as 1). A page may be empty and still have a next one.
+    /// Records that are applied while a scan is under way may or may not be in it; all others are.
     ///
     /// # Errors
-    /// [`IndexError`] when it cannot be read.
+    /// [`IndexError`] when it cannot be read, or when the cursor is not of this index's making.
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError>;
 }
 
@@ -120,4 +131,12 @@ pub enum IndexError {
     /// A row cannot be read as this version writes it: another version, or an altered file.
     #[error("a row of the index is damaged: {0}")]
     Damaged(String),
+    /// The folder holds an index that another version of the program wrote; it was left as it is.
+    #[error("the index has layout version {found}, this program reads version {known}")]
+    Layout {
+        /// The version on disk.
+        found: u32,
+        /// The version of this program.
+        known: u32,
+    },
 }

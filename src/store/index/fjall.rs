@@ -1,0 +1,357 @@
+//! The index on disk: fjall, a keyspace for each month.
+//!
+//! How rows look stands in [`super::rows`]. All rows of one [`Index::apply`] are one atomic batch
+//! that is written to fjall's journal without a sync. [`Index::persist`] syncs the journal, then
+//! writes the offset, then syncs again: keyspaces go to tables of their own whenever they are full,
+//! so an offset that was written before its rows were synced could outlive them.
+//!
+//! This file must not know how the log is laid out, or who asks.
+
+mod newest;
+mod read;
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    fmt,
+    path::Path,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+
+use self::newest::{NewestCache, NewestKey};
+use crate::{
+    store::{
+        index::{
+            Index, IndexError, RangeQuery, ScanPage, ScanQuery,
+            rows::{self, FirstRow, RowWriter},
+        },
+        log::LogOffset,
+    },
+    types::{
+        ids::VehicleId,
+        record::{Flags, Kind, Record, RecordKey},
+        time::{Month, UnixMillis},
+    },
+};
+
+const LAYOUT_ROW: &str = "layout";
+const APPLIED_ROW: &str = "applied";
+
+/// Least that fjall takes for [`IndexConfig::journal_bytes`].
+const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// Fewest open files that fjall works with.
+const OPEN_FILES_MIN: usize = 10;
+
+/// How much memory and how many threads the index may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexConfig {
+    /// Blocks of tables kept in memory, in bytes; reads are faster with more. Default 16 MiB.
+    pub cache_bytes: u64,
+    /// Rows of one keyspace kept in memory before they become a table, in bytes; fewer and larger
+    /// tables with more, and more to read at the next start. Holds for keyspaces made from now on.
+    /// Default 8 MiB.
+    pub memtable_bytes: u64,
+    /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
+    /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
+    /// At least 64 MiB, which is the default.
+    pub journal_bytes: u64,
+    /// Threads that write and merge tables; at least 1. Default 1.
+    pub worker_threads: usize,
+    /// Tables kept open; at least 10. Default 256.
+    pub open_files: usize,
+    /// Vehicles whose last position's key is kept in memory, so that their next one needs no read;
+    /// about 150 bytes each. Default 65,536.
+    pub newest_vehicles: usize,
+}
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 * 1024 * 1024,
+            memtable_bytes: 8 * 1024 * 1024,
+            journal_bytes: JOURNAL_BYTES_MIN,
+            worker_threads: 1,
+            open_files: 256,
+            newest_vehicles: 65_536,
+        }
+    }
+}
+
+/// An [`Index`] in a folder of its own.
+pub struct FjallIndex {
+    config: IndexConfig,
+    database: Database,
+    meta: Keyspace,
+    last: Keyspace,
+    future: Keyspace,
+    /// The months that have a keyspace.
+    months: RwLock<BTreeMap<Month, Keyspace>>,
+    /// Keys of the last positions on disk; its lock is held for the whole of an `apply`.
+    newest: Mutex<NewestCache>,
+    persisted: AtomicU64,
+}
+
+impl fmt::Debug for FjallIndex {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FjallIndex")
+            .field("persisted", &self.persisted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FjallIndex {
+    /// Opens the index in the folder `path`, or makes an empty one there. Reads fjall's journals
+    /// again; the figures stand in the page of [`super`].
+    ///
+    /// # Errors
+    /// [`IndexError::Layout`] if another version of the program wrote it, [`IndexError::Damaged`]
+    /// if its own rows cannot be read, [`IndexError::Backend`] if fjall cannot open it (also when
+    /// another process has it open).
+    pub fn open(path: &Path, config: IndexConfig) -> Result<Self, IndexError> {
+        let database = Database::builder(path)
+            .cache_size(config.cache_bytes)
+            .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))
+            .max_cached_files(Some(config.open_files.max(OPEN_FILES_MIN)))
+            .worker_threads(config.worker_threads.max(1))
+            .open()
+            .map_err(backend)?;
+        let meta = open_meta(&database, &config)?;
+        let persisted = match meta.get(APPLIED_ROW).map_err(backend)? {
+            Some(value) => u64::from_be_bytes(rows::number_of(APPLIED_ROW, &value)?),
+            None => 0,
+        };
+        let open = |name: &str| {
+            let options = || options(&config, name == "last");
+            database.keyspace(name, options).map_err(backend)
+        };
+        let mut months = BTreeMap::new();
+        for name in database.list_keyspace_names() {
+            if let Some(month) = rows::month_of_name(&name) {
+                months.insert(month, open(&name)?);
+            }
+        }
+        Ok(Self {
+            last: open("last")?,
+            future: open("future")?,
+            months: RwLock::new(months),
+            newest: Mutex::new(NewestCache::new(config.newest_vehicles)),
+            persisted: AtomicU64::new(persisted),
+            meta,
+            database,
+            config,
+        })
+    }
+
+    /// The keyspace of a month, if there is one.
+    fn month(&self, month: Month) -> Option<Keyspace> {
+        let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
+        months.get(&month).cloned()
+    }
+
+    /// The keyspace of a month; makes it if there is none.
+    fn month_or_new(&self, month: Month) -> Result<Keyspace, IndexError> {
+        if let Some(keyspace) = self.month(month) {
+            return Ok(keyspace);
+        }
+        let name = rows::month_name(month);
+        let keyspace = self
+            .database
+            .keyspace(&name, || options(&self.config, false))
+            .map_err(backend)?;
+        let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
+        months.insert(month, keyspace.clone());
+        Ok(keyspace)
+    }
+
+    /// Of each vehicle the greatest of `records` that is to become its last position.
+    fn newest_of<'a>(
+        &self,
+        records: &'a [Record],
+        cache: &NewestCache,
+    ) -> Result<Vec<&'a Record>, IndexError> {
+        let mut newest: HashMap<&VehicleId, &Record, foldhash::fast::RandomState> =
+            HashMap::default();
+        for record in records {
+            if record.kind() != Kind::Position || record.flags.contains(Flags::FUTURE) {
+                continue;
+            }
+            match newest.entry(&record.key.vehicle) {
+                Entry::Vacant(entry) => {
+                    entry.insert(record);
+                }
+                Entry::Occupied(mut entry) => {
+                    if NewestKey::of(entry.get()) <= NewestKey::of(record) {
+                        entry.insert(record);
+                    }
+                }
+            }
+        }
+        let mut due = Vec::with_capacity(newest.len());
+        for record in newest.into_values() {
+            let vehicle = &record.key.vehicle;
+            let present = match cache.key_of(vehicle) {
+                Some(key) => Some(key),
+                None => self.last(vehicle)?.as_ref().map(NewestKey::of),
+            };
+            if present.is_none_or(|present| present <= NewestKey::of(record)) {
+                due.push(record);
+            }
+        }
+        due.sort_unstable_by(|one, other| one.key.vehicle.cmp(&other.key.vehicle));
+        Ok(due)
+    }
+
+    /// Puts the rows of `records` into `batch`.
+    fn put_records(
+        &self,
+        records: &[Record],
+        batch: &mut OwnedWriteBatch,
+    ) -> Result<(), IndexError> {
+        let mut writer = RowWriter::default();
+        let mut month: Option<(UnixMillis, UnixMillis, Keyspace)> = None;
+        for record in records {
+            let time = record.key.time;
+            if record.flags.contains(Flags::FUTURE) {
+                writer.record(record, |key, value| batch.insert(&self.future, key, value));
+                continue;
+            }
+            let is_same_month = month
+                .as_ref()
+                .is_some_and(|(start, end, _)| (*start..*end).contains(&time));
+            if !is_same_month {
+                let name = time.month();
+                month = Some((name.start(), name.next().start(), self.month_or_new(name)?));
+            }
+            if let Some((_, _, keyspace)) = &month {
+                writer.record(record, |key, value| batch.insert(keyspace, key, value));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index for FjallIndex {
+    fn persisted(&self) -> LogOffset {
+        LogOffset(self.persisted.load(Ordering::Acquire))
+    }
+
+    fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
+        let mut cache = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = self.newest_of(records, &cache)?;
+        let n_rows = records.len() + newest.len();
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), n_rows)
+            .durability(Some(PersistMode::Buffer));
+        self.put_records(records, &mut batch)?;
+        let mut writer = RowWriter::default();
+        for record in &newest {
+            writer.last(record, |key, value| batch.insert(&self.last, key, value));
+        }
+        batch.commit().map_err(backend)?;
+        for record in newest {
+            cache.insert(&record.key.vehicle, NewestKey::of(record));
+        }
+        Ok(())
+    }
+
+    fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError> {
+        self.database
+            .persist(PersistMode::SyncAll)
+            .map_err(backend)?;
+        self.meta
+            .insert(APPLIED_ROW, applied.0.to_be_bytes())
+            .map_err(backend)?;
+        self.database
+            .persist(PersistMode::SyncAll)
+            .map_err(backend)?;
+        self.persisted.store(applied.0, Ordering::Release);
+        Ok(applied)
+    }
+
+    fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
+        let row = rows::record_key(kind, key);
+        if let Some(month) = self.month(key.time.month())
+            && month.contains_key(&row).map_err(backend)?
+        {
+            return Ok(true);
+        }
+        self.future.contains_key(&row).map_err(backend)
+    }
+
+    fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        let snapshot = self.database.snapshot();
+        let key = rows::last_key(vehicle);
+        let Some(value) = snapshot.get(&self.last, &key).map_err(backend)? else {
+            return Ok(None);
+        };
+        let record = FirstRow::parse(&value)?.assemble(|number| {
+            let key = rows::further_key(&key, number);
+            let value = snapshot.get(&self.last, key).map_err(backend)?;
+            value.ok_or_else(|| missing_row(vehicle.as_str(), number))
+        })?;
+        Ok(Some(record))
+    }
+
+    fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError> {
+        self.read_vehicles(after, limit)
+    }
+
+    fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
+        self.read_range(query, limit)
+    }
+
+    fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
+        self.read_scan(query, limit)
+    }
+}
+
+/// Opens the keyspace `meta`, and checks or writes the version of the layout.
+fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, IndexError> {
+    let is_new = database
+        .list_keyspace_names()
+        .iter()
+        .all(|name| &**name == "meta");
+    let meta = database
+        .keyspace("meta", || options(config, true))
+        .map_err(backend)?;
+    match meta.get(LAYOUT_ROW).map_err(backend)? {
+        Some(value) => {
+            let found = u32::from_be_bytes(rows::number_of(LAYOUT_ROW, &value)?);
+            let known = rows::LAYOUT;
+            if found != known {
+                return Err(IndexError::Layout { found, known });
+            }
+        }
+        None if is_new => {
+            meta.insert(LAYOUT_ROW, rows::LAYOUT.to_be_bytes())
+                .map_err(backend)?;
+            database.persist(PersistMode::SyncAll).map_err(backend)?;
+        }
+        None => return Err(IndexError::Damaged("no layout version".to_owned())),
+    }
+    Ok(meta)
+}
+
+/// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
+fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(config.memtable_bytes)
+        .expect_point_read_hits(is_hit)
+}
+
+fn backend(error: ::fjall::Error) -> IndexError {
+    IndexError::Backend(match error {
+        ::fjall::Error::Io(error) => error.to_string(),
+        ::fjall::Error::Locked => "another process has the index open".to_owned(),
+        ::fjall::Error::Poisoned => "an earlier write or sync failed".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+fn missing_row(vehicle: &str, number: u32) -> IndexError {
+    IndexError::Damaged(format!("no further row {number} of vehicle {vehicle}"))
+}
