@@ -18,6 +18,4 @@ pub mod delivery;
 
 pub mod ingest;
 
-pub mod store;
 
-pub mod api;

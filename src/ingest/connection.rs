@@ -347,7 +347,12 @@ impl Connection {
         let now = Instant::now();
         for (deadline, reason) in self.deadlines() {
             match (deadline.filter(|deadline| *deadline <= now), reason) {
-                (Some(_), Some(reason)) => return Err(reason),
+                (Some(_), Some(reason)) => {
+                    if reason == CloseReason::Gap {
+                        self.replies.give_up();
+                    }
+                    return Err(reason);
+                }
                 (Some(_), None) => self.process(Some(FlushReason::Deadline), None).await?,
                 (None, _) => {}
             }
@@ -373,7 +378,7 @@ impl Connection {
         reason
     }
 
-    /// Waits until all replies that may leave have left; after a gap only those before it.
+    /// Waits until all replies that may leave have left.
     async fn flush_replies(&mut self, reason: CloseReason) {
         let is_hopeless = matches!(reason, CloseReason::Reset | CloseReason::TooSlow);
         while !is_hopeless && self.write().is_ok() {
@@ -381,11 +386,7 @@ impl Connection {
                 if self.socket.writable().await.is_err() {
                     return;
                 }
-            } else if reason != CloseReason::Gap && self.replies.is_waiting() {
-                if self.replies.settle_front().await.is_err() {
-                    return;
-                }
-            } else {
+            } else if !self.replies.is_waiting() || self.replies.settle_front().await.is_err() {
                 return;
             }
         }

@@ -75,6 +75,7 @@ impl Replies {
         };
         if let Some(verdict) = &mut front.verdict {
             if verdict.verdict().await != Verdict::Durable {
+                self.give_up();
                 return Err(Gap);
             }
             front.verdict = None;
@@ -83,6 +84,11 @@ impl Replies {
             self.put_out(&front.replies);
         }
         Ok(())
+    }
+
+    /// A reply cannot be given: nothing that waits may leave any more.
+    pub(crate) fn give_up(&mut self) {
+        self.waiting.clear();
     }
 
     /// Bytes that are free to leave now.
