@@ -21,3 +21,7 @@ pub mod ingest;
 pub mod store;
 
 pub mod api;
+
+pub mod config;
+
+pub mod cli;
