@@ -18,4 +18,6 @@ pub mod delivery;
 
 pub mod ingest;
 
+pub mod config;
 
+pub mod cli;

@@ -64,8 +64,8 @@ pub(crate) struct Accepted {
 /// Serves a connection until it ends, however it ends.
 pub(crate) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let mut trace = Trace::open(&accepted, Arc::clone(&shared));
-    if let Some(n_max) = shared.config.connections_per_address_max {
-        if !shared.registry.enter_address(accepted.peer.ip(), n_max) {
+    if let Some(n_max) = shared.config.n_connections_per_address_max {
+        if !shared.registry.enter_address(accepted.peer.ip(), n_max.get()) {
             trace.reason = CloseReason::Limit;
             return;
         }
@@ -370,8 +370,7 @@ impl Connection {
         if !is_broken && self.process(Some(FlushReason::End), None).await.is_err() {
             return reason;
         }
-        let config = &self.shared.config;
-        let patience = config.reply_deadline.min(config.grace_period);
+        let patience = self.shared.config.reply_deadline;
         if tokio::time::timeout(patience, self.flush_replies(reason)).await.is_err() {
             tracing::debug!(connection = %self.trace.id, "closed with replies not delivered");
         }

@@ -252,7 +252,7 @@ impl LineBuffer<'_> {
             }
             let language = self.done.session.language.as_ref();
             let framing = language.map_or(UNRECOGNISED_FRAMING, |language| language.framing);
-            let cap_bytes = self.shared.config.line_bytes_max;
+            let cap_bytes = self.shared.config.line_bytes_max as usize;
             let start = self.done.consumed_bytes;
             match framing.next(&mut self.done.session.framer, rest, cap_bytes) {
                 Framed::Line { line, consumed } => {

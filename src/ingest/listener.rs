@@ -6,7 +6,7 @@
 //! accepted ones inherit them on Linux: no further calls for each connection.
 
 use std::{
-    fmt, io,
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
@@ -18,7 +18,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Ingest, ListenerConfig, Shared, connection, connection::Accepted, events};
+use super::{BindAddress, Ingest, ListenerConfig, Shared, connection, connection::Accepted, events};
 use crate::{
     base::{backoff::Backoff, time::wall_millis},
     types::ids::ConnectionId,
@@ -35,24 +35,6 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pairs of ports tried where both families must share a port that the system chooses.
 const PORT_TRIES: usize = 20;
-
-/// Where to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BindAddress {
-    /// This port on every IPv4 and IPv6 address of the machine; 0 means any.
-    Both(u16),
-    /// This address only.
-    One(SocketAddr),
-}
-
-impl fmt::Display for BindAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Both(port) => write!(formatter, "0.0.0.0:{port}"),
-            Self::One(address) => address.fmt(formatter),
-        }
-    }
-}
 
 /// Sockets that are bound and listen; nothing is accepted yet.
 #[derive(Debug)]

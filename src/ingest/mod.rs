@@ -27,6 +27,7 @@
 pub mod listener;
 
 mod admission;
+mod config;
 mod connection;
 mod events;
 mod line_buffer;
@@ -37,13 +38,15 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{registry::Registry as ConnectionRegistry, supervisor::note_panic};
+pub use self::{
+    config::{BindAddress, IngestConfig, ListenerConfig, ReplyPolicy},
+    registry::Registry as ConnectionRegistry, supervisor::note_panic};
 use crate::{
     base::{room::Room, task::TaskGroup, verdict::Settle},
     metrics::names::IngestMetrics,
@@ -81,70 +84,6 @@ pub struct RejectedLine {
     pub reason: RejectReason,
     /// Its bytes; none for a line over the limit, which is not kept.
     pub line: Bytes,
-}
-
-/// When a vehicle is told that its line arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReplyPolicy {
-    /// As soon as it was decoded; promises nothing.
-    Received,
-    /// When it is durable on its owner.
-    #[default]
-    Stored,
-}
-
-/// Settings that hold for all listeners.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngestConfig {
-    /// Open connections at most; further ones wait in the backlog. 1 and up, default 16,000.
-    pub connections_max: usize,
-    /// Open connections from one address at most; absent: no limit (fleets share carrier
-    /// addresses).
-    pub connections_per_address_max: Option<usize>,
-    /// Longest line in bytes, default 64 KiB. Higher: more memory for a connection that sends no
-    /// end of line.
-    pub line_bytes_max: usize,
-    /// A connection that was not understood for so long is closed; default 30 s.
-    pub first_line_timeout: Duration,
-    /// A reply that cannot leave for so long closes the connection; default 10 s.
-    pub reply_deadline: Duration,
-    /// How long a stop waits for replies that are due; default 10 s.
-    pub grace_period: Duration,
-    /// Bytes that may be on their way from sockets to disk in all; default 32 MiB.
-    pub room_bytes: u32,
-    /// Takes lines whose checksum is wrong.
-    pub is_lenient: bool,
-    /// Keeps each record's line with it.
-    pub keeps_raw: bool,
-}
-
-impl Default for IngestConfig {
-    fn default() -> Self {
-        Self {
-            connections_max: 16_000,
-            connections_per_address_max: None,
-            line_bytes_max: 64 * 1024,
-            first_line_timeout: Duration::from_secs(30),
-            reply_deadline: Duration::from_secs(10),
-            grace_period: Duration::from_secs(10),
-            room_bytes: 32 * 1024 * 1024,
-            is_lenient: false,
-            keeps_raw: false,
-        }
-    }
-}
-
-/// Settings of one listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// Where it listens.
-    pub address: listener::BindAddress,
-    /// The only protocol spoken here; absent: the first line decides.
-    pub protocol: Option<String>,
-    /// When replies leave.
-    pub reply: ReplyPolicy,
-    /// A connection that sends nothing for so long is closed; absent: never.
-    pub idle_timeout: Option<Duration>,
 }
 
 /// Why a connection ended.
@@ -231,7 +170,7 @@ impl Ingest {
     pub fn new(parts: IngestParts) -> Self {
         Self(Arc::new(Shared {
             room: Room::new(parts.config.room_bytes),
-            permits: Arc::new(Semaphore::new(parts.config.connections_max)),
+            permits: Arc::new(Semaphore::new(parts.config.n_connections_max.get() as usize)),
             config: parts.config,
             protocols: parts.protocols,
             admission: Arc::new(parts.vehicles),

@@ -13,7 +13,7 @@ use crate::types::ids::{ConnectionId, VehicleId};
 #[derive(Debug, Default)]
 pub struct Registry {
     vehicles: DashMap<VehicleId, ConnectionId, foldhash::fast::RandomState>,
-    addresses: DashMap<IpAddr, usize, foldhash::fast::RandomState>,
+    addresses: DashMap<IpAddr, u32, foldhash::fast::RandomState>,
 }
 
 impl Registry {
@@ -36,7 +36,7 @@ impl Registry {
     }
 
     /// Counts one more connection from `address`; false if there are `n_max` already.
-    pub(crate) fn enter_address(&self, address: IpAddr, n_max: usize) -> bool {
+    pub(crate) fn enter_address(&self, address: IpAddr, n_max: u32) -> bool {
         let mut n_connections = self.addresses.entry(address).or_insert(0);
         if *n_connections >= n_max {
             return false;

@@ -13,9 +13,9 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine, ReplyPolicy,
+    BindAddress, CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine, ReplyPolicy,
     Route,
-    listener::{BindAddress, bind},
+    listener::bind,
 };
 use crate::{
     base::{
@@ -446,7 +446,7 @@ async fn a_drain_lets_due_replies_leave_and_takes_no_one_in() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_and_are_served_later() {
-    let config = IngestConfig { connections_max: 1, ..IngestConfig::default() };
+    let config = IngestConfig { n_connections_max: std::num::NonZeroU32::MIN, ..IngestConfig::default() };
     let bench = Bench::with(true, ReplyPolicy::Stored, config);
     let mut first = bench.connect().await;
     first.say("id a\nat 1\n").await;

@@ -20,6 +20,7 @@
 //! - After a failure that leaves the state of log or index unknown, [`Store::failure`] says so and
 //!   nothing more is confirmed.
 
+mod config;
 pub mod disk;
 pub mod index;
 pub mod log;
@@ -43,10 +44,11 @@ use std::{
 
 use tokio::sync::{broadcast, watch};
 
+pub use self::config::StoreConfig;
 use self::{
     index::Index,
     indexer::Indexer,
-    log::{Log, LogConfig, LogError, LogOffset, Recovery},
+    log::{Log, LogError, LogOffset, Recovery},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
     storage::Storage,
@@ -72,34 +74,6 @@ const QUARANTINE_QUEUE_MAX: usize = 4_096;
 
 /// Batches of live positions that a slow subscriber may be behind.
 const LIVE_BATCHES_MAX: usize = 256;
-
-/// Settings of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// How long the first record of a group waits for others; default 5 ms. Higher: fewer syncs,
-    /// later acknowledgements.
-    pub group_commit: Duration,
-    /// Free bytes on the disk below which nothing more is accepted; default 256 MiB.
-    pub disk_reserve_bytes: u64,
-    /// Size of the quarantine; default 16 MiB.
-    pub quarantine_bytes_max: u64,
-    /// Records that the index may lag behind the log; then nothing more is taken. Default 1,000,000.
-    pub index_lag_records_max: u64,
-    /// Settings of the log.
-    pub log: LogConfig,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            group_commit: Duration::from_millis(5),
-            disk_reserve_bytes: 256 * 1024 * 1024,
-            quarantine_bytes_max: 16 * 1024 * 1024,
-            index_lag_records_max: 1_000_000,
-            log: LogConfig::default(),
-        }
-    }
-}
 
 /// The records of one chunk on their way to the disk.
 #[derive(Debug)]
@@ -176,7 +150,7 @@ impl Store {
         let mut dedupe = dedupe::Dedupe::new(Arc::clone(&parts.index));
         let mut n_tail = 0;
         let (log, recovery) =
-            Log::open(Arc::clone(&parts.log), config.log.clone(), applied, |end, record| {
+            Log::open(Arc::clone(&parts.log), config.log(), applied, |end, record| {
                 dedupe.recover(end, &record);
                 n_tail += 1;
             })?;

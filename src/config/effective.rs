@@ -1,0 +1,71 @@
+//! Writes the settings that hold, as a file that sets them all; passwords are hidden.
+//!
+//! Each line says where its value came from, so that a value that surprises is found.
+
+use std::{fmt::Write as _, time::Duration};
+
+use super::{
+    Loaded,
+    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, VEHICLE_KEYS, VehicleDraft},
+    settings::{AppConfig, ListenerConfig},
+};
+
+impl Loaded {
+    /// The settings that hold, as TOML.
+    pub fn effective(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (home, word) = key.name.split_once('.').unwrap_or(("", key.name));
+            if home != section {
+                section = home;
+                push_line(&mut text, format_args!("\n[{section}]"));
+            }
+            self.push_key(&mut text, key, word);
+        }
+        for listener in &self.config.ingest.listeners {
+            push_table(&mut text, "listener", LISTENER_KEYS, &draft_of(listener));
+        }
+        for (id, known) in &self.config.vehicles.by_id {
+            let draft = VehicleDraft {
+                id: Some(id.clone()),
+                name: known.name.clone(),
+                password: known.password.clone(),
+            };
+            push_table(&mut text, "vehicle", VEHICLE_KEYS, &draft);
+        }
+        text
+    }
+
+    fn push_key(&self, text: &mut String, key: &Key<AppConfig>, word: &str) {
+        let Some(value) = (key.show)(&self.config) else {
+            return push_line(text, format_args!("# {word} is not set"));
+        };
+        match self.places.get(key.name) {
+            Some(place) => push_line(text, format_args!("{word} = {value} # {place}")),
+            None => push_line(text, format_args!("{word} = {value} # default")),
+        }
+    }
+}
+
+fn draft_of(listener: &ListenerConfig) -> ListenerDraft {
+    ListenerDraft {
+        address: Some(listener.address),
+        protocol: listener.protocol.clone(),
+        reply: Some(listener.reply),
+        idle_timeout: Some(listener.idle_timeout.unwrap_or(Duration::ZERO)),
+    }
+}
+
+fn push_table<T>(text: &mut String, word: &str, keys: &[Key<T>], values: &T) {
+    push_line(text, format_args!("\n[[{word}]]"));
+    for key in keys {
+        if let Some(value) = (key.show)(values) {
+            push_line(text, format_args!("{} = {value}", key.name));
+        }
+    }
+}
+
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a string succeeds");
+}

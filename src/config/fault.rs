@@ -1,0 +1,261 @@
+//! What is wrong with a configuration: all of it at once, each fault with its place and its remedy.
+//!
+//! A fault in a file is shown with its line, as compilers do. The text of a file may hold
+//! passwords: they are covered before anything is shown. This file must not know what the keys mean.
+
+use std::{error::Error, fmt, ops::Range, sync::Arc};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// A file of settings as it was read.
+#[derive(PartialEq, Eq)]
+pub struct SourceText {
+    /// Its path as it was given.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+}
+
+impl fmt::Debug for SourceText {
+    /// The path alone: the text may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SourceText({})", self.path)
+    }
+}
+
+/// Where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a file, at these bytes of its text.
+    File {
+        /// The file.
+        source: Arc<SourceText>,
+        /// Bytes of the text.
+        span: Range<usize>,
+    },
+    /// The file itself: it cannot be read.
+    Path(String),
+    /// In the environment, by this variable.
+    Environment(String),
+    /// On the command line, by this flag.
+    Flag(&'static str),
+}
+
+impl Place {
+    /// Line in a file, from 1.
+    pub fn line(&self) -> Option<usize> {
+        let Self::File { source, span } = self else {
+            return None;
+        };
+        let before = source.text.get(..span.start)?;
+        Some(1 + before.matches('\n').count())
+    }
+
+    /// Order in which faults are told: file from top to bottom, environment, command line.
+    fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Path(_) => (0, 0),
+            Self::File { span, .. } => (1, span.start),
+            Self::Environment(_) => (2, 0),
+            Self::Flag(_) => (3, 0),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { source, .. } => {
+                write!(formatter, "{}:{}", source.path, self.line().unwrap_or(1))
+            }
+            Self::Path(path) => formatter.write_str(path),
+            Self::Environment(variable) => formatter.write_str(variable),
+            Self::Flag(flag) => formatter.write_str(flag),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, with its section; empty where it is the file as a whole.
+    pub key: String,
+    /// What is wrong, with the value in it.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where it was set; absent where nothing set it (a value that is needed and missing).
+    pub place: Option<Place>,
+}
+
+/// How faults are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// Text alone.
+    Plain,
+    /// With the colours of a terminal.
+    Coloured,
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Takes faults and puts them into the order in which they are told.
+    pub(super) fn new(mut faults: Vec<Fault>) -> Self {
+        faults.sort_by_key(|fault| {
+            fault
+                .place
+                .as_ref()
+                .map_or((u8::MAX, usize::MAX), Place::rank)
+        });
+        Self(faults)
+    }
+
+    /// Each fault in turn.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// All faults as text, an empty line between two; ends without a line end.
+    pub fn render(&self, paint: Paint) -> String {
+        let renderer = match paint {
+            Paint::Plain => Renderer::plain(),
+            Paint::Coloured => Renderer::styled(),
+        };
+        let shown: Vec<String> = self.0.iter().map(|fault| fault.render(&renderer)).collect();
+        shown.join("\n\n")
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.render(Paint::Plain))
+    }
+}
+
+impl Error for Faults {}
+
+impl Fault {
+    fn render(&self, renderer: &Renderer) -> String {
+        let title = if self.key.is_empty() {
+            self.problem.clone()
+        } else {
+            format!("{}: {}", self.key, self.problem)
+        };
+        let group = Group::with_title(Level::ERROR.primary_title(title));
+        let group = match &self.place {
+            Some(Place::File { source, span }) => group.element(
+                Snippet::source(without_passwords(&source.text))
+                    .path(source.path.as_str())
+                    .annotation(AnnotationKind::Primary.span(span.clone())),
+            ),
+            Some(Place::Path(path)) => {
+                group.element(Level::NOTE.message(format!("the file is {path}")))
+            }
+            Some(Place::Environment(variable)) => group.element(
+                Level::NOTE.message(format!("set by the environment variable {variable}")),
+            ),
+            Some(Place::Flag(flag)) => {
+                group.element(Level::NOTE.message(format!("set by the flag {flag}")))
+            }
+            None => group,
+        };
+        renderer.render(&[group.element(Level::HELP.message(self.remedy.as_str()))])
+    }
+}
+
+/// The same text, byte for byte as long, with `*` for all that follows `password =` in its line.
+///
+/// By lines and not by the parsed values, so that it holds for a file that cannot be parsed.
+fn without_passwords(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| match password_start(line) {
+            Some(start) => {
+                let (open, secret) = line.split_at(start);
+                let covered = secret.chars().map(|letter| match letter {
+                    '\r' | '\n' => String::from(letter),
+                    _ => "*".repeat(letter.len_utf8()),
+                });
+                open.chars().map(String::from).chain(covered).collect()
+            }
+            None => line.to_owned(),
+        })
+        .collect()
+}
+
+/// Where the value begins that follows the key `password` in a line.
+fn password_start(line: &str) -> Option<usize> {
+    line.match_indices("password").find_map(|(at, word)| {
+        let after = line.get(at + word.len()..)?;
+        let rest = after.trim_start_matches(['"', '\'', ' ', '\t']);
+        rest.starts_with('=').then(|| line.len() - rest.len() + 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_file(text: &str, marked: &str) -> Fault {
+        let start = text.find(marked).unwrap();
+        let source = SourceText {
+            path: "waymesh.toml".into(),
+            text: text.into(),
+        };
+        Fault {
+            key: "discovery.group".into(),
+            problem: "`10.1.1.1` is no multicast address".into(),
+            remedy: "give an address of 224.0.0.0/4".into(),
+            place: Some(Place::File {
+                source: Arc::new(source),
+                span: start..start + marked.len(),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_fault_in_a_file_shows_its_line() {
+        let faults = Faults::new(vec![in_file(
+            "[discovery]\ngroup = \"10.1.1.1\"\n",
+            "\"10.1.1.1\"",
+        )]);
+        let expected = "\
+error: discovery.group: `10.1.1.1` is no multicast address
+ --> waymesh.toml:2:9
+  |
+2 | group = \"10.1.1.1\"
+  |         ^^^^^^^^^^
+  |
+  = help: give an address of 224.0.0.0/4";
+        assert_eq!(faults.to_string(), expected);
+    }
+
+    #[test]
+    fn a_fault_from_elsewhere_names_variable_or_flag() {
+        let mut fault = in_file("x", "x");
+        fault.place = Some(Place::Environment("WAYMESH_DISCOVERY__GROUP".into()));
+        let mut other = fault.clone();
+        other.place = Some(Place::Flag("--name"));
+        let text = Faults::new(vec![other, fault]).to_string();
+        let variable = text.find("set by the environment variable WAYMESH_DISCOVERY__GROUP");
+        assert!(variable.unwrap() < text.find("set by the flag --name").unwrap());
+    }
+
+    #[test]
+    fn colour_is_there_only_when_asked_for() {
+        let faults = Faults::new(vec![in_file("a = 1", "1")]);
+        assert!(!faults.render(Paint::Plain).contains('\u{1b}'));
+        assert!(faults.render(Paint::Coloured).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn passwords_are_covered() {
+        let text = "id = \"a\"\npassword = \"sésame\"\n{ \"password\"='x' }\nno password\n";
+        let covered = without_passwords(text);
+        assert_eq!(covered.len(), text.len());
+        assert!(!covered.contains("same") && !covered.contains('x'));
+        assert!(covered.contains("id = \"a\"\n") && covered.ends_with("\nno password\n"));
+    }
+}
