@@ -1,4 +1,27 @@
 //! HTTP: the contract's calls. Asks through [`Answers`] and knows no other room.
+//!
+//! ```text
+//! accept ─▶ connection (hyper) ─▶ router ─▶ query: checks ─▶ Answers ─▶ JSON
+//!                                        ├▶ export: batches ─▶ NDJSON, as fast as the reader reads
+//!                                        └▶ live: subscription ─▶ server-sent events
+//! ```
+//!
+//! Invariants:
+//! - What was asked is checked before [`Answers`] hears of it; a name of a parameter that is not
+//!   known is an error, so that a misspelt filter does not give everything.
+//! - A streamed answer that is not whole never ends like a whole one: the connection breaks.
+//! - Connections, subscribers, headers, the wait for an answer and the wait for a reader have caps.
+
+mod export;
+mod health;
+mod live;
+mod problem;
+mod query;
+mod routes;
+mod server;
+mod write_deadline;
+
+pub use server::{ApiConfig, serve};
 
 use std::future::Future;
 
@@ -7,7 +30,7 @@ use tokio::sync::mpsc;
 use crate::types::{
     ids::VehicleId,
     record::{Kind, Record},
-    status::{NodeStatus, Page, VehicleAnswer},
+    status::{Members, NodeStatus, Page, VehicleAnswer},
     time::UnixMillis,
 };
 
@@ -15,6 +38,9 @@ use crate::types::{
 pub trait Answers: Clone + Send + Sync + 'static {
     /// This node about itself.
     fn status(&self) -> NodeStatus;
+
+    /// All members as this node sees them, itself included.
+    fn nodes(&self) -> Members;
 
     /// All metrics as Prometheus (OpenMetrics) text.
     fn metrics(&self) -> String;

@@ -1,12 +1,15 @@
 //! The contract's JSON, once: positions, events, nodes, and everything else that is printed for
 //! programs. Fields that are absent are left out.
 
+use std::{collections::BTreeMap, net::SocketAddr};
+
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     attributes::{Attributes, Value},
     number::Milli,
     record::{Body, Flags, Record},
+    status::{Member, Members, NodeStatus, Page, Role, VehicleAnswer},
 };
 
 /// A record as the contract prints it: a position, or an event without the fields of a fix.
@@ -51,6 +54,110 @@ struct FixJson {
     hdop: Option<f64>,
 }
 
+/// A node about itself: `GET /v1/status`.
+#[derive(Debug, Serialize)]
+pub struct StatusJson<'a> {
+    name: &'a str,
+    id: String,
+    version: &'a str,
+    incarnation: u64,
+    cluster: &'a str,
+    addresses: AddressesJson<'a>,
+    uptime_seconds: u64,
+    epoch: String,
+    counts: &'a BTreeMap<&'static str, u64>,
+    ready: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_for: Vec<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct AddressesJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vehicles: Option<&'a SocketAddr>,
+    #[serde(skip_serializing_if = "<[SocketAddr]>::is_empty")]
+    listeners: &'a [SocketAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
+}
+
+/// All members: `GET /v1/nodes`.
+#[derive(Debug, Serialize)]
+pub struct NodesJson<'a> {
+    #[serde(rename = "self")]
+    self_name: &'a str,
+    epoch: String,
+    nodes: Vec<NodeJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeJson<'a> {
+    name: &'a str,
+    state: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
+    incarnation: u64,
+    roles: Vec<&'static str>,
+    since: String,
+    owned_shards: u32,
+}
+
+/// A page of last positions: `GET /v1/vehicles`.
+#[derive(Debug, Serialize)]
+pub struct VehiclesJson<'a> {
+    vehicles: Vec<RecordJson<'a>>,
+    next: Option<&'a str>,
+    missing: &'a [String],
+}
+
+/// A page of one vehicle's positions: `GET /v1/vehicles/{id}/track`.
+#[derive(Debug, Serialize)]
+pub struct TrackJson<'a> {
+    positions: Vec<RecordJson<'a>>,
+    next: Option<&'a str>,
+    missing: &'a [String],
+}
+
+/// One vehicle: `GET /v1/vehicles/{id}`.
+#[derive(Debug, Serialize)]
+pub struct VehicleJson<'a> {
+    position: Option<RecordJson<'a>>,
+    owner: &'a str,
+    connected_to: Option<&'a str>,
+    missing: &'a [String],
+}
+
+/// A member that came or went: the data of `node-up` and `node-down` in `GET /v1/events`.
+#[derive(Debug, Serialize)]
+pub struct NodeEventJson<'a> {
+    node: &'a str,
+    id: String,
+    incarnation: u64,
+    reason: &'a str,
+    at: String,
+}
+
+/// Why a question was not answered, as RFC 9457 puts it.
+#[derive(Debug, Serialize)]
+pub struct ProblemJson<'a> {
+    /// A URI for this kind of problem; `about:blank` where the status says it all.
+    pub r#type: &'a str,
+    /// The kind of problem for people.
+    pub title: &'a str,
+    /// The status of the answer.
+    pub status: u16,
+    /// What is wrong with this question, and what to do.
+    pub detail: &'a str,
+    /// Names of storing nodes that could not be asked; left out if none.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub missing: &'a [String],
+}
+
 #[derive(Debug)]
 struct AttributesJson<'a>(&'a Attributes);
 
@@ -88,6 +195,109 @@ impl<'a> RecordJson<'a> {
     }
 }
 
+impl<'a> StatusJson<'a> {
+    /// The JSON shape of `status`.
+    pub fn new(status: &'a NodeStatus) -> Self {
+        let conditions = &status.readiness.0;
+        Self {
+            name: &status.name,
+            id: status.id.to_string(),
+            version: status.version,
+            incarnation: status.incarnation,
+            cluster: &status.cluster,
+            addresses: AddressesJson {
+                vehicles: status.addresses.vehicles.first(),
+                listeners: status.addresses.vehicles.get(1..).unwrap_or_default(),
+                link: status.addresses.link,
+                http: status.addresses.http,
+            },
+            uptime_seconds: status.uptime.as_secs(),
+            epoch: hex(status.epoch),
+            counts: &status.counts,
+            ready: status.readiness.is_ready(),
+            waiting_for: conditions
+                .iter()
+                .filter(|(_, holds)| !holds)
+                .map(|(name, _)| *name)
+                .collect(),
+        }
+    }
+}
+
+impl<'a> NodesJson<'a> {
+    /// The JSON shape of `members`.
+    pub fn new(members: &'a Members) -> Self {
+        Self {
+            self_name: &members.self_name,
+            epoch: hex(members.epoch),
+            nodes: members.members.iter().map(NodeJson::new).collect(),
+        }
+    }
+}
+
+impl<'a> NodeJson<'a> {
+    fn new(member: &'a Member) -> Self {
+        Self {
+            name: &member.name,
+            state: member.state.as_str(),
+            id: member.id.to_string(),
+            link: member.link,
+            http: member.http,
+            incarnation: member.incarnation,
+            roles: member.roles.iter().copied().map(Role::as_str).collect(),
+            since: member.since.to_string(),
+            owned_shards: member.owned_shards,
+        }
+    }
+}
+
+impl<'a> VehiclesJson<'a> {
+    /// The JSON shape of `page`.
+    pub fn new(page: &'a Page<Record>) -> Self {
+        Self {
+            vehicles: page.items.iter().map(RecordJson::new).collect(),
+            next: page.next.as_deref(),
+            missing: &page.missing,
+        }
+    }
+}
+
+impl<'a> TrackJson<'a> {
+    /// The JSON shape of `page`.
+    pub fn new(page: &'a Page<Record>) -> Self {
+        Self {
+            positions: page.items.iter().map(RecordJson::new).collect(),
+            next: page.next.as_deref(),
+            missing: &page.missing,
+        }
+    }
+}
+
+impl<'a> VehicleJson<'a> {
+    /// The JSON shape of `answer`.
+    pub fn new(answer: &'a VehicleAnswer) -> Self {
+        Self {
+            position: answer.position.as_ref().map(RecordJson::new),
+            owner: &answer.owner,
+            connected_to: answer.connected_to.as_deref(),
+            missing: &answer.missing,
+        }
+    }
+}
+
+impl<'a> NodeEventJson<'a> {
+    /// The JSON shape of what happened to `member`, when it entered the state it is in.
+    pub fn new(member: &'a Member, reason: &'a str) -> Self {
+        Self {
+            node: &member.name,
+            id: member.id.to_string(),
+            incarnation: member.incarnation,
+            reason,
+            at: member.since.to_string(),
+        }
+    }
+}
+
 impl AttributesJson<'_> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -115,4 +325,8 @@ impl Serialize for AttributesJson<'_> {
 )]
 const fn is_false(yes: &bool) -> bool {
     !*yes
+}
+
+fn hex(digest: u64) -> String {
+    format!("{digest:016x}")
 }

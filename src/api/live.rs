@@ -1,0 +1,218 @@
+//! Live streams as server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//!
+//! A task a subscriber takes what is new and hands it to the connection through a short queue. A
+//! subscriber that reads too slowly loses batches, is told how many, and goes on: nothing here
+//! slows down the store. Shutdown ends every stream at once.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use hyper::body::Frame;
+use serde::Serialize;
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::RecvError},
+    mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Answers, problem::Problem, query::Query, routes::Api};
+use crate::types::{
+    json::{NodeEventJson, RecordJson},
+    record::Record,
+};
+
+/// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
+const N_CHUNKS_MAX: usize = 4;
+
+/// A line that readers skip.
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// `GET /v1/stream`.
+pub(super) async fn stream<A: Answers>(
+    State(api): State<Api<A>>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&uri, &["where"])?;
+    if query.has("where") {
+        return Err(Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "filters are not supported yet; leave 'where' out to get every position",
+        ));
+    }
+    let place = subscribe(&api)?;
+    let live = api.answers.live().ok_or_else(too_many)?;
+    let (outlet, response) = open(&api, place);
+    api.tasks.spawn("http_stream", feed_live(live, outlet));
+    Ok(response)
+}
+
+/// `GET /v1/events`.
+pub(super) async fn events<A: Answers>(
+    State(api): State<Api<A>>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::parse(&uri, &[])?;
+    let place = subscribe(&api)?;
+    let mut present = Vec::new();
+    let members = api.answers.nodes().members;
+    for member in members.iter().filter(|member| member.state.is_present()) {
+        put_event(
+            &mut present,
+            Some("node-up"),
+            &NodeEventJson::new(member, "present"),
+        );
+    }
+    let (outlet, response) = open(&api, place);
+    api.tasks
+        .spawn("http_events", feed_events(present.into(), outlet));
+    Ok(response)
+}
+
+fn subscribe<A: Answers>(api: &Api<A>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&api.subscribers)
+        .try_acquire_owned()
+        .map_err(|_| too_many())
+}
+
+fn too_many() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "as many subscribers are connected as may be; ask another node, or later",
+    )
+}
+
+async fn feed_live(mut live: broadcast::Receiver<Arc<[Record]>>, outlet: Outlet) {
+    loop {
+        let chunk = tokio::select! {
+            () = outlet.ended() => return,
+            received = live.recv() => match received {
+                Ok(batch) => positions(&batch),
+                Err(RecvError::Lagged(n_batches)) => lagged(n_batches),
+                Err(RecvError::Closed) => return,
+            },
+            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
+        };
+        if !outlet.send(chunk).await {
+            return;
+        }
+    }
+}
+
+async fn feed_events(present: Bytes, outlet: Outlet) {
+    let mut chunk = present;
+    while outlet.send(chunk).await {
+        tokio::select! {
+            () = outlet.ended() => return,
+            () = tokio::time::sleep(outlet.keep_alive) => {}
+        }
+        chunk = Bytes::from_static(KEEP_ALIVE);
+    }
+}
+
+fn positions(batch: &[Record]) -> Bytes {
+    let mut bytes = Vec::with_capacity(batch.len() * 256);
+    for record in batch.iter().filter(|record| record.fix().is_some()) {
+        put_event(&mut bytes, None, &RecordJson::new(record));
+    }
+    bytes.into()
+}
+
+/// What a subscriber that lags is told; a batch holds one position or more.
+fn lagged(n_batches: u64) -> Bytes {
+    format!("event: lagged\ndata: {{\"batches\":{n_batches}}}\n\n").into()
+}
+
+/// Appends one event; its JSON has no line breaks, so one `data` line holds it.
+fn put_event<T: Serialize>(bytes: &mut Vec<u8>, name: Option<&str>, data: &T) {
+    let begin = bytes.len();
+    if let Some(name) = name {
+        bytes.extend(b"event: ");
+        bytes.extend(name.as_bytes());
+        bytes.push(b'\n');
+    }
+    bytes.extend(b"data: ");
+    match serde_json::to_writer(&mut *bytes, data) {
+        Ok(()) => bytes.extend(b"\n\n"),
+        Err(error) => {
+            tracing::error!(%error, "an event of a live stream has no JSON");
+            bytes.truncate(begin);
+        }
+    }
+}
+
+/// The feeding end of one subscriber's connection; its place is free again when this is dropped.
+struct Outlet {
+    chunks: mpsc::Sender<Bytes>,
+    shutdown: CancellationToken,
+    keep_alive: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Outlet {
+    /// Waits until the subscriber is gone or the node stops.
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.chunks.closed() => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Waits for room and hands `chunk` over; false when nobody will read it.
+    async fn send(&self, chunk: Bytes) -> bool {
+        if chunk.is_empty() {
+            return !self.chunks.is_closed();
+        }
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            sent = self.chunks.send(chunk) => sent.is_ok(),
+        }
+    }
+}
+
+fn open<A: Answers>(api: &Api<A>, place: OwnedSemaphorePermit) -> (Outlet, Response) {
+    let (chunks, receiver) = mpsc::channel(N_CHUNKS_MAX);
+    let outlet = Outlet {
+        chunks,
+        shutdown: api.shutdown.clone(),
+        keep_alive: api.config.keep_alive,
+        _place: place,
+    };
+    let mut response = Body::new(ChunkBody(receiver)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    (outlet, response)
+}
+
+/// A body that ends when its [`Outlet`] does.
+#[derive(Debug)]
+struct ChunkBody(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for ChunkBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let chunk = self.0.poll_recv(context);
+        chunk.map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

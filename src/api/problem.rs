@@ -1,0 +1,83 @@
+//! Problems: every answer that is no answer, as RFC 9457 puts it.
+//!
+//! What the asker is told says what to do; causes inside the node stay in its log.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::AnswerError;
+use crate::types::json::ProblemJson;
+
+/// Why a question is not answered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+    /// Storing nodes that could not be asked.
+    missing: Vec<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            missing: Vec::new(),
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    #[must_use]
+    pub(super) fn with_missing(mut self, missing: Vec<String>) -> Self {
+        self.missing = missing;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Self {
+        let (status, detail) = match error {
+            AnswerError::BadCursor => (StatusCode::BAD_REQUEST, error.to_string()),
+            AnswerError::Behind => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            AnswerError::Store => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{error}; the log of the node says why"),
+            ),
+        };
+        Self::new(status, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let problem = ProblemJson {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            missing: &self.missing,
+        };
+        let body = serde_json::to_vec(&problem).expect("texts and a number always have a JSON");
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,184 @@
+//! The router, and the questions that are answered by one JSON object.
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AnswerError, Answers, ApiConfig, TrackQuestion, VehiclesQuestion,
+    export::export,
+    health::{healthz, metrics, readyz},
+    live::{events, stream},
+    problem::Problem,
+    query::{Query, parse_vehicle},
+};
+use crate::{
+    base::task::TaskGroup,
+    types::{
+        ids::VehicleId,
+        json::{NodesJson, StatusJson, TrackJson, VehicleJson, VehiclesJson},
+    },
+};
+
+/// What every call needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Api<A> {
+    pub(super) answers: A,
+    pub(super) config: ApiConfig,
+    /// Holds the tasks that feed streams.
+    pub(super) tasks: TaskGroup,
+    pub(super) shutdown: CancellationToken,
+    /// Places for subscribers.
+    pub(super) subscribers: Arc<Semaphore>,
+}
+
+impl<A> Api<A> {
+    /// Waits for an answer as long as an asker is made to wait.
+    pub(super) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, AnswerError>>,
+    ) -> Result<T, Problem> {
+        match tokio::time::timeout(self.config.answer_timeout, answer).await {
+            Ok(answer) => answer.map_err(Problem::from),
+            Err(_) => Err(Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "there was no answer in time; ask for less, or again later",
+            )),
+        }
+    }
+}
+
+/// All calls of the contract.
+pub(super) fn router<A: Answers>(api: Api<A>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<A>))
+        .route("/v1/nodes", get(nodes::<A>))
+        .route("/v1/vehicles", get(vehicles::<A>))
+        .route("/v1/vehicles/{id}", get(vehicle::<A>))
+        .route("/v1/vehicles/{id}/track", get(track::<A>))
+        .route("/v1/export", get(export::<A>))
+        .route("/v1/stream", get(stream::<A>))
+        .route("/v1/events", get(events::<A>))
+        .route("/metrics", get(metrics::<A>))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz::<A>))
+        .fallback(no_such_call)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+async fn status<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
+    Query::parse(&uri, &[])?;
+    json(&StatusJson::new(&api.answers.status()))
+}
+
+async fn nodes<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
+    Query::parse(&uri, &[])?;
+    json(&NodesJson::new(&api.answers.nodes()))
+}
+
+async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::parse(&uri, &["limit", "after", "bbox"])?;
+    let question = VehiclesQuestion {
+        limit: query.limit()?,
+        after: query.text("after")?.map(str::to_owned),
+        bbox: query.bbox()?,
+    };
+    let page = api.ask(api.answers.vehicles(question)).await?;
+    json(&VehiclesJson::new(&page))
+}
+
+async fn vehicle<A: Answers>(
+    State(api): State<Api<A>>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let vehicle = vehicle_of(path)?;
+    Query::parse(&uri, &[])?;
+    let answer = api.ask(api.answers.vehicle(vehicle.clone())).await?;
+    if answer.position.is_some() {
+        return json(&VehicleJson::new(&answer));
+    }
+    if answer.missing.is_empty() {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("no position of vehicle '{vehicle}' was ever stored"),
+        ));
+    }
+    let detail = format!(
+        "nothing is known of vehicle '{vehicle}', and storing nodes could not be asked: {}",
+        answer.missing.join(", ")
+    );
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_missing(answer.missing))
+}
+
+async fn track<A: Answers>(
+    State(api): State<Api<A>>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let vehicle = vehicle_of(path)?;
+    let query = Query::parse(&uri, &["from", "to", "limit", "after"])?;
+    let (from, to) = query.range()?;
+    let question = TrackQuestion {
+        vehicle,
+        from,
+        to,
+        limit: query.limit()?,
+        after: query.text("after")?.map(str::to_owned),
+    };
+    let page = api.ask(api.answers.track(question)).await?;
+    json(&TrackJson::new(&page))
+}
+
+async fn no_such_call(uri: Uri) -> Problem {
+    let known = "/v1/status, /v1/nodes, /v1/vehicles, /v1/vehicles/ID, /v1/vehicles/ID/track, \
+                 /v1/export, /v1/stream, /v1/events, /metrics, /healthz, /readyz";
+    let path: String = uri.path().chars().take(64).collect();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at '{path}'; there is {known}"),
+    )
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let method: String = method.as_str().chars().take(16).collect();
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this call cannot be made with {method}; use GET"),
+    )
+}
+
+/// The id in the path, where `/` stands as `%2F`.
+fn vehicle_of(path: Result<RawPathParams, RawPathParamsRejection>) -> Result<VehicleId, Problem> {
+    let path = path.map_err(|_| Problem::bad_request("the vehicle id in the path is not UTF-8"))?;
+    let id = path.iter().next().map_or("", |(_, id)| id);
+    parse_vehicle(id)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
+    let bytes = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer has no JSON");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer has no JSON; please report this",
+        )
+    })?;
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

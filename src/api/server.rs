@@ -1,0 +1,172 @@
+//! The server: takes connections, holds them to the limits, and ends them at shutdown.
+//!
+//! `axum::serve` has no limit on connections, heads or slow readers, so hyper is driven directly.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Answers,
+    routes::{self, Api},
+    write_deadline::WriteDeadline,
+};
+use crate::base::{backoff::Backoff, task::TaskGroup};
+
+/// Limits of the HTTP side.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiConfig {
+    /// Open connections; further ones wait in the listener's backlog. Each takes a task and its
+    /// buffers, about 30 KiB at most.
+    pub n_connections_max: usize,
+    /// Subscribers of live streams and events together; kept below the connections, so that
+    /// questions find room. Further ones are told 503.
+    pub n_subscribers_max: usize,
+    /// Bytes of a request's line and headers, at least 8,192; beyond it the answer is 431.
+    pub head_bytes_max: usize,
+    /// Headers of a request; beyond it the answer is 431.
+    pub n_headers_max: usize,
+    /// Wait for a whole head: from accept, and from the end of the answer before. An idle
+    /// connection is closed after it.
+    pub head_timeout: Duration,
+    /// Wait for the answer to a question, or for an export to begin; then 504.
+    pub answer_timeout: Duration,
+    /// Wait for a reader that takes no byte; then the connection is closed.
+    pub write_timeout: Duration,
+    /// Silence on a stream after which a comment is sent, so that both ends know it lives.
+    pub keep_alive: Duration,
+    /// Time that running answers have to end once the server is told to stop.
+    pub grace_period: Duration,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            n_connections_max: 512,
+            n_subscribers_max: 128,
+            head_bytes_max: 16 * 1024,
+            n_headers_max: 64,
+            head_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            grace_period: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves the contract's calls on `listener` until `shutdown`, then lets what runs end within the
+/// grace period; streams end at once. Returns when the last connection is closed.
+///
+/// Dropped before that, it takes no more connections, and those that are open go on.
+pub async fn serve<A: Answers>(
+    listener: TcpListener,
+    answers: A,
+    config: ApiConfig,
+    shutdown: CancellationToken,
+) {
+    let tasks = TaskGroup::new();
+    let api = Api {
+        answers,
+        config,
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+        subscribers: Arc::new(Semaphore::new(config.n_subscribers_max)),
+    };
+    let router = routes::router(api);
+    let mut acceptor = Acceptor::new(listener, config.n_connections_max);
+    loop {
+        let (socket, place) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = acceptor.accept() => accepted,
+        };
+        let connection = drive(socket, router.clone(), config, shutdown.clone());
+        tasks.spawn("http", async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(acceptor);
+    tasks.wait_empty().await;
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    backoff: Backoff,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener, n_connections_max: usize) -> Self {
+        let seed = listener
+            .local_addr()
+            .map_or(0, |address| u64::from(address.port()));
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(n_connections_max)),
+            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed),
+        }
+    }
+
+    /// Waits for a place, then for a connection. Cancel safe: a place that was taken is given back.
+    async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, _)) => {
+                    self.backoff.reset();
+                    return (socket, place);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    tokio::time::sleep(self.backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+}
+
+/// Drives one connection to its end, which comes within the grace period after `shutdown`.
+async fn drive(socket: TcpStream, router: Router, config: ApiConfig, shutdown: CancellationToken) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "an HTTP connection ended before it began");
+        return;
+    }
+    let io = TokioIo::new(WriteDeadline::new(socket, config.write_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_headers(config.n_headers_max)
+        .max_buf_size(config.head_bytes_max)
+        .serve_connection(io, TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(config.grace_period, connection).await {
+                Ok(result) => result,
+                Err(_) => {
+                    tracing::warn!("an HTTP answer was cut at the end of the grace period");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an HTTP connection broke");
+    }
+}
