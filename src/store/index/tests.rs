@@ -81,6 +81,7 @@ fn large(record: Record, raw_bytes: usize) -> Record {
 fn small() -> IndexConfig {
     IndexConfig {
         memtable_bytes: 16 * 1024,
+        memtables_bytes: 32 * 1024,
         cache_bytes: 1024 * 1024,
         newest_vehicles: 4,
         ..IndexConfig::default()
