@@ -7,12 +7,14 @@
 //!
 //! This file must not know how the log is laid out, or who asks.
 
+mod memtables;
 mod newest;
 mod read;
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::BTreeMap,
     fmt,
+    ops::Range,
     path::Path,
     sync::{
         Mutex, PoisonError, RwLock,
@@ -22,7 +24,10 @@ use std::{
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
-use self::newest::{NewestCache, NewestKey};
+use self::{
+    memtables::{Memtables, MonthBytes},
+    newest::{NewestCache, NewestKey},
+};
 use crate::{
     store::{
         index::{
@@ -51,10 +56,13 @@ const OPEN_FILES_MIN: usize = 10;
 pub struct IndexConfig {
     /// Blocks of tables kept in memory, in bytes; reads are faster with more. Default 16 MiB.
     pub cache_bytes: u64,
-    /// Rows of one keyspace kept in memory before they become a table, in bytes; fewer and larger
-    /// tables with more, and more to read at the next start. Holds for keyspaces made from now on.
-    /// Default 8 MiB.
+    /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
+    /// positions; fewer and larger tables with more, and more to read at the next start. While
+    /// tables are merged, up to four times as much waits to be written. Holds for keyspaces made
+    /// from now on. Default 8 MiB.
     pub memtable_bytes: u64,
+    /// The same for all months together, in bytes. Default 24 MiB.
+    pub memtables_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
     /// At least 64 MiB, which is the default.
@@ -73,6 +81,7 @@ impl Default for IndexConfig {
         Self {
             cache_bytes: 16 * 1024 * 1024,
             memtable_bytes: 8 * 1024 * 1024,
+            memtables_bytes: 24 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
             open_files: 256,
@@ -90,9 +99,15 @@ pub struct FjallIndex {
     future: Keyspace,
     /// The months that have a keyspace.
     months: RwLock<BTreeMap<Month, Keyspace>>,
-    /// Keys of the last positions on disk; its lock is held for the whole of an `apply`.
-    newest: Mutex<NewestCache>,
+    /// The lock is held for the whole of an `apply`.
+    writing: Mutex<Writing>,
     persisted: AtomicU64,
+}
+
+/// What one [`Index::apply`] hands on to the next.
+struct Writing {
+    newest: NewestCache,
+    memtables: Memtables,
 }
 
 impl fmt::Debug for FjallIndex {
@@ -106,7 +121,7 @@ impl fmt::Debug for FjallIndex {
 
 impl FjallIndex {
     /// Opens the index in the folder `path`, or makes an empty one there. Reads fjall's journals
-    /// again; the figures stand in the page of [`super`].
+    /// again; the figures stand in the page of [`crate::store::index`].
     ///
     /// # Errors
     /// [`IndexError::Layout`] if another version of the program wrote it, [`IndexError::Damaged`]
@@ -139,7 +154,10 @@ impl FjallIndex {
             last: open("last")?,
             future: open("future")?,
             months: RwLock::new(months),
-            newest: Mutex::new(NewestCache::new(config.newest_vehicles)),
+            writing: Mutex::new(Writing {
+                newest: NewestCache::new(config.newest_vehicles),
+                memtables: Memtables::new(config.memtable_bytes, config.memtables_bytes),
+            }),
             persisted: AtomicU64::new(persisted),
             meta,
             database,
@@ -168,68 +186,72 @@ impl FjallIndex {
         Ok(keyspace)
     }
 
-    /// Of each vehicle the greatest of `records` that is to become its last position.
+    /// Of each vehicle the greatest of `records` that is to become its last position. `records` are
+    /// in the order of their keys.
     fn newest_of<'a>(
         &self,
-        records: &'a [Record],
+        records: &[&'a Record],
         cache: &NewestCache,
     ) -> Result<Vec<&'a Record>, IndexError> {
-        let mut newest: HashMap<&VehicleId, &Record, foldhash::fast::RandomState> =
-            HashMap::default();
-        for record in records {
-            if record.kind() != Kind::Position || record.flags.contains(Flags::FUTURE) {
+        let mut due = Vec::new();
+        for group in records.chunk_by(|one, other| one.key.vehicle == other.key.vehicle) {
+            let newest = group
+                .iter()
+                .filter(|record| record.kind() == Kind::Position)
+                .filter(|record| !record.flags.contains(Flags::FUTURE))
+                .max_by_key(|record| NewestKey::of(record));
+            let Some(newest) = newest else {
                 continue;
-            }
-            match newest.entry(&record.key.vehicle) {
-                Entry::Vacant(entry) => {
-                    entry.insert(record);
-                }
-                Entry::Occupied(mut entry) => {
-                    if NewestKey::of(entry.get()) <= NewestKey::of(record) {
-                        entry.insert(record);
-                    }
-                }
-            }
-        }
-        let mut due = Vec::with_capacity(newest.len());
-        for record in newest.into_values() {
-            let vehicle = &record.key.vehicle;
+            };
+            let vehicle = &newest.key.vehicle;
             let present = match cache.key_of(vehicle) {
                 Some(key) => Some(key),
                 None => self.last(vehicle)?.as_ref().map(NewestKey::of),
             };
-            if present.is_none_or(|present| present <= NewestKey::of(record)) {
-                due.push(record);
+            if present.is_none_or(|present| present <= NewestKey::of(newest)) {
+                due.push(*newest);
             }
         }
-        due.sort_unstable_by(|one, other| one.key.vehicle.cmp(&other.key.vehicle));
         Ok(due)
     }
 
-    /// Puts the rows of `records` into `batch`.
+    /// Puts the rows of `records` into `batch`; what each month got.
     fn put_records(
         &self,
-        records: &[Record],
+        records: &[&Record],
         batch: &mut OwnedWriteBatch,
-    ) -> Result<(), IndexError> {
+    ) -> Result<MonthBytes, IndexError> {
         let mut writer = RowWriter::default();
-        let mut month: Option<(UnixMillis, UnixMillis, Keyspace)> = None;
+        let mut added = MonthBytes::default();
+        let mut current: Option<CurrentMonth> = None;
         for record in records {
             let time = record.key.time;
             if record.flags.contains(Flags::FUTURE) {
                 writer.record(record, |key, value| batch.insert(&self.future, key, value));
                 continue;
             }
-            let is_same_month = month
-                .as_ref()
-                .is_some_and(|(start, end, _)| (*start..*end).contains(&time));
-            if !is_same_month {
-                let name = time.month();
-                month = Some((name.start(), name.next().start(), self.month_or_new(name)?));
-            }
-            if let Some((_, _, keyspace)) = &month {
-                writer.record(record, |key, value| batch.insert(keyspace, key, value));
-            }
+            let month = match current.take() {
+                Some(month) if month.holds(time) => month,
+                _ => {
+                    let month = time.month();
+                    CurrentMonth::new(month, self.month_or_new(month)?)
+                }
+            };
+            writer.record(record, |key, value| {
+                added.add_row(month.month, key, value);
+                batch.insert(&month.keyspace, key, value);
+            });
+            current = Some(month);
+        }
+        Ok(added)
+    }
+
+    /// Has the rows of a month written to a table.
+    fn write_out(&self, month: Month) -> Result<(), IndexError> {
+        // A call that fjall keeps out of its documentation; its documented limits know one
+        // keyspace only, or the size of the journals.
+        if let Some(keyspace) = self.month(month) {
+            keyspace.rotate_memtable().map_err(backend)?;
         }
         Ok(())
     }
@@ -241,21 +263,27 @@ impl Index for FjallIndex {
     }
 
     fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
-        let mut cache = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = self.newest_of(records, &cache)?;
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // In the order of their rows each insertion finds the path of the one before in the
+        // processor's cache. Of equal keys the later stays behind the earlier, and wins.
+        let mut records: Vec<&Record> = records.iter().collect();
+        records.sort_by(|one, other| one.key.cmp(&other.key));
+        let newest = self.newest_of(&records, &writing.newest)?;
         let n_rows = records.len() + newest.len();
         let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), n_rows)
             .durability(Some(PersistMode::Buffer));
-        self.put_records(records, &mut batch)?;
+        let added = self.put_records(&records, &mut batch)?;
         let mut writer = RowWriter::default();
         for record in &newest {
             writer.last(record, |key, value| batch.insert(&self.last, key, value));
         }
         batch.commit().map_err(backend)?;
         for record in newest {
-            cache.insert(&record.key.vehicle, NewestKey::of(record));
+            let vehicle = &record.key.vehicle;
+            writing.newest.insert(vehicle, NewestKey::of(record));
         }
-        Ok(())
+        let due = writing.memtables.add(added);
+        due.into_iter().try_for_each(|month| self.write_out(month))
     }
 
     fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError> {
@@ -309,6 +337,27 @@ impl Index for FjallIndex {
     }
 }
 
+/// The month of the record before, since most records lie in the same one.
+struct CurrentMonth {
+    month: Month,
+    times: Range<UnixMillis>,
+    keyspace: Keyspace,
+}
+
+impl CurrentMonth {
+    fn new(month: Month, keyspace: Keyspace) -> Self {
+        Self {
+            times: month.start()..month.next().start(),
+            month,
+            keyspace,
+        }
+    }
+
+    fn holds(&self, time: UnixMillis) -> bool {
+        self.times.contains(&time)
+    }
+}
+
 /// Opens the keyspace `meta`, and checks or writes the version of the layout.
 fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, IndexError> {
     let is_new = database
@@ -339,7 +388,7 @@ fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, Inde
 /// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
 fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
-        .max_memtable_size(config.memtable_bytes)
+        .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
         .expect_point_read_hits(is_hit)
 }
 

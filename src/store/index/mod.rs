@@ -3,6 +3,36 @@
 //! A trait, so that the simulation can put an ordered map where a node has fjall. Blocking; called
 //! from the store's own threads and from blocking tasks. Applying a record twice is the same as
 //! applying it once, since after a crash the tail of the log is applied again.
+//!
+//! # Figures
+//!
+//! Of [`FjallIndex`] with the defaults of [`IndexConfig`], by `cargo run --release --example
+//! index_figures`: 1,000,000 positions with 15-digit ids and one attribute, in batches of 5,000,
+//! vehicles at random, a `persist` every 20 batches; then the process aborts and another one opens
+//! the folder. Two shared cores, ext4; the system's allocator. Several runs, least and most:
+//!
+//! | records | vehicles | months | processor, all threads | wall | resident | open after the kill |
+//! |---|---|---|---|---|---|---|
+//! | 1,000,000 | 5,000 | 1 | 4.2-5.1 µs a record | 2.8-5.1 s | 79-108 MiB | 0.15-1.3 s |
+//! | 1,000,000 | 5,000 | 12 | 5.2-5.9 µs | 3.7-4.2 s | 82 MiB | 0.2-0.8 s |
+//! | 1,000,000 | 5,000 | 60 | 5.0 µs | 4.0 s | 78 MiB | 0.9 s |
+//! | 1,000,000 | 200,000 | 1 | 10.9 µs | 9.4 s | 102 MiB | 0.7 s |
+//! | 3,000,000 | 5,000 | 1 | 6.8 µs | 11.8 s | 196 MiB | 0.8 s |
+//!
+//! Of the processor time two fifths are fjall's worker (tables written and merged); of the rest half
+//! is the insertion of 1.6 rows a record, as a batch of 5,000 holds 3,160 vehicles. Records in the
+//! order of their keys save about a fifth of it; a second worker costs a fifth more (it spins while the
+//! first merges). Fleets above `newest_vehicles` pay a read of the last position for each record.
+//!
+//! The start read 64 to 135 MiB of journals, at about 8 ms a MiB where they were full. Without a bound on what all
+//! months hold in memory (`memtables_bytes`) it took 4.5 s and 279 MiB with 60 months.
+//!
+//! `persist` takes 3-12 ms (most: 71 ms); with one sync in place of two it took as long, within the
+//! noise (medians 6.8-8.0 against 5.9-8.8 ms), so it does both and promises the newest offset.
+//!
+//! `contains` takes 5-9 µs for a record that is there and 2 µs for one that is not, `last` 1.5 µs, a
+//! range of 181 records 0.6 ms, a scan 1 µs a record. Right after the start with 3,000,000 records
+//! `contains` was seen at 30 µs. Power cuts were not tried, kills only.
 
 mod fjall;
 mod map;

@@ -375,3 +375,165 @@ const fn unflip(bits: u64) -> UnixMillis {
 fn damaged(what: &str, bytes: &[u8]) -> IndexError {
     IndexError::Damaged(format!("{what} {}", bytes.escape_ascii()))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::{
+        attributes::{Attributes, Value},
+        record::{Body, Fix, Flags},
+    };
+
+    fn any_vehicle() -> impl Strategy<Value = VehicleId> {
+        prop_oneof!["[12]{1,3}", "[ -~]{1,64}", "[12é\u{ff}\u{1f68c}]{1,4}"]
+            .prop_map(|text| VehicleId::parse(text.as_bytes()).unwrap())
+    }
+
+    fn any_moment() -> impl Strategy<Value = Moment> {
+        let kind = prop_oneof![Just(Kind::Position), Just(Kind::Event)];
+        let time = prop_oneof![any::<i64>(), -2_i64..2];
+        let hash = prop_oneof![any::<u64>(), 0_u64..2];
+        (kind, time, hash).prop_map(|(kind, time, hash)| Moment {
+            kind,
+            time: UnixMillis(time),
+            hash,
+        })
+    }
+
+    fn record_of(vehicle: VehicleId, moment: Moment, raw_bytes: usize) -> Record {
+        let mut attributes = Attributes::new();
+        attributes.insert("text", Value::Text("x".repeat(raw_bytes / 3).into()));
+        Record {
+            key: RecordKey {
+                vehicle,
+                time: moment.time,
+                hash: moment.hash,
+            },
+            received: UnixMillis(0),
+            protocol: "nmea".into(),
+            flags: Flags::default(),
+            code: "".into(),
+            attributes,
+            raw: (raw_bytes > 0).then(|| Bytes::from(vec![7; raw_bytes])),
+            body: match moment.kind {
+                Kind::Position => Body::Position(Fix::default()),
+                Kind::Event => Body::Event,
+            },
+        }
+    }
+
+    fn rows_of(record: &Record) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut rows = Vec::new();
+        let mut writer = RowWriter::default();
+        writer.record(record, |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+        });
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn keys_have_the_order_of_what_they_say(
+            one in (any_vehicle(), any_moment()),
+            other in (any_vehicle(), any_moment()),
+        ) {
+            let key = |(vehicle, moment): &(VehicleId, Moment)| {
+                let mut key = Vec::new();
+                put_record_key(vehicle, *moment, &mut key);
+                key
+            };
+            prop_assert_eq!(key(&one).cmp(&key(&other)), one.cmp(&other));
+            prop_assert_eq!(moment_of(&key(&one)).unwrap(), Some(one.1));
+            prop_assert_eq!(last_key(&one.0).cmp(&last_key(&other.0)), one.0.cmp(&other.0));
+            if one < other {
+                prop_assert!(after_record(&key(&one)) < key(&other));
+            }
+            if one.0 < other.0 {
+                prop_assert!(after_vehicle(&one.0) < last_key(&other.0));
+                prop_assert!(after_kind(&one.0, Kind::Event) < key(&other));
+            }
+        }
+
+        #[test]
+        fn a_record_of_any_size_reads_back_from_rows_of_bounded_size(
+            vehicle in any_vehicle(),
+            moment in any_moment(),
+            raw_bytes in prop_oneof![0_usize..700, 0_usize..70_000],
+        ) {
+            let record = record_of(vehicle, moment, raw_bytes);
+            let rows = rows_of(&record);
+            prop_assert!(rows.is_sorted_by(|one, other| one.0 < other.0));
+            let end = after_record(&rows[0].0);
+            for (key, value) in &rows {
+                prop_assert!(key.len() + value.len() <= ROW_BYTES_MAX);
+                prop_assert!(key < &end);
+                prop_assert!(key == &rows[0].0 || moment_of(key).unwrap().is_none());
+            }
+            let first = FirstRow::parse(&rows[0].1).unwrap();
+            prop_assert_eq!(first.n_further as usize, rows.len() - 1);
+            let read = first.assemble(|number| {
+                let (key, piece) = &rows[number as usize];
+                assert_eq!(key, &further_key(&rows[0].0, number));
+                Ok(piece)
+            });
+            prop_assert_eq!(read.unwrap(), record);
+        }
+
+        #[test]
+        fn a_cursor_reads_back(
+            vehicle in any_vehicle(),
+            moment in any_moment(),
+            month in 1_i8..13,
+            year in any::<i16>(),
+            is_future in any::<bool>(),
+        ) {
+            let month = Place::Month(Month { year, month });
+            let place = if is_future { Place::Future } else { month };
+            let mut key = Vec::new();
+            put_record_key(&vehicle, moment, &mut key);
+            let cursor = cursor(place, &key);
+            prop_assert_eq!(parse_cursor(&cursor).unwrap(), (place, key.as_slice()));
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let key = moment_of(&bytes);
+            prop_assert!(key.is_ok() || matches!(key, Err(IndexError::Damaged(_))));
+            let cursor = parse_cursor(&ScanCursor(bytes.clone())).map(|_| ());
+            prop_assert!(cursor.is_ok() || matches!(cursor, Err(IndexError::Damaged(_))));
+            if let Ok(first) = FirstRow::parse(&bytes) {
+                let none = |number: u32| Err::<Vec<u8>, _>(damaged(&number.to_string(), &[]));
+                prop_assert!(first.assemble(none).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_frozen() {
+        let vehicle = VehicleId::parse(b"12").unwrap();
+        let moment = Moment {
+            kind: Kind::Event,
+            time: UnixMillis(-2),
+            hash: 0x0102,
+        };
+        let rows = rows_of(&record_of(vehicle, moment, 1_000));
+        let key = b"12\0\x01\x7f\xff\xff\xff\xff\xff\xff\xfe\0\0\0\0\0\0\x01\x02";
+        assert_eq!(rows[0].0, key);
+        assert_eq!(rows[1].0, [key.as_slice(), &[0, 0, 0, 1]].concat());
+        assert_eq!(&rows[0].1[..8], [1, 0, 0, 0, 2, 1, 1, 1]);
+        let sizes: Vec<_> = rows
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .collect();
+        assert_eq!(sizes[..2], [512, 512]);
+        assert_eq!(
+            Month::parse("2026-11").map(month_name).unwrap(),
+            "rows-2026-11"
+        );
+        assert_eq!(month_of_name("rows-2026-11"), Month::parse("2026-11"));
+        assert_eq!(month_of_name("future"), None);
+    }
+}

@@ -81,6 +81,7 @@ fn large(record: Record, raw_bytes: usize) -> Record {
 fn small() -> IndexConfig {
     IndexConfig {
         memtable_bytes: 16 * 1024,
+        memtables_bytes: 32 * 1024,
         cache_bytes: 1024 * 1024,
         newest_vehicles: 4,
         ..IndexConfig::default()
@@ -216,7 +217,7 @@ fn assert_same_answers(seed: u64, map: &dyn Index, fjall: &dyn Index, prng: &mut
         );
         let after = prng
             .chance(30.0)
-            .then(|| (record.key.time, record.key.hash));
+            .then_some((record.key.time, record.key.hash));
         let query = RangeQuery {
             vehicle: record.key.vehicle,
             kind,
@@ -408,7 +409,7 @@ fn a_future_record_never_becomes_the_last_position() {
         index.apply(std::slice::from_ref(&ahead)).unwrap();
         assert_eq!(index.last(&vehicle("1")).unwrap().as_ref(), Some(&present));
         assert_eq!(index.last(&vehicle("2")).unwrap(), None);
-        assert_eq!(all_vehicles(index, 5), [present.clone()]);
+        assert_eq!(all_vehicles(index, 5), std::slice::from_ref(&present));
         assert!(index.contains(Kind::Position, &ahead.key).unwrap());
         assert_eq!(whole_track(index, "1", Kind::Position, 5), [present, ahead]);
     });
