@@ -6,18 +6,18 @@
 //! due leave; store closed cleanly; HTTP last. One grace period covers it, a second signal ends at
 //! once.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    api::{self, ApiConfig},
     base::{machine, task::TaskGroup},
     config::AppConfig,
     ingest::{
-        Ingest, IngestParts,
-        listener::{BindAddress, Bound, bind},
+        BindAddress, Ingest, IngestParts,
+        listener::{Bound, bind},
     },
     metrics::Metrics,
     node::{
@@ -29,8 +29,8 @@ use crate::{
     protocol::Registry,
     store::{
         OpenError, Store, StoreParts,
-        disk::DiskStorage,
-        index::{IndexError, fjall::FjallIndex},
+        disk::Disk,
+        index::{FjallIndex, IndexError},
     },
     types::status::Addresses,
 };
@@ -110,7 +110,7 @@ impl App {
     /// [`AppError`] says what is in the way.
     pub async fn start(mut config: AppConfig, protocols: Registry) -> Result<Self, AppError> {
         lower_connections(&mut config);
-        let identity = Identity::open(&config.data)?;
+        let identity = Identity::open(&config.node.data)?;
         let sockets = bind_all(&config)?;
         let addresses = Addresses {
             vehicles: sockets.vehicles.iter().map(Bound::address).collect(),
@@ -127,10 +127,10 @@ impl App {
             metrics: metrics.ingest.clone(),
         });
         let profile = Profile {
-            name: config.name.clone(),
+            name: config.node.name.clone(),
             id: identity.id,
             incarnation: identity.incarnation,
-            cluster: config.cluster.clone(),
+            cluster: config.node.cluster.clone(),
             addresses,
         };
         log_start(&profile);
@@ -140,13 +140,13 @@ impl App {
             ingest,
             status,
             store,
-            grace_period: config.ingest.grace_period,
+            grace_period: config.node.grace_period,
             api_stop: CancellationToken::new(),
             api_tasks: TaskGroup::new(),
             identity,
         };
-        app.serve_api(sockets.http, &config);
-        for (bound, listener) in sockets.vehicles.into_iter().zip(config.listeners) {
+        app.serve_api(sockets.http);
+        for (bound, listener) in sockets.vehicles.into_iter().zip(config.ingest.all_listeners()) {
             app.ingest.listen(bound, listener);
         }
         Ok(app)
@@ -204,10 +204,11 @@ impl App {
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
     }
 
-    fn serve_api(&self, http: Bound, config: &AppConfig) {
+    fn serve_api(&self, http: Bound) {
+        let config = ApiConfig { grace_period: self.grace_period, ..ApiConfig::default() };
         let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
         for socket in http.into_sockets() {
-            let (answers, config) = (answers.clone(), config.api.clone());
+            let answers = answers.clone();
             let stop = self.api_stop.clone();
             // The handle is not needed: the group awaits the task.
             drop(self.api_tasks.spawn("http", api::serve(socket, answers, config, stop)));
@@ -229,20 +230,16 @@ fn log_start(profile: &Profile) {
 
 fn bind_all(config: &AppConfig) -> Result<Sockets, AppError> {
     let mut vehicles = Vec::new();
-    for (idx, listener) in config.listeners.iter().enumerate() {
+    for (idx, listener) in config.ingest.all_listeners().iter().enumerate() {
         let key = if idx == 0 { "vehicles".to_owned() } else { format!("listener[{}]", idx - 1) };
         vehicles.push(bind_named(&key, listener.address)?);
     }
-    Ok(Sockets { vehicles, http: bind_named("http", BindAddress::One(config.http))? })
+    Ok(Sockets { vehicles, http: bind_named("http", BindAddress::One(config.http.address))? })
 }
 
 fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
     bind(address).map_err(|source| {
-        let port = match address {
-            BindAddress::Both(port) => port,
-            BindAddress::One(address) => SocketAddr::port(&address),
-        };
-        let holder = match machine::holder_of_port(port) {
+        let holder = match machine::holder_of_port(address.port()) {
             Some(holder) if source.kind() == io::ErrorKind::AddrInUse => {
                 format!(" (held by {holder})")
             }
@@ -253,14 +250,14 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
 }
 
 async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
-    let (data, store_config) = (config.data.clone(), config.store.clone());
-    let (index_config, metrics) = (config.index.clone(), metrics.store.clone());
+    let (data, store_config) = (config.node.data.clone(), config.store.clone());
+    let metrics = metrics.store.clone();
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
         let folder = |name: &str| {
             let path = data.join(name);
-            DiskStorage::open(&path).map(Arc::new).map_err(|error| AppError::Folder(path, error))
+            Disk::open(&path).map(Arc::new).map_err(|error| AppError::Folder(path, error))
         };
-        let index = Arc::new(FjallIndex::open(&data.join("index"), index_config)?);
+        let index = Arc::new(FjallIndex::open(&data.join("index"), store_config.index())?);
         let parts = StoreParts { log: folder("log")?, quarantine: folder("quarantine")?, index };
         let (store, recovery) = Store::open(parts, &store_config, metrics)?;
         tracing::info!(%recovery, "log opened");
@@ -275,7 +272,8 @@ fn lower_connections(config: &mut AppConfig) {
         return;
     };
     let n_possible = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
-    let n_asked = config.ingest.connections_max;
+    let n_asked = config.ingest.n_connections_max;
+    let n_possible = u32::try_from(n_possible).ok().and_then(NonZeroU32::new).unwrap_or(n_asked);
     if n_asked > n_possible {
         tracing::warn!(
             max_connections = n_possible,
@@ -283,7 +281,7 @@ fn lower_connections(config: &mut AppConfig) {
             descriptor_limit = limit,
             "fewer connections than configured: the descriptor limit is lower (ulimit -n)"
         );
-        config.ingest.connections_max = n_possible;
+        config.ingest.n_connections_max = n_possible;
     }
 }
 

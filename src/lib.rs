@@ -18,6 +18,14 @@ pub mod delivery;
 
 pub mod ingest;
 
+pub mod store;
+
+pub mod api;
+
+pub mod node;
+
 pub mod config;
 
 pub mod cli;
+
+pub mod app;

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail};
 use crate::{
     app::{App, AppError, install_panic_hook},
-    config::{AppConfig, LogConfig, LogFormat, Overlay},
+    config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
     protocol::Registry,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Configuration file [default: ./waymesh.toml if there is one]
-    #[arg(long, value_name = "FILE", env = "WAYMESH_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
     /// Label of this node [default: the host name]
     #[arg(long, value_name = "NAME")]
@@ -67,15 +67,19 @@ impl RunArgs {
 
 /// Runs a node until it is told to end.
 pub fn run(mut args: RunArgs) -> ExitCode {
-    let (path, protocols) = (args.config.take(), Registry::built_in());
-    let config = match AppConfig::load(path.as_deref(), std::env::vars(), args.overlay(), &protocols)
-    {
-        Ok(config) => config,
-        Err(faults) => {
-            return fail(&faults.render(io::stderr().is_terminal()), EXIT_USAGE);
-        }
+    let (file, protocols) = (args.config.take(), Registry::built_in());
+    let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+    let loaded = load(&Sources {
+        file: file.as_deref(),
+        environment: Environment::of_process(),
+        overlay: args.overlay(),
+        protocols: &names.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+    });
+    let config = match loaded {
+        Ok(loaded) => loaded.config,
+        Err(faults) => return fail(&faults.render(paint()), EXIT_USAGE),
     };
-    if let Err(error) = start_logging(&config.log) {
+    if let Err(error) = start_logging(&config.tracing) {
         return fail(&error, EXIT_USAGE);
     }
     install_panic_hook();
@@ -99,7 +103,12 @@ const fn exit_code(error: &AppError) -> u8 {
     if error.is_failure_while_running() { EXIT_BUG } else { EXIT_FAILURE }
 }
 
-fn start_logging(config: &LogConfig) -> Result<(), String> {
+/// Colours for a terminal on standard error, none for anything else.
+fn paint() -> Paint {
+    if io::stderr().is_terminal() { Paint::Coloured } else { Paint::Plain }
+}
+
+fn start_logging(config: &TracingConfig) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| format!("log: '{}' is no filter: {error}", config.filter))?;
     let is_terminal = io::stderr().is_terminal();

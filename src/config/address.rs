@@ -7,8 +7,10 @@ use std::{
     num::NonZeroU16,
 };
 
+use crate::ingest::BindAddress;
+
 use super::{
-    settings::{BindAddress, HostPort, InterfaceName},
+    settings::{HostPort, InterfaceName},
     value::{Complaint, Found, quoted, some_text, text},
 };
 

@@ -4,10 +4,12 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use crate::ingest::ListenerConfig;
+
 use super::{
     Loaded,
     schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, VEHICLE_KEYS, VehicleDraft},
-    settings::{AppConfig, ListenerConfig},
+    settings::AppConfig,
 };
 
 impl Loaded {

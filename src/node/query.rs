@@ -18,7 +18,7 @@ use crate::{
     types::{
         ids::VehicleId,
         record::{Kind, Record},
-        status::{NodeStatus, Page, VehicleAnswer},
+        status::{Members, NodeStatus, Page, VehicleAnswer},
         time::UnixMillis,
     },
 };
@@ -75,6 +75,10 @@ impl NodeAnswers {
 impl Answers for NodeAnswers {
     fn status(&self) -> NodeStatus {
         self.status.status()
+    }
+
+    fn nodes(&self) -> Members {
+        self.status.members()
     }
 
     fn metrics(&self) -> String {

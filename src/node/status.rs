@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,15 +12,19 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    base::time::Instant,
+    base::time::{Instant, wall_millis},
     ingest::Ingest,
     metrics::Metrics,
     store::Store,
     types::{
         ids::{NodeId, VehicleId},
-        status::{Addresses, NodeStatus, Readiness},
+        status::{Addresses, Member, MemberState, Members, NodeStatus, Readiness, Role},
+        time::UnixMillis,
     },
 };
+
+/// Shards that the vehicles are spread over.
+const N_SHARDS: u32 = 4_096;
 
 /// Who a node is, as it does not change while it runs.
 #[derive(Debug, Clone)]
@@ -41,6 +46,7 @@ pub struct Profile {
 pub struct StatusSource {
     profile: Profile,
     started: Instant,
+    started_at: UnixMillis,
     store: Arc<Store>,
     ingest: Ingest,
     metrics: Metrics,
@@ -50,8 +56,15 @@ pub struct StatusSource {
 impl StatusSource {
     /// A source that looks at these parts.
     pub fn new(profile: Profile, store: Arc<Store>, ingest: Ingest, metrics: Metrics) -> Self {
-        let started = Instant::now();
-        Self { profile, started, store, ingest, metrics, is_draining: AtomicBool::new(false) }
+        Self {
+            profile,
+            started: Instant::now(),
+            started_at: UnixMillis(wall_millis()),
+            store,
+            ingest,
+            metrics,
+            is_draining: AtomicBool::new(false),
+        }
     }
 
     /// The node's label.
@@ -93,6 +106,25 @@ impl StatusSource {
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
             ]),
         }
+    }
+
+    /// The members of the cluster: with one node, itself.
+    pub fn members(&self) -> Members {
+        let profile = &self.profile;
+        let is_published = |address: &SocketAddr| !address.ip().is_loopback();
+        let node = Member {
+            name: profile.name.clone(),
+            state: MemberState::Up,
+            id: profile.id,
+            link: profile.addresses.link,
+            http: profile.addresses.http.filter(is_published),
+            incarnation: profile.incarnation,
+            roles: vec![Role::Ingest, Role::Store],
+            since: self.started_at,
+            owned_shards: N_SHARDS,
+        };
+        let (self_name, epoch) = (profile.name.clone(), epoch(&[profile.id]));
+        Members { self_name, epoch, members: vec![node] }
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {

@@ -310,6 +310,14 @@ impl Index for FjallIndex {
         self.future.contains_key(&row).map_err(backend)
     }
 
+    fn has_future(&self, vehicle: &VehicleId) -> Result<bool, IndexError> {
+        // A vehicle's rows begin with the key of its row in `last`.
+        match self.future.prefix(rows::last_key(vehicle)).next() {
+            Some(row) => row.key().map(|_| true).map_err(backend),
+            None => Ok(false),
+        }
+    }
+
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
         let snapshot = self.database.snapshot();
         let key = rows::last_key(vehicle);

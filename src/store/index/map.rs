@@ -116,6 +116,13 @@ impl Index for MapIndex {
         Ok(self.state().rows.contains_key(&row_key(kind, key)))
     }
 
+    fn has_future(&self, vehicle: &VehicleId) -> Result<bool, IndexError> {
+        let is_future = |record: &Record| {
+            record.key.vehicle == *vehicle && record.flags.contains(Flags::FUTURE)
+        };
+        Ok(self.state().rows.values().any(is_future))
+    }
+
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
         Ok(self.state().last.get(vehicle).cloned())
     }

@@ -83,6 +83,13 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// [`IndexError`] when it cannot be read.
     fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError>;
 
+    /// Whether a vehicle may have records that are flagged
+    /// [`Flags::FUTURE`](crate::types::record::Flags::FUTURE).
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn has_future(&self, vehicle: &VehicleId) -> Result<bool, IndexError>;
+
     /// The last position of a vehicle: greatest by (fix time, received, hash), future ones aside.
     ///
     /// # Errors
