@@ -1,0 +1,128 @@
+//! A node as a child process.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use waymesh::client::{Client, ExportFilter};
+
+/// A running node; killed when dropped.
+pub struct Node {
+    child: Child,
+    data: PathBuf,
+    pub vehicles: SocketAddr,
+    pub http: SocketAddr,
+    /// Kept open, so that the node can go on logging.
+    _log: BufReader<ChildStderr>,
+}
+
+impl Node {
+    /// Starts a node on `data`, on any ports.
+    pub fn start(data: &Path) -> Self {
+        Self::start_on(data, "127.0.0.1:0", "127.0.0.1:0")
+    }
+
+    fn start_on(data: &Path, vehicles: &str, http: &str) -> Self {
+        let mut child = command(data, vehicles, http).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut addresses = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the node ended: {:?}", child.wait());
+            let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                panic!("not a line of the log: {line}");
+            };
+            match event["message"].as_str().unwrap_or_default() {
+                "node started" => break,
+                message => {
+                    if let Some(address) = event["address"].as_str() {
+                        addresses.insert(message.to_owned(), address.parse().unwrap());
+                    }
+                }
+            }
+        }
+        let (vehicles, http) =
+            (addresses["listening for vehicles"], addresses["listening for HTTP"]);
+        Self { child, data: data.to_owned(), vehicles, http, _log: log }
+    }
+
+    /// Kills the node with -9 and starts it again on the same folder and ports.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        let (vehicles, http) = (self.vehicles.to_string(), self.http.to_string());
+        *self = Self::start_on(&self.data.clone(), &vehicles, &http);
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the node to stop and waits for its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// The exit code, within 20 s.
+    pub fn wait(&mut self) -> Option<i32> {
+        for _ in 0..2_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!("the node did not end within 20 s");
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&format!("http://{}", self.http)).unwrap()
+    }
+
+    /// Every stored position.
+    pub fn export(&self) -> Vec<Value> {
+        let reader = self.client().export(&ExportFilter::default()).unwrap();
+        reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+    }
+
+    /// The samples of `/metrics` by name with labels.
+    pub fn metrics(&self) -> BTreeMap<String, u64> {
+        let text = self.client().text("/metrics").unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .filter_map(|line| {
+                let (name, value) = line.rsplit_once(' ')?;
+                Some((name.to_owned(), value.parse().ok()?))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.kill();
+        }
+    }
+}
+
+/// The command line of a node on `data`.
+pub fn command(data: &Path, vehicles: &str, http: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
+    command.args(["run", "--name", "test", "--link", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["--vehicles", vehicles, "--http", http, "--data"]).arg(data);
+    command.stdout(Stdio::null()).current_dir(data.parent().unwrap());
+    command
+}

@@ -1,0 +1,112 @@
+//! Starts and stops: a drain within the grace period, ports that bind at once, clear refusals.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Stdio,
+    sync::atomic::AtomicBool,
+    time::Duration,
+};
+
+use crate::{
+    node::{Node, command},
+    vehicle::drive,
+};
+
+#[test]
+fn a_stop_ends_cleanly_and_a_start_binds_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let node = Node::start(&data);
+    let (vehicles, http) = (node.vehicles.to_string(), node.http.to_string());
+    let mut open = TcpStream::connect(node.vehicles).unwrap();
+    open.write_all(b"#L#stop;NA\r\n").unwrap();
+    let mut answer = [0; 7];
+    open.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"#AL#1\r\n");
+    assert_eq!(node.stop(), Some(0));
+    assert_eq!(open.read(&mut answer).unwrap(), 0, "the connection was closed in order");
+    let again = command(&data, &vehicles, &http).stderr(Stdio::piped()).spawn().unwrap();
+    let mut again = again;
+    wait_for_http(&http);
+    again.kill().unwrap();
+    again.wait().unwrap();
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&folder.path().join("data"));
+    node.signal("TERM");
+    node.signal("INT");
+    assert_eq!(node.wait(), Some(0));
+}
+
+#[test]
+fn what_was_stored_is_there_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let node = Node::start(&data);
+    let address = node.vehicles;
+    let is_over = AtomicBool::new(false);
+    let diary = std::thread::scope(|scope| {
+        let vehicle = scope.spawn(|| drive(address, "calm", 4, &is_over));
+        while node.export().len() < 50 {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        vehicle.join().unwrap()
+    });
+    let before = node.export();
+    assert_eq!(node.stop(), Some(0));
+    let node = Node::start(&data);
+    assert_eq!(node.export(), before);
+    let n_fixes: usize =
+        diary.acknowledged.iter().map(|line| crate::vehicle::times_of(*line).len()).sum();
+    assert_eq!(before.len(), n_fixes);
+    let status = node.client().status().unwrap();
+    assert_eq!((&status["incarnation"], &status["ready"]), (&2.into(), &true.into()));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_with_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&folder.path().join("a"));
+    let taken = node.vehicles.to_string();
+    let output = command(&folder.path().join("b"), &taken, "127.0.0.1:0").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("vehicles: cannot listen on {taken}")), "{said}");
+    assert!(said.contains("waymesh run --name b"), "{said}");
+}
+
+#[test]
+fn a_data_folder_that_is_in_use_ends_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _node = Node::start(&data);
+    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("used by another process"), "{said}");
+}
+
+#[test]
+fn wrong_settings_end_the_start_with_64_and_every_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let output = command(&data, "nonsense", "also nonsense").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("vehicles") && said.contains("http"), "{said}");
+}
+
+fn wait_for_http(address: &str) {
+    for _ in 0..2_000 {
+        if TcpStream::connect(address).is_ok() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("{address} was not bound within 20 s");
+}
