@@ -78,18 +78,20 @@ pub(crate) fn bad_test_habits(file: &SourceFile) -> Vec<Problem> {
     problems
 }
 
-/// Folders of source without the page that tells what they are.
+/// Folders of source without the page that tells what they are. The tests of a file `name.rs` may
+/// lie beside it in `name/tests.rs`.
 pub(crate) fn folders_without_page(paths: &[&str]) -> Vec<Problem> {
-    let in_rooms = paths.iter().filter_map(|path| path.rsplit_once('/'));
-    let folders: BTreeSet<&str> = in_rooms
+    let folders: BTreeSet<&str> = paths
+        .iter()
+        .filter(|path| !path.ends_with("/tests.rs"))
+        .filter_map(|path| path.rsplit_once('/'))
         .map(|(folder, _)| folder)
         .filter(|folder| folder.starts_with("src/") && !folder.ends_with("/tests"))
         .collect();
-    let without = folders
-        .iter()
-        .filter(|folder| !paths.contains(&format!("{folder}/mod.rs").as_str()));
-    let problem = |folder: &&str| Problem {
-        path: (*folder).to_owned(),
+    let has_page = |folder: &str| paths.contains(&format!("{folder}/mod.rs").as_str());
+    let without = folders.into_iter().filter(|folder| !has_page(folder));
+    let problem = |folder: &str| Problem {
+        path: folder.to_owned(),
         line: 1,
         text: "a room without its page mod.rs".into(),
     };
@@ -161,7 +163,12 @@ mod tests {
 
     #[test]
     fn a_room_without_page_is_found() {
-        let problems = folders_without_page(&["src/lib.rs", "src/a/mod.rs", "src/b/x.rs"]);
+        let problems = folders_without_page(&[
+            "src/lib.rs",
+            "src/a/mod.rs",
+            "src/a/x/tests.rs",
+            "src/b/x.rs",
+        ]);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].path, "src/b");
     }
