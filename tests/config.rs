@@ -80,12 +80,11 @@ fn example() -> String {
 
 /// The example with every key taken out of its comment.
 fn example_with_all_keys() -> String {
-    let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line != "#";
-    let lines = example()
-        .lines()
-        .map(|line| if is_key(line) { &line[1..] } else { line }.to_owned() + "\n")
-        .collect();
-    lines
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    example().lines().map(uncommented).collect()
 }
 
 #[test]
@@ -276,9 +275,8 @@ fn a_wrong_value_is_told_with_its_variable_or_flag_even_where_it_is_covered() {
     assert_eq!(places[1..], ["WAYMESH_HTTP", "--http"]);
 }
 
-#[test]
-fn all_faults_of_a_file_are_told_at_once() {
-    let text = "\
+/// Something is wrong in nearly every line.
+const MANY_FAULTS: &str = "\
 nam = 'a'
 grace_period = 'soon'
 port = 5000
@@ -300,8 +298,11 @@ address = ':5010'
 protocol = 'wialom'
 colour = 'red'
 ";
+
+#[test]
+fn all_faults_of_a_file_are_told_at_once() {
     refuse(
-        text,
+        MANY_FAULTS,
         &[
             (1, "nam", "unknown key", "did you mean `name`?"),
             (
