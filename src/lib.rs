@@ -20,4 +20,8 @@ pub mod ingest;
 
 pub mod store;
 
+pub mod client;
+
 pub mod api;
+
+pub mod cli;
