@@ -22,6 +22,8 @@ pub mod store;
 
 pub mod api;
 
+pub mod client;
+
 pub mod node;
 
 pub mod config;

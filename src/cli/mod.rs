@@ -8,7 +8,7 @@
 
 pub mod ask;
 pub mod check_config;
-pub mod decode;
+//DECODE
 pub mod export;
 pub mod run;
 pub mod status;
@@ -49,8 +49,7 @@ enum Command {
         /// The file [default: ./waymesh.toml if there is one]
         file: Option<PathBuf>,
     },
-    /// Decode vehicles' lines from standard input, one JSON object a line
-    Decode(decode::DecodeArgs),
+    //DECODE
     /// Show how a node is doing
     Status(status::StatusArgs),
     /// Show where a vehicle is
@@ -78,7 +77,7 @@ where
             let paint = if io::stdout().is_terminal() { Paint::Coloured } else { Paint::Plain };
             check_config::check_config(file.as_deref(), environment, paint, out).map(ExitCode::from)
         }),
-        Command::Decode(args) => decode::run(&args),
+        //DECODE
         Command::Status(args) => ask(|out| status::status(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),
         Command::Track(args) => ask(|out| track::track(&args, out)),

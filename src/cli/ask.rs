@@ -1,0 +1,95 @@
+//! What all commands share that ask a running node: its URL, and how they end.
+
+use std::io;
+
+use clap::Args;
+
+use crate::{
+    client::{Client, ClientError},
+    types::{
+        ids::{VehicleId, VehicleIdError},
+        time::UnixMillis,
+    },
+};
+
+/// Which node is asked, and how its answer is printed.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// The node to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub node: String,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a command that asks a node failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The node did not answer, or answered an error.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// What the node gave could not be read to its end.
+    #[error("the export broke off and is not whole: {0}")]
+    BrokeOff(io::Error),
+    /// What was to be printed could not be written.
+    #[error("the output could not be written: {0}")]
+    Output(#[from] io::Error),
+    /// What was to be printed has no JSON.
+    #[error("the answer could not be printed: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl AskError {
+    /// The exit code of the command: 64 for bad arguments, 1 for anything else, and 0 where the
+    /// reader of the output went away, which is its right.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::BadUrl { .. }) => 64,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Json(error) if error.io_error_kind() == Some(io::ErrorKind::BrokenPipe) => 0,
+            _ => 1,
+        }
+    }
+}
+
+impl NodeArgs {
+    /// A client of the node.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn client(&self) -> Result<Client, AskError> {
+        Ok(Client::new(&self.node)?)
+    }
+}
+
+/// Ends a command: writes why it failed, in one line, and gives the exit code.
+pub fn finish(result: Result<(), AskError>, errors: &mut dyn io::Write) -> u8 {
+    let Err(error) = result else { return 0 };
+    let code = error.exit_code();
+    if code == 0 {
+        return 0;
+    }
+    // Where nobody can be told, the code still says it.
+    writeln!(errors, "{error}").ok();
+    code
+}
+
+/// Reads a vehicle id from an argument.
+///
+/// # Errors
+/// Says which rule it breaks.
+pub fn parse_vehicle(text: &str) -> Result<VehicleId, VehicleIdError> {
+    VehicleId::parse(text.as_bytes())
+}
+
+/// Reads a time from an argument.
+///
+/// # Errors
+/// Says how a time is written.
+pub fn parse_time(text: &str) -> Result<UnixMillis, String> {
+    UnixMillis::parse(text).ok_or_else(|| {
+        "a time is written as in RFC 3339, for example 2026-11-20T09:05:01Z".to_owned()
+    })
+}

@@ -1,0 +1,86 @@
+//! `waymesh track`: the positions of a vehicle in order of time.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::ask::{AskError, NodeArgs, parse_time, parse_vehicle};
+use crate::{
+    client::{PositionJson, TimeRange},
+    types::{ids::VehicleId, time::UnixMillis},
+};
+
+/// Positions that are asked for at once.
+const N_PAGE: usize = 1_000;
+
+/// Arguments of `track`.
+#[derive(Debug, Clone, Args)]
+pub struct TrackArgs {
+    /// Id of the vehicle, as its device gives it
+    #[arg(value_parser = parse_vehicle)]
+    pub vehicle: VehicleId,
+    /// Only positions at or after this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub from: Option<UnixMillis>,
+    /// Only positions before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub to: Option<UnixMillis>,
+    /// At most so many positions; all if left out
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Which node, and how to print
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// Prints a track as an aligned table, or with `--json` one object a line.
+///
+/// # Errors
+/// When the node does not answer or `out` takes no more; what was printed before stands.
+pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
+    let n_max = args.limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let range = TimeRange {
+        from: args.from,
+        to: args.to,
+    };
+    let client = args.node.client()?;
+    let positions = client.track(&args.vehicle, range, n_max.min(N_PAGE));
+    for (position_idx, position) in positions.take(n_max).enumerate() {
+        let position = position?;
+        if args.node.json {
+            serde_json::to_writer(&mut *out, &position)?;
+            writeln!(out)?;
+            continue;
+        }
+        if position_idx == 0 {
+            writeln!(out, "{}", head())?;
+        }
+        writeln!(out, "{}", row(&position))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn head() -> String {
+    format!(
+        "{:24}  {:>10}  {:>11}  {:>6}  {:>6}  {:>7}  {:5}  {}",
+        "TIME", "LAT", "LON", "KM/H", "COURSE", "ALT M", "VALID", "LATE"
+    )
+}
+
+fn row(position: &PositionJson) -> String {
+    let optional = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+    let yes = |is_so: bool| if is_so { "yes" } else { "no" };
+    format!(
+        "{:24}  {:>10.6}  {:>11.6}  {:>6}  {:>6}  {:>7}  {:5}  {}",
+        position.time,
+        position.lat,
+        position.lon,
+        optional(position.speed_kmh),
+        optional(position.course_deg),
+        optional(position.altitude_m),
+        yes(position.valid),
+        yes(position.late),
+    )
+}
