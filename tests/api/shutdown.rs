@@ -12,7 +12,13 @@ use crate::{
 
 #[tokio::test]
 async fn streams_and_idle_connections_end_at_once() {
-    let server = Server::start(State::default()).await;
+    let for_ever = Duration::from_secs(600);
+    let config = ApiConfig {
+        head_timeout: for_ever,
+        grace_period: for_ever,
+        ..ApiConfig::default()
+    };
+    let server = Server::start_with(State::default(), config).await;
     let mut events = Connection::get(server.address, "/v1/events").await;
     events.read_until("node-up").await;
     let mut stream = Connection::get(server.address, "/v1/stream").await;
