@@ -6,10 +6,11 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 use waymesh::{
+    ingest::{BindAddress, ReplyPolicy},
     cli::check_config::check_config,
     config::{
-        AppConfig, BindAddress, Environment, Faults, Loaded, MinConnections, Overlay, Paint,
-        ReplyPolicy, Sources, Transport, key_names, load,
+        AppConfig, Environment, Faults, Loaded, MinConnections, Overlay, Paint,
+        Sources, Transport, key_names, load,
     },
 };
 

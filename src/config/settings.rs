@@ -7,7 +7,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::{NonZeroU16, NonZeroU32},
+    num::NonZeroU16,
     path::PathBuf,
     time::Duration,
 };

@@ -1,4 +1,4 @@
-//! What log and quarantine ask of a disk, as a trait: the real one is [`super::disk`], tests hand
+//! What log and quarantine ask of a disk, as a trait: the real one is `disk`, tests hand
 //! in one that forgets, fails and fills up.
 //!
 //! Blocking; called from the store's own threads. One flat folder of files, addressed by name.
@@ -48,6 +48,7 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
 }
 
 /// An open file.
+#[expect(clippy::len_without_is_empty, reason = "a file's length, not a collection's")]
 pub trait StorageFile: Send + Sync + fmt::Debug + 'static {
     /// Fills `buffer` from `offset`, as far as the file goes; the number of bytes read.
     ///

@@ -2,15 +2,24 @@
 //!
 //! Pure: a question in, an answer out. This room must not know how a vehicle speaks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// A vehicle of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct KnownVehicle {
     /// A name for people.
     pub name: Option<String>,
     /// What the device must give where its protocol has a password; absent: any will do.
     pub password: Option<String>,
+}
+
+impl fmt::Debug for KnownVehicle {
+    /// Without the password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_password = self.password.is_some();
+        let mut shown = formatter.debug_struct("KnownVehicle");
+        shown.field("name", &self.name).field("has_password", &has_password).finish()
+    }
 }
 
 /// The vehicles a node knows.
