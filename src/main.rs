@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    waymesh::cli::main(std::env::args_os())
+    waymesh::app::main(std::env::args_os())
 }

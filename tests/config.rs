@@ -6,12 +6,12 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 use waymesh::{
-    ingest::{BindAddress, ReplyPolicy},
     cli::check_config::check_config,
     config::{
-        AppConfig, Environment, Faults, Loaded, MinConnections, Overlay, Paint,
-        Sources, Transport, key_names, load,
+        AppConfig, Environment, Faults, Loaded, MinConnections, Overlay, Paint, Sources, Transport,
+        key_names, load,
     },
+    ingest::{BindAddress, ReplyPolicy},
 };
 
 const PROTOCOLS: [&str; 2] = ["wialon", "nmea"];

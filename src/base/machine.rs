@@ -8,7 +8,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// it; `None` if there is no limit.
 pub fn raise_descriptor_limit() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
@@ -18,7 +21,10 @@ pub fn raise_descriptor_limit() -> Option<usize> {
 
 /// Name of this machine.
 pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The process that listens on a TCP port of this machine, as `NAME (pid N)`, where the system lets
@@ -35,10 +41,12 @@ pub fn holder_of_port(port: u16) -> Option<String> {
         let holds = |path: &Path| {
             fs::read_link(path).is_ok_and(|target| target.to_str() == Some(wanted.as_str()))
         };
-        descriptors.any(|descriptor| holds(&descriptor.path())).then(|| {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            format!("{} (pid {pid})", name.trim())
-        })
+        descriptors
+            .any(|descriptor| holds(&descriptor.path()))
+            .then(|| {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                format!("{} (pid {pid})", name.trim())
+            })
     })
 }
 
@@ -50,7 +58,9 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
         let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
         let is_listening = fields.nth(1)? == LISTEN;
         let is_port = u16::from_str_radix(local_port, 16) == Ok(port);
-        (is_listening && is_port).then(|| fields.nth(5)?.parse().ok()).flatten()
+        (is_listening && is_port)
+            .then(|| fields.nth(5)?.parse().ok())
+            .flatten()
     })
 }
 
@@ -71,7 +81,10 @@ mod tests {
     fn this_process_is_found_as_the_holder_of_its_port() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let holder = holder_of_port(socket.local_addr().unwrap().port()).unwrap();
-        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
+        assert!(
+            holder.contains(&format!("pid {}", std::process::id())),
+            "{holder}"
+        );
     }
 
     #[test]

@@ -21,8 +21,15 @@ struct State {
 impl RateLimit {
     /// A limit of `n_per_second` calls within a second of the clock.
     pub const fn per_second(n_per_second: u32) -> Self {
-        let state = State { second: 0, n_passed: 0, n_held_back: 0 };
-        Self { n_per_second, state: Mutex::new(state) }
+        let state = State {
+            second: 0,
+            n_passed: 0,
+            n_held_back: 0,
+        };
+        Self {
+            n_per_second,
+            state: Mutex::new(state),
+        }
     }
 
     /// Whether the caller may go on: the number of calls held back since the last that passed.

@@ -7,16 +7,16 @@ use std::{
 };
 
 /// Exit code for wrong arguments or a wrong configuration.
-pub(super) const EXIT_USAGE: u8 = 64;
+pub const EXIT_USAGE: u8 = 64;
 
 /// Exit code for what could not start or was answered with an error.
-pub(super) const EXIT_FAILURE: u8 = 1;
+pub const EXIT_FAILURE: u8 = 1;
 
 /// Exit code for a bug or a store that failed.
-pub(super) const EXIT_BUG: u8 = 70;
+pub const EXIT_BUG: u8 = 70;
 
 /// Runs a command that writes to standard output; a reader that went away is no error.
-pub(super) fn with_stdout(
+pub fn with_stdout(
     command: impl FnOnce(&mut dyn Write) -> Result<ExitCode, io::Error>,
 ) -> ExitCode {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -28,9 +28,12 @@ pub(super) fn with_stdout(
 }
 
 /// Says on standard error why a command ended, and gives its exit code.
-pub(super) fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+pub fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     let mut stderr = io::stderr().lock();
     let is_written = writeln!(stderr, "waymesh: {error}").is_ok();
-    debug_assert!(is_written || !io::stderr().is_terminal(), "a terminal takes what is written");
+    debug_assert!(
+        is_written || !io::stderr().is_terminal(),
+        "a terminal takes what is written"
+    );
     ExitCode::from(code)
 }

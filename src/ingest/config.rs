@@ -1,11 +1,6 @@
 //! Settings of the vehicles' side.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 /// The vehicles' side of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +69,6 @@ pub enum ReplyPolicy {
     Stored,
 }
 
-
 /// A TCP address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindAddress {
@@ -134,4 +128,3 @@ impl Default for IngestConfig {
         }
     }
 }
-

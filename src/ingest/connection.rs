@@ -65,7 +65,10 @@ pub(crate) struct Accepted {
 pub(crate) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let mut trace = Trace::open(&accepted, Arc::clone(&shared));
     if let Some(n_max) = shared.config.n_connections_per_address_max {
-        if !shared.registry.enter_address(accepted.peer.ip(), n_max.get()) {
+        if !shared
+            .registry
+            .enter_address(accepted.peer.ip(), n_max.get())
+        {
             trace.reason = CloseReason::Limit;
             return;
         }
@@ -274,7 +277,10 @@ impl Connection {
         room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let records = done.decoded.records;
-        let n_positions = records.iter().filter(|record| record.kind() == Kind::Position).count();
+        let n_positions = records
+            .iter()
+            .filter(|record| record.kind() == Kind::Position)
+            .count();
         events::lines_counted(&self.shared.metrics, &done.tally, n_positions);
         for (reason, line) in done.rejected {
             self.shared.route.quarantine(RejectedLine {
@@ -318,7 +324,10 @@ impl Connection {
 
     /// The deadlines of a connection that is served, each with what its passing means.
     fn deadlines(&self) -> [(Option<Instant>, Option<CloseReason>); 5] {
-        let idle = self.listener.idle_timeout.map(|timeout| self.last_read + timeout);
+        let idle = self
+            .listener
+            .idle_timeout
+            .map(|timeout| self.last_read + timeout);
         let first_line = self.opened + self.shared.config.first_line_timeout;
         let first_line = (!self.session.is_understood).then_some(first_line);
         [
@@ -332,7 +341,11 @@ impl Connection {
 
     /// Moves the timer if a deadline is nearer than it; a later one is looked at when it fires.
     fn arm_timer(&mut self) {
-        let nearest = self.deadlines().into_iter().filter_map(|(deadline, _)| deadline).min();
+        let nearest = self
+            .deadlines()
+            .into_iter()
+            .filter_map(|(deadline, _)| deadline)
+            .min();
         let has_fired = self.timer.is_elapsed();
         if let Some(nearest) = nearest.filter(|nearest| has_fired || *nearest < self.timer_at) {
             self.timer_at = nearest;
@@ -371,7 +384,10 @@ impl Connection {
             return reason;
         }
         let patience = self.shared.config.reply_deadline;
-        if tokio::time::timeout(patience, self.flush_replies(reason)).await.is_err() {
+        if tokio::time::timeout(patience, self.flush_replies(reason))
+            .await
+            .is_err()
+        {
             tracing::debug!(connection = %self.trace.id, "closed with replies not delivered");
         }
         reason
@@ -398,7 +414,9 @@ fn join(rest: Bytes, new: Option<&[u8]>) -> Bytes {
     if rest.is_empty() {
         return Bytes::copy_from_slice(new);
     }
-    let mut joined = rest.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    let mut joined = rest
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
     joined.extend_from_slice(new);
     joined.freeze()
 }
@@ -409,7 +427,11 @@ fn compact(mut bytes: Bytes, consumed: usize) -> Bytes {
         return bytes;
     }
     let rest = bytes.split_off(consumed.min(bytes.len()));
-    if rest.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&rest) }
+    if rest.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(&rest)
+    }
 }
 
 #[cfg(test)]

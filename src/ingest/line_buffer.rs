@@ -55,7 +55,9 @@ struct Language {
 
 impl Language {
     fn new(protocol: &dyn Protocol, shared: &Shared) -> Self {
-        let options = DecoderOptions { is_lenient: shared.config.is_lenient };
+        let options = DecoderOptions {
+            is_lenient: shared.config.is_lenient,
+        };
         Self {
             name: protocol.name(),
             framing: protocol.framing(),
@@ -68,7 +70,10 @@ impl Session {
     /// The session of a new connection on a port that speaks `protocol` only, if given.
     pub(crate) fn new(protocol: Option<&dyn Protocol>, shared: &Shared) -> Self {
         let language = protocol.map(|protocol| Language::new(protocol, shared));
-        Self { language, ..Self::default() }
+        Self {
+            language,
+            ..Self::default()
+        }
     }
 
     /// A copy from which the next chunk can be run again.
@@ -196,7 +201,10 @@ impl LineInHand {
 
     /// Takes the note of where the panic happened.
     pub(crate) fn take_place(&self) -> Option<String> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -219,9 +227,20 @@ pub(crate) fn run(
         rejected: Vec::new(),
         has_gap: false,
     };
-    let context =
-        Context { now: job.now, received: job.received, admission: shared.admission.as_ref() };
-    let mut buffer = LineBuffer { job, crashed, shared, in_hand, context, done, number: 0 };
+    let context = Context {
+        now: job.now,
+        received: job.received,
+        admission: shared.admission.as_ref(),
+    };
+    let mut buffer = LineBuffer {
+        job,
+        crashed,
+        shared,
+        in_hand,
+        context,
+        done,
+        number: 0,
+    };
     buffer.lines();
     if let Some(reason) = job.flush.filter(|_| !buffer.has_ended()) {
         buffer.flush(reason);
@@ -246,7 +265,11 @@ struct LineBuffer<'a> {
 impl LineBuffer<'_> {
     fn lines(&mut self) {
         while !self.has_ended() {
-            let rest = self.job.bytes.get(self.done.consumed_bytes..).unwrap_or_default();
+            let rest = self
+                .job
+                .bytes
+                .get(self.done.consumed_bytes..)
+                .unwrap_or_default();
             if rest.is_empty() || !self.recognise(rest) {
                 break;
             }
@@ -283,7 +306,8 @@ impl LineBuffer<'_> {
 
     /// Settles on a protocol if none is known; false if that takes more bytes.
     fn recognise(&mut self, rest: &[u8]) -> bool {
-        if self.done.session.language.is_some() || self.done.session.framer != FramerState::default()
+        if self.done.session.language.is_some()
+            || self.done.session.framer != FramerState::default()
         {
             return true;
         }
@@ -301,7 +325,11 @@ impl LineBuffer<'_> {
         self.done.tally.n_received += 1;
         self.in_hand.take_up(self.number, &range);
         let line = self.job.bytes.get(range.clone()).unwrap_or_default();
-        let n_crashes = self.crashed.iter().filter(|number| **number == self.number).count();
+        let n_crashes = self
+            .crashed
+            .iter()
+            .filter(|number| **number == self.number)
+            .count();
         let outcome = if n_crashes > 0 {
             self.refuse(line, n_crashes > 1);
             Outcome::Rejected(RejectReason::Panic)
@@ -310,7 +338,9 @@ impl LineBuffer<'_> {
         };
         self.done.tally.count(outcome);
         if let Outcome::Rejected(reason) = outcome {
-            self.done.rejected.push((reason, self.job.bytes.slice(range)));
+            self.done
+                .rejected
+                .push((reason, self.job.bytes.slice(range)));
         }
     }
 
@@ -320,7 +350,9 @@ impl LineBuffer<'_> {
         };
         self.done.session.is_understood = true;
         let n_before = self.done.decoded.records.len();
-        let outcome = language.decoder.line(&self.context, line, &mut self.done.decoded);
+        let outcome = language
+            .decoder
+            .line(&self.context, line, &mut self.done.decoded);
         if self.shared.config.keeps_raw {
             for record in self.done.decoded.records.iter_mut().skip(n_before) {
                 record.raw = Some(self.job.bytes.slice(range.clone()));
@@ -332,8 +364,10 @@ impl LineBuffer<'_> {
     /// Answers a line that cannot be processed, or notes that nothing after it may be answered.
     fn refuse(&mut self, line: &[u8], is_hopeless: bool) {
         if let Some(language) = &self.done.session.language {
-            let is_answered =
-                !is_hopeless && language.decoder.refuse(line, &mut self.done.decoded.replies);
+            let is_answered = !is_hopeless
+                && language
+                    .decoder
+                    .refuse(line, &mut self.done.decoded.replies);
             self.done.has_gap |= !is_answered;
         }
     }
@@ -341,8 +375,12 @@ impl LineBuffer<'_> {
     fn reject_too_long(&mut self) {
         self.number += 1;
         self.done.tally.n_received += 1;
-        self.done.tally.count(Outcome::Rejected(RejectReason::TooLong));
-        self.done.rejected.push((RejectReason::TooLong, Bytes::new()));
+        self.done
+            .tally
+            .count(Outcome::Rejected(RejectReason::TooLong));
+        self.done
+            .rejected
+            .push((RejectReason::TooLong, Bytes::new()));
         let head = self.done.session.dropped_head.take().unwrap_or_default();
         self.refuse(&head, false);
     }
@@ -361,13 +399,18 @@ impl LineBuffer<'_> {
             self.reject_cut();
         }
         if let Some(language) = &mut self.done.session.language {
-            language.decoder.flush(&self.context, reason, &mut self.done.decoded);
+            language
+                .decoder
+                .flush(&self.context, reason, &mut self.done.decoded);
         }
     }
 
     /// What is left at the end of a connection is a line whose end never came.
     fn reject_cut(&mut self) {
-        let rest = self.job.bytes.slice(self.done.consumed_bytes.min(self.job.bytes.len())..);
+        let rest = self
+            .job
+            .bytes
+            .slice(self.done.consumed_bytes.min(self.job.bytes.len())..);
         let is_dropping = self.done.session.framer.discarded_bytes.is_some();
         self.done.consumed_bytes = self.job.bytes.len();
         if !rest.is_empty() || is_dropping {

@@ -18,7 +18,9 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{BindAddress, Ingest, ListenerConfig, Shared, connection, connection::Accepted, events};
+use super::{
+    BindAddress, Ingest, ListenerConfig, Shared, connection, connection::Accepted, events,
+};
 use crate::{
     base::{backoff::Backoff, time::wall_millis},
     types::ids::ConnectionId,
@@ -68,7 +70,10 @@ pub fn bind(address: BindAddress) -> io::Result<Bound> {
         BindAddress::One(address) => {
             let socket = bind_one(address)?;
             let address = socket.local_addr()?;
-            Ok(Bound { sockets: vec![socket], address })
+            Ok(Bound {
+                sockets: vec![socket],
+                address,
+            })
         }
         BindAddress::Both(0) => {
             let mut tries = (1..PORT_TRIES).map(|_| bind_both(0));
@@ -80,7 +85,9 @@ pub fn bind(address: BindAddress) -> io::Result<Bound> {
 }
 
 fn is_taken(bound: &io::Result<Bound>) -> bool {
-    bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    bound
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn bind_both(port: u16) -> io::Result<Bound> {
@@ -96,7 +103,11 @@ fn bind_both(port: u16) -> io::Result<Bound> {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -111,7 +122,9 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
     #[cfg(target_os = "linux")]
-    let keepalive = keepalive.with_interval(Duration::from_secs(15)).with_retries(4);
+    let keepalive = keepalive
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
@@ -144,7 +157,12 @@ impl Listener {
     fn new(socket: TcpListener, config: Arc<ListenerConfig>, shared: Arc<Shared>) -> Self {
         let seed = wall_millis().unsigned_abs();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
-        Self { socket, config, shared, backoff }
+        Self {
+            socket,
+            config,
+            shared,
+            backoff,
+        }
     }
 
     /// Accepts until the drain. A ready backlog is emptied without going back to the reactor:
@@ -185,7 +203,13 @@ impl Listener {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         let listener = Arc::clone(&self.config);
-        let accepted = Accepted { id, peer, socket, permit, listener };
+        let accepted = Accepted {
+            id,
+            peer,
+            socket,
+            permit,
+            listener,
+        };
         let serving = connection::serve(accepted, Arc::clone(&self.shared));
         // The handle is not needed: the group awaits the task, and its trace counts its end.
         drop(self.shared.tasks.spawn("connection", serving));

@@ -46,11 +46,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     config::{BindAddress, IngestConfig, ListenerConfig, ReplyPolicy},
-    registry::Registry as ConnectionRegistry, supervisor::note_panic};
+    registry::Registry as ConnectionRegistry,
+    supervisor::note_panic,
+};
 use crate::{
     base::{room::Room, task::TaskGroup, verdict::Settle},
     metrics::names::IngestMetrics,
-    protocol::{RejectReason, Registry},
+    protocol::{Registry, RejectReason},
     types::{
         ids::VehicleId,
         record::{ProtocolName, Record},

@@ -32,7 +32,8 @@ impl Registry {
     }
 
     pub(crate) fn leave(&self, vehicle: &VehicleId, connection: ConnectionId) {
-        self.vehicles.remove_if(vehicle, |_, newest| *newest == connection);
+        self.vehicles
+            .remove_if(vehicle, |_, newest| *newest == connection);
     }
 
     /// Counts one more connection from `address`; false if there are `n_max` already.

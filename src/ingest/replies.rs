@@ -54,7 +54,11 @@ impl Replies {
             self.put_out(&replies);
             return;
         }
-        self.waiting.push_back(Waiting { replies, verdict, deadline });
+        self.waiting.push_back(Waiting {
+            replies,
+            verdict,
+            deadline,
+        });
     }
 
     /// Whether a chunk waits for its verdict.
@@ -167,9 +171,15 @@ mod tests {
         assert!(!replies.has_room());
         replies.sent(0, Instant::from_millis(5));
         replies.sent(0, Instant::from_millis(9));
-        assert_eq!(replies.unread_deadline(), Some(Instant::from_millis(30_005)));
+        assert_eq!(
+            replies.unread_deadline(),
+            Some(Instant::from_millis(30_005))
+        );
         replies.sent(1, Instant::from_millis(10));
-        assert_eq!(replies.unread_deadline(), Some(Instant::from_millis(30_010)));
+        assert_eq!(
+            replies.unread_deadline(),
+            Some(Instant::from_millis(30_010))
+        );
         assert!(replies.has_room());
         replies.sent(UNREAD_BYTES_MAX - 1, Instant::from_millis(11));
         assert_eq!(replies.unread_deadline(), None);

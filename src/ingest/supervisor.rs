@@ -81,7 +81,10 @@ impl Supervisor {
 
     fn note_crash(&mut self, now: Instant) -> Result<(), GivenUp> {
         let crashes = self.crashes.get_or_insert_default();
-        while crashes.front().is_some_and(|first| now.since(*first) >= RESTART_WINDOW) {
+        while crashes
+            .front()
+            .is_some_and(|first| now.since(*first) >= RESTART_WINDOW)
+        {
             crashes.pop_front();
         }
         if crashes.len() >= RESTARTS_MAX {
@@ -103,7 +106,13 @@ struct LineBufferTask {
 impl LineBufferTask {
     async fn run(self) -> JobDone {
         CURRENT.set(Some(Arc::clone(&self.in_hand)));
-        let done = run(&self.job, self.session, &self.crashed, &self.shared, &self.in_hand);
+        let done = run(
+            &self.job,
+            self.session,
+            &self.crashed,
+            &self.shared,
+            &self.in_hand,
+        );
         CURRENT.set(None);
         done
     }
@@ -112,7 +121,8 @@ impl LineBufferTask {
 /// For the process's panic hook: notes `place` for the line buffer that is panicking on this
 /// thread, if one is. False if none is, and the panic is somebody else's.
 pub fn note_panic(place: &str) -> bool {
-    let current = CURRENT.with(|current| current.try_borrow_mut().ok().and_then(|mut it| it.take()));
+    let current =
+        CURRENT.with(|current| current.try_borrow_mut().ok().and_then(|mut it| it.take()));
     let Some(in_hand) = current else {
         return false;
     };

@@ -13,9 +13,8 @@ use tokio::{
 };
 
 use super::{
-    BindAddress, CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine, ReplyPolicy,
-    Route,
-    listener::bind,
+    BindAddress, CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine,
+    ReplyPolicy, Route, listener::bind,
 };
 use crate::{
     base::{
@@ -78,8 +77,10 @@ impl Decoder for ToyDecoder {
             }
             (Some(("at", millis)), Some(vehicle)) => {
                 let time = UnixMillis(millis.parse().unwrap());
-                out.records.push(position(vehicle.clone(), time, context.received));
-                out.replies.extend_from_slice(format!("ok {millis}\n").as_bytes());
+                out.records
+                    .push(position(vehicle.clone(), time, context.received));
+                out.replies
+                    .extend_from_slice(format!("ok {millis}\n").as_bytes());
                 Outcome::Positions
             }
             (None, _) if text == "hi" => {
@@ -114,7 +115,11 @@ impl Decoder for ToyDecoder {
 
 fn position(vehicle: VehicleId, time: UnixMillis, received: UnixMillis) -> Record {
     Record {
-        key: RecordKey { vehicle, time, hash: 0 },
+        key: RecordKey {
+            vehicle,
+            time,
+            hash: 0,
+        },
         received,
         protocol: "toy".into(),
         flags: Flags::default(),
@@ -169,7 +174,11 @@ impl Bench {
         silence_line_buffers();
         let (sender, deliveries) = mpsc::unbounded_channel();
         let rejected = Mutex::default();
-        let route = Arc::new(TestRoute { deliveries: sender, is_settling, rejected });
+        let route = Arc::new(TestRoute {
+            deliveries: sender,
+            is_settling,
+            rejected,
+        });
         let metrics = Metrics::new();
         let ingest = Ingest::new(IngestParts {
             config,
@@ -181,21 +190,41 @@ impl Bench {
         let address = BindAddress::One(([127, 0, 0, 1], 0).into());
         let bound = bind(address).unwrap();
         let bound_address = bound.address();
-        let listener = ListenerConfig { address, protocol: None, reply, idle_timeout: None };
+        let listener = ListenerConfig {
+            address,
+            protocol: None,
+            reply,
+            idle_timeout: None,
+        };
         ingest.listen(bound, listener);
-        Self { ingest, route, deliveries, metrics, address: bound_address }
+        Self {
+            ingest,
+            route,
+            deliveries,
+            metrics,
+            address: bound_address,
+        }
     }
 
     async fn connect(&self) -> Vehicle {
-        Vehicle(BufReader::new(TcpStream::connect(self.address).await.unwrap()))
+        Vehicle(BufReader::new(
+            TcpStream::connect(self.address).await.unwrap(),
+        ))
     }
 
     fn closed(&self, reason: CloseReason) -> u64 {
-        self.metrics.ingest.connections_closed.count(reason.as_str())
+        self.metrics
+            .ingest
+            .connections_closed
+            .count(reason.as_str())
     }
 
     fn rejected(&self) -> Vec<(RejectReason, String)> {
-        self.route.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.route
+            .rejected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until no connection is left.
@@ -304,8 +333,10 @@ async fn nothing_is_answered_after_a_gap() {
 
 #[tokio::test]
 async fn a_passed_reply_deadline_is_a_gap() {
-    let config =
-        IngestConfig { reply_deadline: Duration::from_millis(50), ..IngestConfig::default() };
+    let config = IngestConfig {
+        reply_deadline: Duration::from_millis(50),
+        ..IngestConfig::default()
+    };
     let mut bench = Bench::with(false, ReplyPolicy::Stored, config);
     let mut vehicle = bench.connect().await;
     vehicle.say("id a\nat 1\n").await;
@@ -337,11 +368,21 @@ async fn a_line_that_crashes_the_line_buffer_costs_itself_alone() {
     vehicle.hears("ok 4").await;
     let mut times = bench.deliveries.recv().await.unwrap().0;
     times.extend(bench.deliveries.recv().await.unwrap().0);
-    assert_eq!(times, [1, 2, 3, 4], "each once, though their chunk was run twice");
+    assert_eq!(
+        times,
+        [1, 2, 3, 4],
+        "each once, though their chunk was run twice"
+    );
     assert_eq!(bench.rejected(), [(RejectReason::Panic, "bang".to_owned())]);
     let metrics = &bench.metrics.ingest;
     assert_eq!(metrics.line_buffer_restarts.get(), 1);
-    assert_eq!((metrics.lines_received.get(), metrics.lines.count("positions")), (6, 4));
+    assert_eq!(
+        (
+            metrics.lines_received.get(),
+            metrics.lines.count("positions")
+        ),
+        (6, 4)
+    );
     assert_eq!(metrics.lines_rejected.count("panic"), 1);
     assert_eq!(bench.ingest.registry().n_vehicles(), 1);
 }
@@ -396,7 +437,10 @@ async fn a_cut_last_line_is_an_outcome_of_its_own() {
 
 #[tokio::test]
 async fn a_line_over_the_limit_is_answered_and_passed_over() {
-    let config = IngestConfig { line_bytes_max: 100, ..IngestConfig::default() };
+    let config = IngestConfig {
+        line_bytes_max: 100,
+        ..IngestConfig::default()
+    };
     let bench = Bench::with(true, ReplyPolicy::Stored, config);
     let mut vehicle = bench.connect().await;
     vehicle.say("id a\n").await;
@@ -419,8 +463,10 @@ async fn what_fits_no_protocol_is_passed_over_until_something_does() {
 
 #[tokio::test]
 async fn a_connection_that_is_not_understood_is_closed() {
-    let config =
-        IngestConfig { first_line_timeout: Duration::from_millis(50), ..IngestConfig::default() };
+    let config = IngestConfig {
+        first_line_timeout: Duration::from_millis(50),
+        ..IngestConfig::default()
+    };
     let bench = Bench::with(true, ReplyPolicy::Stored, config);
     let mut vehicle = bench.connect().await;
     vehicle.say("what is this\n").await;
@@ -446,7 +492,10 @@ async fn a_drain_lets_due_replies_leave_and_takes_no_one_in() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_and_are_served_later() {
-    let config = IngestConfig { n_connections_max: std::num::NonZeroU32::MIN, ..IngestConfig::default() };
+    let config = IngestConfig {
+        n_connections_max: std::num::NonZeroU32::MIN,
+        ..IngestConfig::default()
+    };
     let bench = Bench::with(true, ReplyPolicy::Stored, config);
     let mut first = bench.connect().await;
     first.say("id a\nat 1\n").await;
@@ -465,7 +514,10 @@ async fn the_task_of_a_connection_is_small() {
         id: crate::types::ids::ConnectionId(0),
         peer: socket.local_addr().unwrap(),
         socket,
-        permit: Arc::clone(&bench.ingest.0.permits).acquire_owned().await.unwrap(),
+        permit: Arc::clone(&bench.ingest.0.permits)
+            .acquire_owned()
+            .await
+            .unwrap(),
         listener: Arc::new(ListenerConfig {
             address: BindAddress::Both(0),
             protocol: None,
@@ -475,7 +527,10 @@ async fn the_task_of_a_connection_is_small() {
     };
     let serving = super::connection::serve(accepted, Arc::clone(&bench.ingest.0));
     let n_bytes = size_of_val(&serving);
-    assert!(n_bytes <= 1_536, "{n_bytes} bytes for a connection's task, of 2 KiB in all");
+    assert!(
+        n_bytes <= 1_536,
+        "{n_bytes} bytes for a connection's task, of 2 KiB in all"
+    );
     drop(serving);
 }
 

@@ -161,7 +161,10 @@ impl StoreMetrics {
 
     /// Positions refused, for whatever reason.
     pub fn n_positions_refused(&self) -> u64 {
-        REFUSALS.iter().map(|reason| self.positions_refused.count(reason)).sum()
+        REFUSALS
+            .iter()
+            .map(|reason| self.positions_refused.count(reason))
+            .sum()
     }
 
     fn register_positions(&self, registry: &mut Registry) {

@@ -85,7 +85,11 @@ impl Identity {
             Ok(text) => read(folder, &path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let id = random_id().map_err(disk(&path))?;
-                IdentityFile { layout: LAYOUT, id: id.to_string(), incarnation: 0 }
+                IdentityFile {
+                    layout: LAYOUT,
+                    id: id.to_string(),
+                    incarnation: 0,
+                }
             }
             Err(error) => return Err(disk(&path)(error)),
         };
@@ -93,7 +97,11 @@ impl Identity {
         replace(folder, &path, &file).map_err(disk(&path))?;
         let id = u64::from_str_radix(&file.id, 16);
         let id = id.map_err(|error| IdentityError::Damaged(path, error.to_string()))?;
-        Ok(Self { id: NodeId(id), incarnation: file.incarnation, _lock: lock })
+        Ok(Self {
+            id: NodeId(id),
+            incarnation: file.incarnation,
+            _lock: lock,
+        })
     }
 }
 
@@ -142,7 +150,10 @@ mod tests {
     fn a_folder_serves_one_process() {
         let folder = tempfile::tempdir().unwrap();
         let _first = Identity::open(folder.path()).unwrap();
-        assert!(matches!(Identity::open(folder.path()), Err(IdentityError::Locked(_))));
+        assert!(matches!(
+            Identity::open(folder.path()),
+            Err(IdentityError::Locked(_))
+        ));
     }
 
     #[test]

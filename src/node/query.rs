@@ -88,14 +88,20 @@ impl Answers for NodeAnswers {
     async fn vehicles(&self, question: VehiclesQuestion) -> Result<Page<Record>, AnswerError> {
         let after = match &question.after {
             None => None,
-            Some(id) => {
-                Some(VehicleId::parse(id.as_bytes()).map_err(|_| AnswerError::BadCursor)?)
-            }
+            Some(id) => Some(VehicleId::parse(id.as_bytes()).map_err(|_| AnswerError::BadCursor)?),
         };
         let (limit, bbox) = (question.limit, question.bbox);
-        let items = self.ask(move |index| last_positions(index, after, limit, bbox)).await?;
-        let next = (items.len() >= limit).then(|| items.last().map(last_id)).flatten();
-        Ok(Page { items, next, missing: Vec::new() })
+        let items = self
+            .ask(move |index| last_positions(index, after, limit, bbox))
+            .await?;
+        let next = (items.len() >= limit)
+            .then(|| items.last().map(last_id))
+            .flatten();
+        Ok(Page {
+            items,
+            next,
+            missing: Vec::new(),
+        })
     }
 
     async fn vehicle(&self, vehicle: VehicleId) -> Result<VehicleAnswer, AnswerError> {
@@ -123,8 +129,14 @@ impl Answers for NodeAnswers {
             after,
         };
         let items = self.ask(move |index| index.range(&query, limit)).await?;
-        let next = (items.len() >= limit).then(|| items.last().map(cursor_after)).flatten();
-        Ok(Page { items, next, missing: Vec::new() })
+        let next = (items.len() >= limit)
+            .then(|| items.last().map(cursor_after))
+            .flatten();
+        Ok(Page {
+            items,
+            next,
+            missing: Vec::new(),
+        })
     }
 
     async fn export(
@@ -136,7 +148,11 @@ impl Answers for NodeAnswers {
         // The handle is not needed: a crash drops the sender without the final empty batch, which
         // the reader takes for the failure it is.
         drop(tokio::task::spawn_blocking(move || {
-            let mut export = Export { index, question, sender };
+            let mut export = Export {
+                index,
+                question,
+                sender,
+            };
             let outcome = match export.question.vehicle.clone() {
                 Some(vehicle) => export.one_vehicle(vehicle),
                 None => export.all(),
@@ -177,7 +193,13 @@ impl Export {
 
     fn one_vehicle(&mut self, vehicle: VehicleId) -> Result<(), IndexError> {
         let (kind, from, to) = (self.question.kind, self.question.from, self.question.to);
-        let mut query = RangeQuery { vehicle, kind, from, to, after: None };
+        let mut query = RangeQuery {
+            vehicle,
+            kind,
+            from,
+            to,
+            after: None,
+        };
         loop {
             let records = self.index.range(&query, EXPORT_BATCH)?;
             query.after = records.last().map(|last| (last.key.time, last.key.hash));
@@ -193,7 +215,9 @@ impl Export {
     }
 
     fn end(self, outcome: Result<(), IndexError>) {
-        let last = outcome.map(|()| Vec::new()).map_err(|error| unreadable(&error));
+        let last = outcome
+            .map(|()| Vec::new())
+            .map_err(|error| unreadable(&error));
         // An error means that nobody reads any more.
         drop(self.sender.blocking_send(last));
     }
@@ -249,7 +273,10 @@ fn cursor_after(record: &Record) -> String {
 
 fn parse_cursor(text: &str) -> Option<(UnixMillis, u64)> {
     let (time, hash) = text.split_once('_')?;
-    Some((UnixMillis(time.parse().ok()?), u64::from_str_radix(hash, 16).ok()?))
+    Some((
+        UnixMillis(time.parse().ok()?),
+        u64::from_str_radix(hash, 16).ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -258,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_rubbish_does_not() {
-        assert_eq!(parse_cursor("-5_00000000000000ff"), Some((UnixMillis(-5), 255)));
+        assert_eq!(
+            parse_cursor("-5_00000000000000ff"),
+            Some((UnixMillis(-5), 255))
+        );
         assert_eq!(parse_cursor("5"), None);
         assert_eq!(parse_cursor("x_1"), None);
     }

@@ -124,7 +124,11 @@ impl StatusSource {
             owned_shards: N_SHARDS,
         };
         let (self_name, epoch) = (profile.name.clone(), epoch(&[profile.id]));
-        Members { self_name, epoch, members: vec![node] }
+        Members {
+            self_name,
+            epoch,
+            members: vec![node],
+        }
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {
@@ -132,7 +136,10 @@ impl StatusSource {
         let level = |gauge: &crate::metrics::Gauge| u64::try_from(gauge.get()).unwrap_or(0);
         BTreeMap::from([
             ("connections", level(&ingest.connections)),
-            ("connected_vehicles", self.ingest.registry().n_vehicles() as u64),
+            (
+                "connected_vehicles",
+                self.ingest.registry().n_vehicles() as u64,
+            ),
             ("lines_received", ingest.lines_received.get()),
             ("lines_with_positions", ingest.lines.count("positions")),
             ("lines_merged", ingest.lines.count("merged")),
@@ -155,7 +162,11 @@ impl StatusSource {
 pub fn epoch(storing: &[NodeId]) -> u64 {
     let mut ids: Vec<_> = storing.iter().map(|id| id.0).collect();
     ids.sort_unstable();
-    xxh3_64(&ids.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>())
+    xxh3_64(
+        &ids.into_iter()
+            .flat_map(u64::to_le_bytes)
+            .collect::<Vec<_>>(),
+    )
 }
 
 #[cfg(test)]
@@ -164,7 +175,10 @@ mod tests {
 
     #[test]
     fn the_epoch_depends_on_the_set_alone() {
-        assert_eq!(epoch(&[NodeId(1), NodeId(2)]), epoch(&[NodeId(2), NodeId(1)]));
+        assert_eq!(
+            epoch(&[NodeId(1), NodeId(2)]),
+            epoch(&[NodeId(2), NodeId(1)])
+        );
         assert_ne!(epoch(&[NodeId(1)]), epoch(&[NodeId(2)]));
     }
 }

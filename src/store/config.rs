@@ -39,15 +39,20 @@ impl Default for StoreConfig {
     }
 }
 
-
 impl StoreConfig {
     /// The part that concerns the log.
     pub fn log(&self) -> LogConfig {
-        LogConfig { segment_bytes_max: self.segment_bytes_max, ..LogConfig::default() }
+        LogConfig {
+            segment_bytes_max: self.segment_bytes_max,
+            ..LogConfig::default()
+        }
     }
 
     /// The part that concerns the index.
     pub fn index(&self) -> IndexConfig {
-        IndexConfig { cache_bytes: self.index_cache_bytes, ..IndexConfig::default() }
+        IndexConfig {
+            cache_bytes: self.index_cache_bytes,
+            ..IndexConfig::default()
+        }
     }
 }

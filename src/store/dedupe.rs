@@ -108,7 +108,13 @@ impl<I: Index> Dedupe<I> {
         self.tail.insert(digest);
         self.current.push(digest);
         if is_future && !known.has_future {
-            self.remember(&record.key.vehicle, Known { has_future: true, ..known });
+            self.remember(
+                &record.key.vehicle,
+                Known {
+                    has_future: true,
+                    ..known
+                },
+            );
         } else if is_fix && is_newer && !is_future {
             let newest = Some(record.key.time);
             self.remember(&record.key.vehicle, Known { newest, ..known });
@@ -120,7 +126,8 @@ impl<I: Index> Dedupe<I> {
     /// The records admitted since the last call are durable in a group that ends at `end`.
     pub(crate) fn confirm(&mut self, end: LogOffset) {
         if !self.current.is_empty() {
-            self.groups.push_back((end, std::mem::take(&mut self.current)));
+            self.groups
+                .push_back((end, std::mem::take(&mut self.current)));
         }
     }
 

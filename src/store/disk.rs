@@ -140,7 +140,10 @@ mod tests {
         file.sync().unwrap();
         disk.sync().unwrap();
         let mut buffer = [9; 16];
-        assert_eq!(disk.open("one").unwrap().read_at(&mut buffer, 0).unwrap(), 8);
+        assert_eq!(
+            disk.open("one").unwrap().read_at(&mut buffer, 0).unwrap(),
+            8
+        );
         assert_eq!(&buffer[..9], b"\0\0\0hello\x09");
         file.set_len(4).unwrap();
         assert_eq!(file.len().unwrap(), 4);
@@ -148,7 +151,10 @@ mod tests {
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(disk.list().unwrap(), ["one"]);
         disk.remove("one").unwrap();
-        assert_eq!(disk.open("one").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            disk.open("one").unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
         assert_eq!(disk.list().unwrap(), [""; 0]);
     }
 

@@ -36,7 +36,14 @@ impl<S: Storage, I: Index> Indexer<S, I> {
     pub(crate) fn new(reader: LogReader<S>, index: Arc<I>, shared: Arc<Shared>) -> Self {
         let applied = shared.progress.applied();
         let persisted_at = Instant::now();
-        Self { reader, index, shared, applied, persisted: applied, persisted_at }
+        Self {
+            reader,
+            index,
+            shared,
+            applied,
+            persisted: applied,
+            persisted_at,
+        }
     }
 
     /// Runs until the writer has stopped and all is applied, or until the index fails.
@@ -50,7 +57,11 @@ impl<S: Storage, I: Index> Indexer<S, I> {
 
     fn follow(&mut self) -> Result<(), String> {
         loop {
-            match self.shared.progress.next_work(BATCH_RECORDS_MAX as u64, GATHER) {
+            match self
+                .shared
+                .progress
+                .next_work(BATCH_RECORDS_MAX as u64, GATHER)
+            {
                 Work::Apply(durable) => self.apply_up_to(durable)?,
                 Work::Rest => {}
                 Work::End => return Ok(()),
@@ -66,7 +77,9 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);
         while self.applied < durable {
             records.clear();
-            let next = self.reader.read(self.applied, durable, BATCH_RECORDS_MAX, &mut records);
+            let next = self
+                .reader
+                .read(self.applied, durable, BATCH_RECORDS_MAX, &mut records);
             let next = next.map_err(|error| format!("the log cannot be read: {error}"))?;
             if next <= self.applied {
                 return Err(format!("the log gives nothing at {}", self.applied.0));
@@ -74,7 +87,9 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             let applied = self.index.apply(&records);
             applied.map_err(|error| format!("records cannot be indexed: {error}"))?;
             self.applied = next;
-            self.shared.progress.advance_applied(next, records.len() as u64);
+            self.shared
+                .progress
+                .advance_applied(next, records.len() as u64);
         }
         let n_lag_records = self.shared.progress.n_lag_records();
         self.shared.metrics.index_lag.set(n_lag_records as i64);

@@ -59,10 +59,7 @@ use crate::{
         queue::{PushError, Queue},
         verdict::{RefuseReason, Settle, Verdict},
     },
-    metrics::{
-        QueueLabel,
-        names::StoreMetrics,
-    },
+    metrics::{QueueLabel, names::StoreMetrics},
     types::record::{Kind, Record},
 };
 
@@ -105,7 +102,10 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Store").field("index", &self.index).finish_non_exhaustive()
+        formatter
+            .debug_struct("Store")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,14 +149,21 @@ impl Store {
         let applied = parts.index.persisted();
         let mut dedupe = dedupe::Dedupe::new(Arc::clone(&parts.index));
         let mut n_tail = 0;
-        let (log, recovery) =
-            Log::open(Arc::clone(&parts.log), config.log(), applied, |end, record| {
+        let (log, recovery) = Log::open(
+            Arc::clone(&parts.log),
+            config.log(),
+            applied,
+            |end, record| {
                 dedupe.recover(end, &record);
                 n_tail += 1;
-            })?;
+            },
+        )?;
         let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let queue_cap = metrics.queue_cap.get_or_create(&QueueLabel { queue: "store" }).clone();
+        let queue_cap = metrics
+            .queue_cap
+            .get_or_create(&QueueLabel { queue: "store" })
+            .clone();
         queue_cap.set(SUBMISSIONS_MAX as i64);
         let shared = Arc::new(Shared {
             queue: Queue::new(SUBMISSIONS_MAX),
@@ -206,7 +213,9 @@ impl Store {
     /// Waits until the index shows what was durable when this was called. False if that took longer
     /// than `patience`. Cancel safe.
     pub async fn is_caught_up(&self, patience: Duration) -> bool {
-        tokio::time::timeout(patience, self.shared.progress.caught_up()).await.is_ok()
+        tokio::time::timeout(patience, self.shared.progress.caught_up())
+            .await
+            .is_ok()
     }
 
     /// The index, for questions.
@@ -231,7 +240,10 @@ impl Store {
 
     /// Whether records are taken now: the disk has room and nothing failed.
     pub fn is_taking(&self) -> bool {
-        let is_full = self.shared.is_full.load(std::sync::atomic::Ordering::Relaxed);
+        let is_full = self
+            .shared
+            .is_full
+            .load(std::sync::atomic::Ordering::Relaxed);
         !is_full && self.shared.failure.borrow().is_none()
     }
 
@@ -254,20 +266,25 @@ impl Store {
     }
 
     fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let guard = FailureGuard { shared: Arc::clone(&self.shared), name: name.to_owned() };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _guard = guard;
-            body();
-        });
+        let guard = FailureGuard {
+            shared: Arc::clone(&self.shared),
+            name: name.to_owned(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _guard = guard;
+                body();
+            });
         let thread = thread.map_err(OpenError::Thread)?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
         Ok(())
     }
 
-    fn start_quarantine<S: Storage>(
-        &self,
-        mut quarantine: Quarantine<S>,
-    ) -> Result<(), OpenError> {
+    fn start_quarantine<S: Storage>(&self, mut quarantine: Quarantine<S>) -> Result<(), OpenError> {
         let queue = Arc::clone(&self.quarantine);
         self.start("quarantine", move || {
             let mut entries = Vec::new();
@@ -290,7 +307,9 @@ impl Shared {
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
         let n_positions = count_positions(&submission.records);
         self.metrics.positions_in_flight.dec_by(n_positions);
-        self.metrics.positions_refused.inc_by(reason.as_str(), n_positions.unsigned_abs());
+        self.metrics
+            .positions_refused
+            .inc_by(reason.as_str(), n_positions.unsigned_abs());
         submission.settle.settle(Verdict::Refused(reason));
     }
 
@@ -303,7 +322,10 @@ impl Shared {
 }
 
 pub(crate) fn count_positions(records: &[Record]) -> i64 {
-    records.iter().filter(|record| record.kind() == Kind::Position).count() as i64
+    records
+        .iter()
+        .filter(|record| record.kind() == Kind::Position)
+        .count() as i64
 }
 
 /// Turns the panic of a thread into the failure of the store.
@@ -316,7 +338,8 @@ impl Drop for FailureGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.shared.progress.stop();
-            self.shared.fail(format!("the thread {} panicked", self.name));
+            self.shared
+                .fail(format!("the thread {} panicked", self.name));
         }
     }
 }

@@ -122,7 +122,9 @@ impl Progress {
         let state = self.lock();
         let state = self
             .changed
-            .wait_while(state, |state| state.n_lag_records > n_records_max && !state.is_stopping)
+            .wait_while(state, |state| {
+                state.n_lag_records > n_records_max && !state.is_stopping
+            })
             .unwrap_or_else(PoisonError::into_inner);
         !state.is_stopping
     }

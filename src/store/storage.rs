@@ -48,7 +48,10 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
 }
 
 /// An open file.
-#[expect(clippy::len_without_is_empty, reason = "a file's length, not a collection's")]
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "a file's length, not a collection's"
+)]
 pub trait StorageFile: Send + Sync + fmt::Debug + 'static {
     /// Fills `buffer` from `offset`, as far as the file goes; the number of bytes read.
     ///

@@ -54,15 +54,30 @@ impl<S: Storage, I: Index> Writer<S, I> {
         config: StoreConfig,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { log, storage, dedupe, config, shared, live: Vec::new() }
+        Self {
+            log,
+            storage,
+            dedupe,
+            config,
+            shared,
+            live: Vec::new(),
+        }
     }
 
     /// Runs until the queue is closed and empty; then closes the log cleanly.
     pub(crate) fn run(mut self) {
         let mut submissions = Vec::new();
-        while self.shared.queue.take_all(&mut submissions, REST, self.config.group_commit) {
+        while self
+            .shared
+            .queue
+            .take_all(&mut submissions, REST, self.config.group_commit)
+        {
             let depth = QueueLabel { queue: "store" };
-            self.shared.metrics.queue_depth.get_or_create(&depth).set(submissions.len() as i64);
+            self.shared
+                .metrics
+                .queue_depth
+                .get_or_create(&depth)
+                .set(submissions.len() as i64);
             self.group(&mut submissions);
             self.trim();
         }
@@ -86,7 +101,8 @@ impl<S: Storage, I: Index> Writer<S, I> {
             Ok(counts) => counts,
             Err(error) => {
                 self.dedupe.withdraw();
-                self.shared.fail(format!("duplicates cannot be told: {error}"));
+                self.shared
+                    .fail(format!("duplicates cannot be told: {error}"));
                 self.refuse_all(submissions, RefuseReason::DiskError);
                 return;
             }
@@ -112,7 +128,10 @@ impl<S: Storage, I: Index> Writer<S, I> {
     fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
         let mut counts = Counts::default();
         let has_audience = self.shared.live.receiver_count() > 0;
-        for record in submissions.iter_mut().flat_map(|submission| &mut submission.records) {
+        for record in submissions
+            .iter_mut()
+            .flat_map(|submission| &mut submission.records)
+        {
             let is_fix = record.kind() == Kind::Position;
             match self.dedupe.admit(record)? {
                 Novelty::Repeat if is_fix => counts.n_duplicate += 1,
@@ -137,13 +156,19 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let metrics = &self.shared.metrics;
         metrics.positions_stored.inc_by(counts.n_stored);
         metrics.positions_duplicate.inc_by(counts.n_duplicate);
-        metrics.positions_in_flight.dec_by((counts.n_stored + counts.n_duplicate) as i64);
+        metrics
+            .positions_in_flight
+            .dec_by((counts.n_stored + counts.n_duplicate) as i64);
         if counts.n_events_stored + counts.n_events_duplicate > 0 {
             metrics.events.inc_by("stored", counts.n_events_stored);
-            metrics.events.inc_by("duplicate", counts.n_events_duplicate);
+            metrics
+                .events
+                .inc_by("duplicate", counts.n_events_duplicate);
         }
         metrics.log_syncs.inc();
-        metrics.index_lag.set(self.shared.progress.n_lag_records() as i64);
+        metrics
+            .index_lag
+            .set(self.shared.progress.n_lag_records() as i64);
         for submission in submissions.drain(..) {
             submission.settle.settle(Verdict::Durable);
         }
@@ -168,7 +193,10 @@ impl<S: Storage, I: Index> Writer<S, I> {
         if self.shared.is_full.swap(is_full, Ordering::Relaxed) != is_full {
             if is_full {
                 let reserve_bytes = self.config.disk_reserve_bytes;
-                tracing::error!(reserve_bytes, "disk full: records are refused until there is room");
+                tracing::error!(
+                    reserve_bytes,
+                    "disk full: records are refused until there is room"
+                );
             } else {
                 tracing::info!("the disk has room again; records are taken");
             }
@@ -177,7 +205,9 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn wait_for_index(&self) -> bool {
-        self.shared.progress.wait_lag_below(self.config.index_lag_records_max)
+        self.shared
+            .progress
+            .wait_lag_below(self.config.index_lag_records_max)
     }
 
     fn trim(&mut self) {

@@ -18,7 +18,10 @@ impl fmt::Debug for KnownVehicle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_password = self.password.is_some();
         let mut shown = formatter.debug_struct("KnownVehicle");
-        shown.field("name", &self.name).field("has_password", &has_password).finish()
+        shown
+            .field("name", &self.name)
+            .field("has_password", &has_password)
+            .finish()
     }
 }
 

@@ -37,10 +37,16 @@ fn what_was_acknowledged_survives_twenty_kills_once_and_in_order() {
         }
         wait_for_progress(&node, 500);
         is_over.store(true, Ordering::Relaxed);
-        vehicles.into_iter().map(|vehicle| vehicle.join().unwrap()).collect()
+        vehicles
+            .into_iter()
+            .map(|vehicle| vehicle.join().unwrap())
+            .collect()
     });
     let n_connections: u32 = diaries.iter().map(|diary| diary.n_connections).sum();
-    assert!(n_connections as usize > N_VEHICLES * N_KILLS / 2, "the kills were felt");
+    assert!(
+        n_connections as usize > N_VEHICLES * N_KILLS / 2,
+        "the kills were felt"
+    );
     check(&node, &diaries);
     node.kill_and_restart();
     check(&node, &diaries);
@@ -62,7 +68,10 @@ fn check(node: &Node, diaries: &[Diary]) {
     let mut stored: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for position in node.export() {
         let text = |field: &str| position[field].as_str().unwrap().to_owned();
-        stored.entry(text("vehicle")).or_default().push(text("time"));
+        stored
+            .entry(text("vehicle"))
+            .or_default()
+            .push(text("time"));
     }
     for (number, diary) in diaries.iter().enumerate() {
         assert_eq!(diary.n_shifted, 0, "an answer belonged to another line");
@@ -70,10 +79,15 @@ fn check(node: &Node, diaries: &[Diary]) {
         let distinct: BTreeSet<_> = times.iter().cloned().collect();
         assert_eq!(distinct.len(), times.len(), "something is stored twice");
         let acknowledged = diary.acknowledged.iter().flat_map(|line| times_of(*line));
-        let lost: Vec<_> = acknowledged.filter(|time| !distinct.contains(time)).collect();
+        let lost: Vec<_> = acknowledged
+            .filter(|time| !distinct.contains(time))
+            .collect();
         assert!(lost.is_empty(), "{} lost {lost:?}", id(number));
         let sent: BTreeSet<_> = (0..diary.n_sent).flat_map(times_of).collect();
-        assert!(distinct.is_subset(&sent), "something is stored that was never sent");
+        assert!(
+            distinct.is_subset(&sent),
+            "something is stored that was never sent"
+        );
         check_track(node, &id(number), &distinct);
     }
     assert!(stored.is_empty(), "vehicles that never were: {stored:?}");
@@ -84,7 +98,10 @@ fn check_track(node: &Node, id: &str, times: &BTreeSet<String>) {
     let vehicle = VehicleId::parse(id.as_bytes()).unwrap();
     let track = node.client().track(&vehicle, TimeRange::default(), 500);
     let track: Vec<_> = track.map(|position| position.unwrap().time).collect();
-    assert!(track.iter().eq(times.iter()), "the track of {id} is not all, or not in order");
+    assert!(
+        track.iter().eq(times.iter()),
+        "the track of {id} is not all, or not in order"
+    );
 }
 
 fn id(number: usize) -> String {

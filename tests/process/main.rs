@@ -1,7 +1,12 @@
 //! The program as its users meet it: started, fed over sockets, killed with -9, started again,
 //! asked over HTTP. The vehicles here speak Wialon by hand and share no code with the node.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
-#![allow(clippy::disallowed_methods, missing_docs, unreachable_pub, reason = "test")]
+#![allow(
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    reason = "test"
+)]
 
 mod node;
 mod vehicle;

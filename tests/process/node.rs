@@ -29,12 +29,19 @@ impl Node {
     }
 
     fn start_on(data: &Path, vehicles: &str, http: &str) -> Self {
-        let mut child = command(data, vehicles, http).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(data, vehicles, http)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut addresses = BTreeMap::new();
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the node ended: {:?}", child.wait());
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the node ended: {:?}",
+                child.wait()
+            );
             let Ok(event) = serde_json::from_str::<Value>(&line) else {
                 panic!("not a line of the log: {line}");
             };
@@ -47,9 +54,17 @@ impl Node {
                 }
             }
         }
-        let (vehicles, http) =
-            (addresses["listening for vehicles"], addresses["listening for HTTP"]);
-        Self { child, data: data.to_owned(), vehicles, http, _log: log }
+        let (vehicles, http) = (
+            addresses["listening for vehicles"],
+            addresses["listening for HTTP"],
+        );
+        Self {
+            child,
+            data: data.to_owned(),
+            vehicles,
+            http,
+            _log: log,
+        }
     }
 
     /// Kills the node with -9 and starts it again on the same folder and ports.
@@ -72,7 +87,10 @@ impl Node {
 
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        let killed = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
@@ -94,7 +112,10 @@ impl Node {
     /// Every stored position.
     pub fn export(&self) -> Vec<Value> {
         let reader = self.client().export(&ExportFilter::default()).unwrap();
-        reader.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+        reader
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect()
     }
 
     /// The samples of `/metrics` by name with labels.
@@ -121,8 +142,20 @@ impl Drop for Node {
 /// The command line of a node on `data`.
 pub fn command(data: &Path, vehicles: &str, http: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
-    command.args(["run", "--name", "test", "--link", "127.0.0.1:0", "--log-format", "json"]);
-    command.args(["--vehicles", vehicles, "--http", http, "--data"]).arg(data);
-    command.stdout(Stdio::null()).current_dir(data.parent().unwrap());
+    command.args([
+        "run",
+        "--name",
+        "test",
+        "--link",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+    ]);
+    command
+        .args(["--vehicles", vehicles, "--http", http, "--data"])
+        .arg(data);
+    command
+        .stdout(Stdio::null())
+        .current_dir(data.parent().unwrap());
     command
 }

@@ -25,8 +25,15 @@ fn a_stop_ends_cleanly_and_a_start_binds_at_once() {
     open.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"#AL#1\r\n");
     assert_eq!(node.stop(), Some(0));
-    assert_eq!(open.read(&mut answer).unwrap(), 0, "the connection was closed in order");
-    let again = command(&data, &vehicles, &http).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(
+        open.read(&mut answer).unwrap(),
+        0,
+        "the connection was closed in order"
+    );
+    let again = command(&data, &vehicles, &http)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut again = again;
     wait_for_http(&http);
     again.kill().unwrap();
@@ -61,11 +68,17 @@ fn what_was_stored_is_there_after_a_stop() {
     assert_eq!(node.stop(), Some(0));
     let node = Node::start(&data);
     assert_eq!(node.export(), before);
-    let n_fixes: usize =
-        diary.acknowledged.iter().map(|line| crate::vehicle::times_of(*line).len()).sum();
+    let n_fixes: usize = diary
+        .acknowledged
+        .iter()
+        .map(|line| crate::vehicle::times_of(*line).len())
+        .sum();
     assert_eq!(before.len(), n_fixes);
     let status = node.client().status().unwrap();
-    assert_eq!((&status["incarnation"], &status["ready"]), (&2.into(), &true.into()));
+    assert_eq!(
+        (&status["incarnation"], &status["ready"]),
+        (&2.into(), &true.into())
+    );
 }
 
 #[test]
@@ -73,10 +86,15 @@ fn a_port_that_is_taken_ends_the_start_with_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(&folder.path().join("a"));
     let taken = node.vehicles.to_string();
-    let output = command(&folder.path().join("b"), &taken, "127.0.0.1:0").output().unwrap();
+    let output = command(&folder.path().join("b"), &taken, "127.0.0.1:0")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(&format!("vehicles: cannot listen on {taken}")), "{said}");
+    assert!(
+        said.contains(&format!("vehicles: cannot listen on {taken}")),
+        "{said}"
+    );
     assert!(said.contains("waymesh run --name b"), "{said}");
 }
 
@@ -85,7 +103,9 @@ fn a_data_folder_that_is_in_use_ends_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let _node = Node::start(&data);
-    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output().unwrap();
+    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("used by another process"), "{said}");
@@ -95,7 +115,9 @@ fn a_data_folder_that_is_in_use_ends_the_start() {
 fn wrong_settings_end_the_start_with_64_and_every_fault() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let output = command(&data, "nonsense", "also nonsense").output().unwrap();
+    let output = command(&data, "nonsense", "also nonsense")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("vehicles") && said.contains("http"), "{said}");

@@ -40,7 +40,11 @@ pub fn drive(address: SocketAddr, id: &str, window: usize, is_over: &AtomicBool)
                 next += 1;
             }
             diary.n_sent = next;
-            let text: String = unanswered.iter().skip(n_on_wire).map(|n| text_of(*n)).collect();
+            let text: String = unanswered
+                .iter()
+                .skip(n_on_wire)
+                .map(|n| text_of(*n))
+                .collect();
             n_on_wire = unanswered.len();
             if line.get_mut().write_all(text.as_bytes()).is_err() {
                 break;
@@ -66,7 +70,9 @@ pub fn drive(address: SocketAddr, id: &str, window: usize, is_over: &AtomicBool)
 fn connect(address: SocketAddr, id: &str) -> Option<BufReader<TcpStream>> {
     let socket = TcpStream::connect(address).ok()?;
     socket.set_nodelay(true).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
     let mut line = BufReader::new(socket);
     write!(line.get_mut(), "#L#{id};NA\r\n").ok()?;
     let mut answer = String::new();

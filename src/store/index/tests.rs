@@ -485,10 +485,10 @@ fn a_range_includes_from_and_excludes_to() {
         let end = MONTH_END;
         assert_eq!(found(Some(end - 1), Some(end + 1), 9), [-1, 0]);
         assert!(found(Some(end), Some(end), 9).is_empty());
-        assert_eq!(found(Some(end + 1), Some(end - 1), 9), []);
+        assert!(found(Some(end + 1), Some(end - 1), 9).is_empty());
         assert_eq!(found(None, Some(end), 9), [-2, -1]);
         assert_eq!(found(Some(end), None, 2), [0, 1]);
-        assert_eq!(found(None, None, 0), []);
+        assert!(found(None, None, 0).is_empty());
         assert_eq!(found(Some(i64::MIN), Some(i64::MAX), 9), [-2, -1, 0, 1, 2]);
     });
 }

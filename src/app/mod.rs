@@ -6,6 +6,11 @@
 //! due leave; store closed cleanly; HTTP last. One grace period covers it, a second signal ends at
 //! once.
 
+mod command;
+mod run;
+
+pub use self::command::main;
+
 use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -134,8 +139,12 @@ impl App {
             addresses,
         };
         log_start(&profile);
-        let status =
-            Arc::new(StatusSource::new(profile, Arc::clone(&store), ingest.clone(), metrics));
+        let status = Arc::new(StatusSource::new(
+            profile,
+            Arc::clone(&store),
+            ingest.clone(),
+            metrics,
+        ));
         let app = Self {
             ingest,
             status,
@@ -146,7 +155,11 @@ impl App {
             identity,
         };
         app.serve_api(sockets.http);
-        for (bound, listener) in sockets.vehicles.into_iter().zip(config.ingest.all_listeners()) {
+        for (bound, listener) in sockets
+            .vehicles
+            .into_iter()
+            .zip(config.ingest.all_listeners())
+        {
             app.ingest.listen(bound, listener);
         }
         Ok(app)
@@ -190,7 +203,10 @@ impl App {
     /// Drains and stops everything, within the grace period for the vehicles.
     pub async fn stop(&self) {
         self.status.note_draining();
-        if tokio::time::timeout(self.grace_period, self.ingest.drain()).await.is_err() {
+        if tokio::time::timeout(self.grace_period, self.ingest.drain())
+            .await
+            .is_err()
+        {
             tracing::warn!("the grace period is over; the remaining connections are cut");
         }
         let store = Arc::clone(&self.store);
@@ -198,20 +214,29 @@ impl App {
             tracing::error!(%error, "the store could not be closed cleanly");
         }
         self.api_stop.cancel();
-        if tokio::time::timeout(self.grace_period, self.api_tasks.wait_empty()).await.is_err() {
+        if tokio::time::timeout(self.grace_period, self.api_tasks.wait_empty())
+            .await
+            .is_err()
+        {
             tracing::warn!("HTTP did not end within the grace period");
         }
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
     }
 
     fn serve_api(&self, http: Bound) {
-        let config = ApiConfig { grace_period: self.grace_period, ..ApiConfig::default() };
+        let config = ApiConfig {
+            grace_period: self.grace_period,
+            ..ApiConfig::default()
+        };
         let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let stop = self.api_stop.clone();
             // The handle is not needed: the group awaits the task.
-            drop(self.api_tasks.spawn("http", api::serve(socket, answers, config, stop)));
+            drop(
+                self.api_tasks
+                    .spawn("http", api::serve(socket, answers, config, stop)),
+            );
         }
     }
 }
@@ -231,10 +256,17 @@ fn log_start(profile: &Profile) {
 fn bind_all(config: &AppConfig) -> Result<Sockets, AppError> {
     let mut vehicles = Vec::new();
     for (idx, listener) in config.ingest.all_listeners().iter().enumerate() {
-        let key = if idx == 0 { "vehicles".to_owned() } else { format!("listener[{}]", idx - 1) };
+        let key = if idx == 0 {
+            "vehicles".to_owned()
+        } else {
+            format!("listener[{}]", idx - 1)
+        };
         vehicles.push(bind_named(&key, listener.address)?);
     }
-    Ok(Sockets { vehicles, http: bind_named("http", BindAddress::One(config.http.address))? })
+    Ok(Sockets {
+        vehicles,
+        http: bind_named("http", BindAddress::One(config.http.address))?,
+    })
 }
 
 fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
@@ -245,7 +277,12 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
             }
             _ => String::new(),
         };
-        AppError::Bind { key: key.to_owned(), address: address.to_string(), source, holder }
+        AppError::Bind {
+            key: key.to_owned(),
+            address: address.to_string(),
+            source,
+            holder,
+        }
     })
 }
 
@@ -255,15 +292,23 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
         let folder = |name: &str| {
             let path = data.join(name);
-            Disk::open(&path).map(Arc::new).map_err(|error| AppError::Folder(path, error))
+            Disk::open(&path)
+                .map(Arc::new)
+                .map_err(|error| AppError::Folder(path, error))
         };
         let index = Arc::new(FjallIndex::open(&data.join("index"), store_config.index())?);
-        let parts = StoreParts { log: folder("log")?, quarantine: folder("quarantine")?, index };
+        let parts = StoreParts {
+            log: folder("log")?,
+            quarantine: folder("quarantine")?,
+            index,
+        };
         let (store, recovery) = Store::open(parts, &store_config, metrics)?;
         tracing::info!(%recovery, "log opened");
         Ok(store)
     });
-    opened.await.unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
+    opened
+        .await
+        .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
 }
 
 /// Lowers the number of connections to what the process may open, and says so.
@@ -273,7 +318,10 @@ fn lower_connections(config: &mut AppConfig) {
     };
     let n_possible = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
     let n_asked = config.ingest.n_connections_max;
-    let n_possible = u32::try_from(n_possible).ok().and_then(NonZeroU32::new).unwrap_or(n_asked);
+    let n_possible = u32::try_from(n_possible)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .unwrap_or(n_asked);
     if n_asked > n_possible {
         tracing::warn!(
             max_connections = n_possible,
@@ -317,7 +365,10 @@ pub fn install_panic_hook() {
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         if !crate::ingest::note_panic(&format!("{message} at {place}")) {
             tracing::error!(message, place, "a task panicked; this is a bug");
         }

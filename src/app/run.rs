@@ -7,16 +7,16 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use super::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail};
+use super::{App, AppError, install_panic_hook};
 use crate::{
-    app::{App, AppError, install_panic_hook},
+    cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
     config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
     protocol::Registry,
 };
 
 /// Options of `run`, each over the environment, which is over the file.
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Configuration file [default: ./waymesh.toml if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
@@ -66,7 +66,7 @@ impl RunArgs {
 }
 
 /// Runs a node until it is told to end.
-pub fn run(mut args: RunArgs) -> ExitCode {
+pub(super) fn run(mut args: RunArgs) -> ExitCode {
     let (file, protocols) = (args.config.take(), Registry::built_in());
     let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
     let loaded = load(&Sources {
@@ -83,7 +83,10 @@ pub fn run(mut args: RunArgs) -> ExitCode {
         return fail(&error, EXIT_USAGE);
     }
     install_panic_hook();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, EXIT_FAILURE),
     };
@@ -100,12 +103,20 @@ pub fn run(mut args: RunArgs) -> ExitCode {
 }
 
 const fn exit_code(error: &AppError) -> u8 {
-    if error.is_failure_while_running() { EXIT_BUG } else { EXIT_FAILURE }
+    if error.is_failure_while_running() {
+        EXIT_BUG
+    } else {
+        EXIT_FAILURE
+    }
 }
 
 /// Colours for a terminal on standard error, none for anything else.
 fn paint() -> Paint {
-    if io::stderr().is_terminal() { Paint::Coloured } else { Paint::Plain }
+    if io::stderr().is_terminal() {
+        Paint::Coloured
+    } else {
+        Paint::Plain
+    }
 }
 
 fn start_logging(config: &TracingConfig) -> Result<(), String> {
@@ -117,7 +128,9 @@ fn start_logging(config: &TracingConfig) -> Result<(), String> {
         LogFormat::Json => true,
         LogFormat::Auto => !is_terminal,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let outcome = if is_json {
         builder.json().flatten_event(true).try_init()
     } else {
