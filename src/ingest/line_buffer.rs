@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Framing of a connection whose protocol is not known: its junk is set apart by newlines.
-const UNRECOGNISED_FRAMING: Framing = Framing::lines();
+const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 
 /// A protocol that still asks for more bytes than this to recognise itself does not fit.
 const RECOGNITION_BYTES_MAX: usize = 4 * 1024;

@@ -51,7 +51,7 @@ impl Protocol for Toy {
     }
 
     fn framing(&self) -> Framing {
-        Framing::lines()
+        Framing::Terminated(b"\n")
     }
 
     fn recognise(&self, head: &[u8]) -> Recognition {
