@@ -23,7 +23,9 @@
 //! - A decoder's [`Decoder::snapshot`] is complete: driven with the same lines it gives the same.
 
 pub mod attributes;
+pub mod fix;
 pub mod framing;
+pub mod wialon;
 
 use std::{fmt, sync::Arc};
 
@@ -231,7 +233,7 @@ pub struct Registry(Vec<Arc<dyn Protocol>>);
 impl Registry {
     /// The protocols that are built in, in the order in which they are asked to recognise.
     pub fn built_in() -> Self {
-        Self(vec![])
+        Self(vec![Arc::new(wialon::Wialon)])
     }
 
     /// No protocol at all, to add some to.

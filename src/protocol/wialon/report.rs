@@ -1,0 +1,301 @@
+//! The fields of one report, `SD` or `D`: what stands in them and which code a wrong one has.
+//!
+//! A short report is read without allocation.
+
+use std::borrow::Cow;
+
+use super::{answer::Fault, checksum};
+use crate::{
+    protocol::{attributes, fix},
+    types::{
+        attributes::{Attributes, Value},
+        number::{Decimal, Degrees, Milli},
+        time::UnixMillis,
+    },
+};
+
+/// Fields of a short report, and of the common part of a full one.
+const SHORT_FIELDS: usize = 10;
+/// Fields of a full report.
+const FULL_FIELDS: usize = 16;
+/// Most parameters of a report: the time to keep them in order grows with their square.
+const PARAMS_MAX: usize = 256;
+/// Fewest satellites of a fix that is valid.
+const SATELLITES_OF_VALID: u8 = 3;
+
+/// Which fields a report has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// As in `SD`.
+    Short,
+    /// As in `D`.
+    Full,
+}
+
+/// What a report says. An absent field was `NA` or empty.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) time: Option<UnixMillis>,
+    /// Latitude and longitude.
+    pub(super) place: Option<(Degrees, Degrees)>,
+    pub(super) speed_kmh: Option<Milli>,
+    pub(super) course_deg: Option<Milli>,
+    pub(super) altitude_m: Option<Milli>,
+    pub(super) satellites: Option<u8>,
+    pub(super) hdop: Option<Milli>,
+    pub(super) attributes: Attributes,
+}
+
+/// The fields of a report; those it has not are empty.
+struct Fields<'a> {
+    fields: [&'a [u8]; FULL_FIELDS],
+    shape: Shape,
+}
+
+impl Report {
+    /// Reads the body of a report, which must have the fields of `shape` where one is given.
+    ///
+    /// `is_lenient` takes one field too many, whatever it holds, and minutes of 60 and more.
+    ///
+    /// # Errors
+    /// The first fault in the order of the fields.
+    pub(super) fn parse(
+        body: &[u8],
+        shape: Option<Shape>,
+        is_lenient: bool,
+    ) -> Result<Self, Fault> {
+        let Fields { fields, shape } = Fields::split(body, shape, is_lenient)?;
+        let [
+            date,
+            time,
+            lat,
+            lat_sign,
+            lon,
+            lon_sign,
+            speed,
+            course,
+            height,
+            satellites,
+            ..,
+        ] = fields;
+        let mut report = Self {
+            time: parse_time(date, time)?,
+            place: parse_place([lat, lat_sign, lon, lon_sign], is_lenient)?,
+            speed_kmh: parse_quantity(speed).ok_or(Fault::Motion)?,
+            course_deg: parse_quantity(course).ok_or(Fault::Motion)?,
+            altitude_m: parse_quantity(height).ok_or(Fault::Motion)?,
+            satellites: parse_satellites(satellites)?,
+            ..Self::default()
+        };
+        if shape == Shape::Full {
+            report.parse_rest(&fields)?;
+        }
+        Ok(report)
+    }
+
+    /// Whether the fix can be believed: from three satellites on. A device that does not count
+    /// them vouches for nothing.
+    pub(super) fn is_valid(&self) -> bool {
+        self.satellites
+            .is_some_and(|n_satellites| n_satellites >= SATELLITES_OF_VALID)
+    }
+
+    /// Reads the fields that only a full report has.
+    fn parse_rest(&mut self, fields: &[&[u8]; FULL_FIELDS]) -> Result<(), Fault> {
+        let [.., hdop, inputs, outputs, adc, ibutton, params] = fields;
+        self.hdop = parse_quantity(hdop)
+            .filter(|hdop| hdop.is_none_or(|hdop| hdop >= Milli::default()))
+            .ok_or(Fault::Satellites)?;
+        // The device's own names first, so that a field of the table outranks them.
+        self.parse_params(params)?;
+        for (name, field) in [(attributes::INPUTS, inputs), (attributes::OUTPUTS, outputs)] {
+            if let Some(field) = present(field) {
+                let bits = parse_whole(field)
+                    .filter(|bits| *bits >= 0)
+                    .ok_or(Fault::Inputs)?;
+                self.attributes.insert(name, Value::Integer(bits));
+            }
+        }
+        self.parse_adc(adc)?;
+        if let Some(key) = present(ibutton) {
+            self.attributes
+                .insert(attributes::DRIVER_ID, Value::Text(text(key)));
+        }
+        Ok(())
+    }
+
+    fn parse_adc(&mut self, field: &[u8]) -> Result<(), Fault> {
+        let Some(list) = present(field) else {
+            return Ok(());
+        };
+        for (idx, item) in list.split(|byte| *byte == b',').enumerate() {
+            if idx >= PARAMS_MAX {
+                return Err(Fault::Adc);
+            }
+            if let Some(item) = present(item) {
+                let number = parse_float(item).ok_or(Fault::Adc)?;
+                self.attributes
+                    .insert(attributes::adc(idx + 1), Value::Float(number));
+            }
+        }
+        Ok(())
+    }
+
+    fn parse_params(&mut self, field: &[u8]) -> Result<(), Fault> {
+        let Some(list) = present(field) else {
+            return Ok(());
+        };
+        let items = list.split(|byte| *byte == b',');
+        for (idx, item) in items.filter(|item| !item.is_empty()).enumerate() {
+            if idx >= PARAMS_MAX {
+                return Err(Fault::Params);
+            }
+            let (name, value) = parse_param(item).ok_or(Fault::Params)?;
+            let Some(value) = value else {
+                continue;
+            };
+            if name == "SOS" && value == Value::Integer(1) {
+                self.attributes
+                    .insert(attributes::ALARM, Value::Text("sos".into()));
+            }
+            attributes::insert_own(&mut self.attributes, name, value);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn split(body: &'a [u8], shape: Option<Shape>, is_lenient: bool) -> Result<Self, Fault> {
+        let mut fields: [&[u8]; FULL_FIELDS] = [&[]; FULL_FIELDS];
+        let mut extra = None;
+        let mut n_fields = 0;
+        let mut start = 0;
+        for end in memchr::memchr_iter(b';', body).chain([body.len()]) {
+            let field = body.get(start..end).unwrap_or_default();
+            match fields.get_mut(n_fields) {
+                Some(to) => *to = field,
+                None if extra.is_none() => extra = Some(field),
+                None => return Err(Fault::Structure),
+            }
+            n_fields += 1;
+            start = end + 1;
+        }
+        let (found, extra) = match n_fields {
+            SHORT_FIELDS => (Shape::Short, None),
+            FULL_FIELDS => (Shape::Full, None),
+            n_fields if n_fields == SHORT_FIELDS + 1 => {
+                (Shape::Short, fields.get(SHORT_FIELDS).copied())
+            }
+            n_fields if n_fields == FULL_FIELDS + 1 => (Shape::Full, extra),
+            _ => return Err(Fault::Structure),
+        };
+        let is_extra_harmless = extra.is_none_or(|extra| {
+            // Devices end the last field with a separator, or send a checksum after a login that
+            // did not promise one.
+            is_lenient || extra.is_empty() || checksum::verified(body, b';').is_some()
+        });
+        if !is_extra_harmless || shape.is_some_and(|shape| shape != found) {
+            return Err(Fault::Structure);
+        }
+        Ok(Self {
+            fields,
+            shape: found,
+        })
+    }
+}
+
+/// The content of a field; `None` where the device says that it has none.
+fn present(field: &[u8]) -> Option<&[u8]> {
+    (!field.is_empty() && field != b"NA").then_some(field)
+}
+
+/// Date and time; both absent is none, one alone is a fault.
+fn parse_time(date: &[u8], time: &[u8]) -> Result<Option<UnixMillis>, Fault> {
+    let (date, time) = match (present(date), present(time)) {
+        (None, None) => return Ok(None),
+        (Some(date), Some(time)) => (date, time),
+        _ => return Err(Fault::Time),
+    };
+    let date = fix::day_month_year(date).ok_or(Fault::Time)?;
+    let (time, millis) = fix::hour_minute_second(time).ok_or(Fault::Time)?;
+    UnixMillis::from_civil(date, time, millis)
+        .map(Some)
+        .ok_or(Fault::Time)
+}
+
+/// Latitude and longitude of the four fields; all absent is none, some alone is a fault.
+fn parse_place(
+    fields: [&[u8]; 4],
+    carries_minutes: bool,
+) -> Result<Option<(Degrees, Degrees)>, Fault> {
+    let [Some(lat), Some(lat_sign), Some(lon), Some(lon_sign)] = fields.map(present) else {
+        let is_absent = fields.iter().all(|field| present(field).is_none());
+        return is_absent.then_some(None).ok_or(Fault::Coordinates);
+    };
+    let degrees = |value, is_negative| {
+        Decimal::parse(value)
+            .and_then(|value| fix::degrees_and_minutes(value, is_negative, carries_minutes))
+            .ok_or(Fault::Coordinates)
+    };
+    let is_south = match lat_sign {
+        b"N" => false,
+        b"S" => true,
+        _ => return Err(Fault::Coordinates),
+    };
+    let is_west = match lon_sign {
+        b"E" => false,
+        b"W" => true,
+        _ => return Err(Fault::Coordinates),
+    };
+    Ok(Some((degrees(lat, is_south)?, degrees(lon, is_west)?)))
+}
+
+/// A quantity in thousandths: `Some(None)` where it is absent, `None` where it is no number.
+fn parse_quantity(field: &[u8]) -> Option<Option<Milli>> {
+    match present(field) {
+        None => Some(None),
+        Some(field) => Decimal::parse(field)?.to_milli().map(Some),
+    }
+}
+
+fn parse_satellites(field: &[u8]) -> Result<Option<u8>, Fault> {
+    present(field)
+        .map(|field| {
+            parse_whole(field)
+                .and_then(|number| u8::try_from(number).ok())
+                .ok_or(Fault::Satellites)
+        })
+        .transpose()
+}
+
+/// Name and value of `name:type:value`; the value may hold colons, and is absent where it is `NA`
+/// or empty.
+fn parse_param(item: &[u8]) -> Option<(Cow<'static, str>, Option<Value>)> {
+    let mut parts = item.splitn(3, |byte| *byte == b':');
+    let (name, value_type, value) = (parts.next()?, parts.next()?, parts.next()?);
+    if name.is_empty() {
+        return None;
+    }
+    let value = match (value_type, present(value)) {
+        (b"1" | b"2" | b"3", None) => None,
+        (b"1", Some(value)) => Some(Value::Integer(parse_whole(value)?)),
+        (b"2", Some(value)) => Some(Value::Float(parse_float(value)?)),
+        (b"3", Some(value)) => Some(Value::Text(text(value))),
+        _ => return None,
+    };
+    Some((text(name), value))
+}
+
+fn parse_whole(field: &[u8]) -> Option<i64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn parse_float(field: &[u8]) -> Option<f64> {
+    let number: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+/// A device's text; what is not UTF-8 in it is replaced.
+pub(super) fn text(bytes: &[u8]) -> Cow<'static, str> {
+    Cow::Owned(String::from_utf8_lossy(bytes).into_owned())
+}
