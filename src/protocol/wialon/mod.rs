@@ -21,7 +21,7 @@
 //! - A wrong report in a batch spoils no other, and is not counted in the answer.
 //! - A line of a kind that is not taken in (photo, tachograph file, firmware) gets an error answer;
 //!   so does each line before a login, but for a ping, whose answer has no error.
-//! - What follows a refused login is as before any.
+//! - A login that follows another replaces it; what follows a refused login is as before any.
 //!
 //! This room must not know who may speak: it asks the [`Admission`](super::Admission).
 
@@ -209,12 +209,18 @@ impl WialonDecoder {
         if has_checksums && !self.options.is_lenient && checksum::verified(body, b';').is_none() {
             return Err((LoginFault::Checksum, RejectReason::Checksum));
         }
-        let (id, password, n_behind_max) = if has_checksums {
-            (fields.next().unwrap_or_default(), fields.next(), 1)
+        let (id, password) = if has_checksums {
+            (fields.next().unwrap_or_default(), fields.next())
         } else {
-            (first, fields.next(), 0)
+            (first, fields.next())
         };
-        if fields.count() > n_behind_max {
+        // Behind the password stands a checksum, where there is one, and nothing else.
+        let has_right_end = match fields.count() {
+            0 => !has_checksums || self.options.is_lenient,
+            1 => has_checksums,
+            _ => false,
+        };
+        if !has_right_end {
             return Err(refused(RejectReason::Malformed));
         }
         let vehicle = VehicleId::parse(id).map_err(|_| refused(RejectReason::Malformed))?;
