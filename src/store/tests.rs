@@ -1,1 +1,332 @@
-//! Tests of the store as a whole.
+//! The store as a whole, with its threads, over a folder and an index that obeys the test.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Store, StoreConfig, StoreParts,
+    disk::{Disk, DiskFile},
+    index::{Index, IndexError, MapIndex, RangeQuery, ScanPage, ScanQuery},
+    log::LogOffset,
+    storage::Storage,
+};
+use crate::{
+    base::verdict::{RefuseReason, Settle, Verdict},
+    metrics::{Metrics, names::StoreMetrics},
+    types::{
+        attributes::Attributes,
+        ids::VehicleId,
+        record::{Body, Fix, Flags, Kind, Record, RecordKey},
+        time::UnixMillis,
+    },
+};
+
+/// A folder whose disk is as full as the test says.
+#[derive(Debug)]
+struct Folder {
+    disk: Disk,
+    free_bytes: AtomicU64,
+}
+
+impl Storage for Folder {
+    type File = DiskFile;
+
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> std::io::Result<DiskFile> {
+        self.disk.open(name)
+    }
+
+    fn create(&self, name: &str) -> std::io::Result<DiskFile> {
+        self.disk.create(name)
+    }
+
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.disk.sync()
+    }
+
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        Ok(self.free_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// An index that stands still, or fails, when it is told to.
+#[derive(Debug, Default)]
+struct TestIndex {
+    map: MapIndex,
+    is_still: Mutex<bool>,
+    moved: Condvar,
+    is_failing: AtomicBool,
+    n_looks: AtomicU64,
+}
+
+impl TestIndex {
+    fn stand_still(&self, is_still: bool) {
+        *self.is_still.lock().unwrap() = is_still;
+        self.moved.notify_all();
+    }
+}
+
+impl Index for TestIndex {
+    fn persisted(&self) -> LogOffset {
+        self.map.persisted()
+    }
+
+    fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
+        let is_still = self.is_still.lock().unwrap();
+        drop(self.moved.wait_while(is_still, |is_still| *is_still).unwrap());
+        if self.is_failing.load(Ordering::Relaxed) {
+            return Err(IndexError::Backend("told to fail".to_owned()));
+        }
+        self.map.apply(records)
+    }
+
+    fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError> {
+        self.map.persist(applied)
+    }
+
+    fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
+        self.n_looks.fetch_add(1, Ordering::Relaxed);
+        self.map.contains(kind, key)
+    }
+
+    fn has_future(&self, vehicle: &VehicleId) -> Result<bool, IndexError> {
+        self.map.has_future(vehicle)
+    }
+
+    fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        self.map.last(vehicle)
+    }
+
+    fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError> {
+        self.map.vehicles(after, limit)
+    }
+
+    fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
+        self.map.range(query, limit)
+    }
+
+    fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
+        self.map.scan(query, limit)
+    }
+}
+
+struct Bench {
+    store: Store,
+    index: Arc<TestIndex>,
+    log: Arc<Folder>,
+    metrics: StoreMetrics,
+}
+
+impl Bench {
+    fn open(path: &Path, index: Arc<TestIndex>, config: &StoreConfig) -> Self {
+        let folder = |name: &str| {
+            let disk = Disk::open(&path.join(name)).unwrap();
+            Arc::new(Folder { disk, free_bytes: AtomicU64::new(u64::MAX) })
+        };
+        let metrics = Metrics::new().store;
+        let log = folder("log");
+        let parts = StoreParts {
+            log: Arc::clone(&log),
+            quarantine: folder("quarantine"),
+            index: Arc::clone(&index),
+        };
+        let (store, _) = Store::open(parts, config, metrics.clone()).unwrap();
+        Self { store, index, log, metrics }
+    }
+
+    fn new(path: &Path) -> Self {
+        Self::open(path, Arc::default(), &StoreConfig::default())
+    }
+
+    /// Submits records and waits for the verdict.
+    async fn put(&self, records: Vec<Record>) -> Verdict {
+        let (settle, mut verdict) = Settle::new(None);
+        self.store.submit(records, settle);
+        tokio::time::timeout(Duration::from_secs(20), verdict.verdict()).await.unwrap()
+    }
+
+    /// (time, late) of all positions of vehicle `v`.
+    async fn track(&self) -> Vec<(i64, bool)> {
+        assert!(self.store.is_caught_up(Duration::from_secs(20)).await);
+        let query = RangeQuery {
+            vehicle: vehicle(),
+            kind: Kind::Position,
+            from: None,
+            to: None,
+            after: None,
+        };
+        let records = self.store.index().range(&query, 1_000).unwrap();
+        let line = |record: &Record| (record.key.time.0, record.flags.contains(Flags::LATE));
+        records.iter().map(line).collect()
+    }
+
+    fn counts(&self) -> (u64, u64, i64) {
+        let metrics = &self.metrics;
+        let stored = metrics.positions_stored.get();
+        (stored, metrics.positions_duplicate.get(), metrics.positions_in_flight.get())
+    }
+}
+
+fn vehicle() -> VehicleId {
+    VehicleId::parse(b"v").unwrap()
+}
+
+fn position(millis: i64) -> Record {
+    Record {
+        key: RecordKey { vehicle: vehicle(), time: UnixMillis(millis), hash: 1 },
+        received: UnixMillis(5_000),
+        protocol: "toy".into(),
+        flags: Flags::default(),
+        code: "".into(),
+        attributes: Attributes::new(),
+        raw: None,
+        body: Body::Position(Fix::default()),
+    }
+}
+
+#[tokio::test]
+async fn what_is_durable_is_there_after_a_start_without_a_close_of_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    assert_eq!(bench.put(vec![position(1), position(2)]).await, Verdict::Durable);
+    assert_eq!(bench.track().await, [(1, false), (2, false)]);
+    bench.store.close();
+    // A fresh index knows nothing: all comes from the log.
+    let bench = Bench::new(folder.path());
+    assert_eq!(bench.track().await, [(1, false), (2, false)]);
+}
+
+#[tokio::test]
+async fn a_repeat_is_confirmed_and_stored_once_wherever_the_first_one_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    bench.index.stand_still(true);
+    // In one group, then in the tail of the log, then in the index.
+    assert_eq!(bench.put(vec![position(1), position(1)]).await, Verdict::Durable);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    bench.index.stand_still(false);
+    assert_eq!(bench.track().await, [(1, false)]);
+    assert_eq!(bench.put(vec![position(1), position(2)]).await, Verdict::Durable);
+    assert_eq!(bench.track().await, [(1, false), (2, false)]);
+    assert_eq!(bench.counts(), (2, 3, 0));
+    bench.store.close();
+    // In the tail that recovery found.
+    let bench = Bench::new(folder.path());
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(2)]).await, Verdict::Durable);
+    bench.index.stand_still(false);
+    assert_eq!(bench.track().await, [(1, false), (2, false)]);
+}
+
+#[tokio::test]
+async fn a_fix_that_is_newer_needs_no_look_at_the_index_and_an_older_one_is_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    for millis in [10, 20, 30] {
+        assert_eq!(bench.put(vec![position(millis)]).await, Verdict::Durable);
+    }
+    assert_eq!(bench.index.n_looks.load(Ordering::Relaxed), 0);
+    assert_eq!(bench.put(vec![position(15)]).await, Verdict::Durable);
+    assert_eq!(bench.index.n_looks.load(Ordering::Relaxed), 1);
+    assert_eq!(bench.track().await, [(10, false), (15, true), (20, false), (30, false)]);
+}
+
+#[tokio::test]
+async fn a_future_fix_that_is_sent_again_when_its_time_has_come_is_a_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let early = Record { flags: Flags::FUTURE, ..position(1_000) };
+    assert_eq!(bench.put(vec![position(1), early]).await, Verdict::Durable);
+    assert!(bench.store.is_caught_up(Duration::from_secs(20)).await);
+    let last = bench.store.index().last(&vehicle()).unwrap().unwrap();
+    assert_eq!(last.key.time, UnixMillis(1), "a future fix is never the last position");
+    assert_eq!(bench.put(vec![position(1_000)]).await, Verdict::Durable);
+    assert_eq!(bench.counts(), (2, 1, 0));
+    bench.store.close();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    bench.log.free_bytes.store(1_000, Ordering::Relaxed);
+    let refused = Verdict::Refused(RefuseReason::DiskFull);
+    assert_eq!(bench.put(vec![position(1)]).await, refused);
+    assert!(!bench.store.is_taking());
+    assert_eq!(bench.metrics.positions_refused.count("disk_full"), 1);
+    bench.log.free_bytes.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    assert!(bench.store.is_taking());
+    assert_eq!(bench.track().await, [(1, false)]);
+}
+
+#[tokio::test]
+async fn an_index_that_lags_too_far_stops_the_intake() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { index_lag_records_max: 2, ..StoreConfig::default() };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(1), position(2), position(3)]).await, Verdict::Durable);
+    let (settle, mut verdict) = Settle::new(None);
+    bench.store.submit(vec![position(4)], settle);
+    let waiting = tokio::time::timeout(Duration::from_millis(100), verdict.verdict());
+    assert!(waiting.await.is_err(), "taken though the index lags");
+    bench.index.stand_still(false);
+    assert_eq!(verdict.verdict().await, Verdict::Durable);
+}
+
+#[tokio::test]
+async fn an_index_that_fails_ends_the_intake_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    bench.index.is_failing.store(true, Ordering::Relaxed);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    let mut failure = bench.store.failure();
+    let why = failure.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert!(why.contains("told to fail"), "{why}");
+    let refused = Verdict::Refused(RefuseReason::Stopping);
+    assert_eq!(bench.put(vec![position(2)]).await, refused);
+    bench.store.close();
+    let bench = Bench::new(folder.path());
+    assert_eq!(bench.track().await, [(1, false)]);
+}
+
+#[tokio::test]
+async fn live_positions_are_durable_ones_without_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let mut live = bench.store.live();
+    assert_eq!(bench.put(vec![position(1), position(1), position(2)]).await, Verdict::Durable);
+    let times: Vec<_> = live.recv().await.unwrap().iter().map(|it| it.key.time.0).collect();
+    assert_eq!(times, [1, 2]);
+}
+
+#[tokio::test]
+async fn many_tasks_submit_and_the_books_balance() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let mut verdicts = Vec::new();
+    for millis in 0..2_000 {
+        let (settle, verdict) = Settle::new(None);
+        bench.store.submit(vec![position(millis % 1_500)], settle);
+        verdicts.push(verdict);
+    }
+    for verdict in &mut verdicts {
+        assert_eq!(verdict.verdict().await, Verdict::Durable);
+    }
+    assert_eq!(bench.counts(), (1_500, 500, 0));
+    bench.store.close();
+}
