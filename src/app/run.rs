@@ -75,13 +75,15 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         overlay: args.overlay(),
         protocols: &names.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
     });
-    let config = match loaded {
-        Ok(loaded) => loaded.config,
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
         Err(faults) => return fail(&faults.render(paint()), EXIT_USAGE),
     };
+    let config = loaded.config.clone();
     if let Err(error) = start_logging(&config.tracing) {
         return fail(&error, EXIT_USAGE);
     }
+    say_unused(&loaded);
     install_panic_hook();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -107,6 +109,19 @@ const fn exit_code(error: &AppError) -> u8 {
         EXIT_BUG
     } else {
         EXIT_FAILURE
+    }
+}
+
+/// Says which settings were given that have no effect yet: a node that does not find others must
+/// not leave its owner to guess why.
+fn say_unused(loaded: &Loaded) {
+    let is_for_a_cluster = |key: &&str| {
+        *key == "secret_file" || key.starts_with("discovery.") || key.starts_with("advertise.")
+    };
+    for key in key_names().filter(is_for_a_cluster) {
+        if loaded.place_of(key).is_some() {
+            tracing::warn!(key, "has no effect: this version runs as one node");
+        }
     }
 }
 

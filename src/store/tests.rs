@@ -86,7 +86,11 @@ impl Index for TestIndex {
 
     fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
         let is_still = self.is_still.lock().unwrap();
-        drop(self.moved.wait_while(is_still, |is_still| *is_still).unwrap());
+        drop(
+            self.moved
+                .wait_while(is_still, |is_still| *is_still)
+                .unwrap(),
+        );
         if self.is_failing.load(Ordering::Relaxed) {
             return Err(IndexError::Backend("told to fail".to_owned()));
         }
@@ -134,7 +138,10 @@ impl Bench {
     fn open(path: &Path, index: Arc<TestIndex>, config: &StoreConfig) -> Self {
         let folder = |name: &str| {
             let disk = Disk::open(&path.join(name)).unwrap();
-            Arc::new(Folder { disk, free_bytes: AtomicU64::new(u64::MAX) })
+            Arc::new(Folder {
+                disk,
+                free_bytes: AtomicU64::new(u64::MAX),
+            })
         };
         let metrics = Metrics::new().store;
         let log = folder("log");
@@ -144,7 +151,12 @@ impl Bench {
             index: Arc::clone(&index),
         };
         let (store, _) = Store::open(parts, config, metrics.clone()).unwrap();
-        Self { store, index, log, metrics }
+        Self {
+            store,
+            index,
+            log,
+            metrics,
+        }
     }
 
     fn new(path: &Path) -> Self {
@@ -155,7 +167,9 @@ impl Bench {
     async fn put(&self, records: Vec<Record>) -> Verdict {
         let (settle, mut verdict) = Settle::new(None);
         self.store.submit(records, settle);
-        tokio::time::timeout(Duration::from_secs(20), verdict.verdict()).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(20), verdict.verdict())
+            .await
+            .unwrap()
     }
 
     /// (time, late) of all positions of vehicle `v`.
@@ -176,7 +190,11 @@ impl Bench {
     fn counts(&self) -> (u64, u64, i64) {
         let metrics = &self.metrics;
         let stored = metrics.positions_stored.get();
-        (stored, metrics.positions_duplicate.get(), metrics.positions_in_flight.get())
+        (
+            stored,
+            metrics.positions_duplicate.get(),
+            metrics.positions_in_flight.get(),
+        )
     }
 }
 
@@ -186,7 +204,11 @@ fn vehicle() -> VehicleId {
 
 fn position(millis: i64) -> Record {
     Record {
-        key: RecordKey { vehicle: vehicle(), time: UnixMillis(millis), hash: 1 },
+        key: RecordKey {
+            vehicle: vehicle(),
+            time: UnixMillis(millis),
+            hash: 1,
+        },
         received: UnixMillis(5_000),
         protocol: "toy".into(),
         flags: Flags::default(),
@@ -201,7 +223,10 @@ fn position(millis: i64) -> Record {
 async fn what_is_durable_is_there_after_a_start_without_a_close_of_the_index() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
-    assert_eq!(bench.put(vec![position(1), position(2)]).await, Verdict::Durable);
+    assert_eq!(
+        bench.put(vec![position(1), position(2)]).await,
+        Verdict::Durable
+    );
     assert_eq!(bench.track().await, [(1, false), (2, false)]);
     bench.store.close();
     // A fresh index knows nothing: all comes from the log.
@@ -215,11 +240,17 @@ async fn a_repeat_is_confirmed_and_stored_once_wherever_the_first_one_is() {
     let bench = Bench::new(folder.path());
     bench.index.stand_still(true);
     // In one group, then in the tail of the log, then in the index.
-    assert_eq!(bench.put(vec![position(1), position(1)]).await, Verdict::Durable);
+    assert_eq!(
+        bench.put(vec![position(1), position(1)]).await,
+        Verdict::Durable
+    );
     assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
     bench.index.stand_still(false);
     assert_eq!(bench.track().await, [(1, false)]);
-    assert_eq!(bench.put(vec![position(1), position(2)]).await, Verdict::Durable);
+    assert_eq!(
+        bench.put(vec![position(1), position(2)]).await,
+        Verdict::Durable
+    );
     assert_eq!(bench.track().await, [(1, false), (2, false)]);
     assert_eq!(bench.counts(), (2, 3, 0));
     bench.store.close();
@@ -241,18 +272,28 @@ async fn a_fix_that_is_newer_needs_no_look_at_the_index_and_an_older_one_is_late
     assert_eq!(bench.index.n_looks.load(Ordering::Relaxed), 0);
     assert_eq!(bench.put(vec![position(15)]).await, Verdict::Durable);
     assert_eq!(bench.index.n_looks.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.track().await, [(10, false), (15, true), (20, false), (30, false)]);
+    assert_eq!(
+        bench.track().await,
+        [(10, false), (15, true), (20, false), (30, false)]
+    );
 }
 
 #[tokio::test]
 async fn a_future_fix_that_is_sent_again_when_its_time_has_come_is_a_repeat() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
-    let early = Record { flags: Flags::FUTURE, ..position(1_000) };
+    let early = Record {
+        flags: Flags::FUTURE,
+        ..position(1_000)
+    };
     assert_eq!(bench.put(vec![position(1), early]).await, Verdict::Durable);
     assert!(bench.store.is_caught_up(Duration::from_secs(20)).await);
     let last = bench.store.index().last(&vehicle()).unwrap().unwrap();
-    assert_eq!(last.key.time, UnixMillis(1), "a future fix is never the last position");
+    assert_eq!(
+        last.key.time,
+        UnixMillis(1),
+        "a future fix is never the last position"
+    );
     assert_eq!(bench.put(vec![position(1_000)]).await, Verdict::Durable);
     assert_eq!(bench.counts(), (2, 1, 0));
     bench.store.close();
@@ -276,10 +317,16 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
 #[tokio::test]
 async fn an_index_that_lags_too_far_stops_the_intake() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig { index_lag_records_max: 2, ..StoreConfig::default() };
+    let config = StoreConfig {
+        index_lag_records_max: 2,
+        ..StoreConfig::default()
+    };
     let bench = Bench::open(folder.path(), Arc::default(), &config);
     bench.index.stand_still(true);
-    assert_eq!(bench.put(vec![position(1), position(2), position(3)]).await, Verdict::Durable);
+    assert_eq!(
+        bench.put(vec![position(1), position(2), position(3)]).await,
+        Verdict::Durable
+    );
     let (settle, mut verdict) = Settle::new(None);
     bench.store.submit(vec![position(4)], settle);
     let waiting = tokio::time::timeout(Duration::from_millis(100), verdict.verdict());
@@ -295,7 +342,12 @@ async fn an_index_that_fails_ends_the_intake_and_loses_nothing() {
     bench.index.is_failing.store(true, Ordering::Relaxed);
     assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
     let mut failure = bench.store.failure();
-    let why = failure.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    let why = failure
+        .wait_for(Option::is_some)
+        .await
+        .unwrap()
+        .clone()
+        .unwrap();
     assert!(why.contains("told to fail"), "{why}");
     let refused = Verdict::Refused(RefuseReason::Stopping);
     assert_eq!(bench.put(vec![position(2)]).await, refused);
@@ -309,8 +361,17 @@ async fn live_positions_are_durable_ones_without_repeats() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
     let mut live = bench.store.live();
-    assert_eq!(bench.put(vec![position(1), position(1), position(2)]).await, Verdict::Durable);
-    let times: Vec<_> = live.recv().await.unwrap().iter().map(|it| it.key.time.0).collect();
+    assert_eq!(
+        bench.put(vec![position(1), position(1), position(2)]).await,
+        Verdict::Durable
+    );
+    let times: Vec<_> = live
+        .recv()
+        .await
+        .unwrap()
+        .iter()
+        .map(|it| it.key.time.0)
+        .collect();
     assert_eq!(times, [1, 2]);
 }
 
