@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use super::{App, AppError, install_panic_hook};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
-    config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
+    config::{
+        Environment, Loaded, LogFormat, Overlay, Paint, Sources, TracingConfig, key_names, load,
+    },
     protocol::Registry,
 };
 
