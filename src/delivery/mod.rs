@@ -4,3 +4,4 @@
 //! ever written can be read.
 
 pub mod frame;
+pub mod group;

@@ -30,6 +30,8 @@ pub mod storage;
 mod dedupe;
 mod indexer;
 mod progress;
+#[cfg(test)]
+mod sim_disk;
 mod writer;
 
 #[cfg(test)]
