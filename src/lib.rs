@@ -21,3 +21,5 @@ pub mod ingest;
 pub mod store;
 
 pub mod api;
+
+pub mod cli;

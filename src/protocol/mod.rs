@@ -24,6 +24,7 @@
 
 pub mod attributes;
 pub mod framing;
+pub mod nmea;
 
 use std::{fmt, sync::Arc};
 
@@ -231,7 +232,7 @@ pub struct Registry(Vec<Arc<dyn Protocol>>);
 impl Registry {
     /// The protocols that are built in, in the order in which they are asked to recognise.
     pub fn built_in() -> Self {
-        Self(vec![])
+        Self(vec![Arc::new(nmea::Nmea)])
     }
 
     /// The same with one more, asked last.
