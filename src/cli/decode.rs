@@ -95,7 +95,8 @@ pub fn decode(
     }
 }
 
-/// What one line of the output says; absent fields are left out.
+/// What one line of the output says; absent fields are left out. A line with an error says no more,
+/// unless it was answered or completed a record of lines before it.
 #[derive(Debug, Serialize)]
 struct LineJson<'a> {
     line: &'a str,
@@ -155,9 +156,9 @@ impl<'a, W: Write> Session<'a, W> {
             return self.print_error(bytes.trim_ascii_end(), RejectReason::UnknownProtocol);
         };
         for frame in frames(protocol.framing(), &bytes) {
-            match frame {
-                Ok((shown, line)) => self.frame(protocol, shown, line)?,
-                Err(shown) => self.print_error(shown, RejectReason::TooLong)?,
+            match frame.line {
+                Some(line) => self.frame(protocol, frame.shown, line)?,
+                None => self.print_error(frame.shown, RejectReason::TooLong)?,
             }
         }
         Ok(())
@@ -223,14 +224,14 @@ impl<'a, W: Write> Session<'a, W> {
             records.map(as_json).collect::<Vec<_>>()
         };
         let positions = of_kind(Kind::Position);
-        let replies: Vec<_> = Some(&out.replies)
-            .filter(|bytes| !bytes.is_empty())
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            .into_iter()
+        let replies: Vec<_> = out
+            .replies
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|reply| String::from_utf8_lossy(reply).into_owned())
             .collect();
         self.write(&LineJson {
             line: &String::from_utf8_lossy(line),
-            protocol: Some(&protocol.name()),
+            protocol: error.is_none().then_some(&protocol.name()),
             error,
             positions: (error.is_none() || !positions.is_empty()).then_some(positions),
             events: of_kind(Kind::Event),
@@ -250,11 +251,9 @@ impl<'a, W: Write> Session<'a, W> {
 
     /// Says why a line never came to a decoder.
     fn print_error(&mut self, line: &[u8], reason: RejectReason) -> io::Result<()> {
-        let protocol = self.connection.as_ref().map(|known| known.protocol);
-        let name = protocol.or(self.pinned).map(Protocol::name);
         self.write(&LineJson {
             line: &String::from_utf8_lossy(line),
-            protocol: name.as_deref(),
+            protocol: None,
             error: Some(reason.as_str()),
             positions: None,
             events: Vec::new(),
@@ -286,14 +285,22 @@ const fn context(options: &DecodeOptions<'_>, n_lines: u64) -> Context<'static> 
     }
 }
 
-/// The frames of one text line in order: as they stand there, and as the decoder gets them. One
-/// that is too long is an error.
-fn frames(framing: Framing, bytes: &[u8]) -> Vec<Result<(&[u8], &[u8]), &[u8]>> {
+/// One frame of a text line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Frame<'a> {
+    /// The frame with its end, as it stands in the text.
+    shown: &'a [u8],
+    /// What the decoder gets; absent for a frame that is too long.
+    line: Option<&'a [u8]>,
+}
+
+/// The frames of one text line in order; what its end leaves incomplete is one too.
+fn frames(framing: Framing, bytes: &[u8]) -> Vec<Frame<'_>> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     loop {
         let mut state = FramerState::default();
-        let (frame, consumed) = match framing.next(&mut state, rest, LINE_BYTES_MAX) {
+        let (line, consumed) = match framing.next(&mut state, rest, LINE_BYTES_MAX) {
             Framed::Line { line, consumed } => (rest.get(line), consumed),
             Framed::TooLong { consumed, .. } => (None, consumed),
             Framed::Incomplete { .. } => break,
@@ -302,14 +309,15 @@ fn frames(framing: Framing, bytes: &[u8]) -> Vec<Result<(&[u8], &[u8]), &[u8]>> 
             break;
         };
         let shown = shown.trim_ascii();
-        frames.push(frame.map(|line| (shown, line)).ok_or(shown));
+        frames.push(Frame { shown, line });
         rest = after;
     }
     let tail = rest.trim_ascii();
-    if tail.len() > LINE_BYTES_MAX {
-        frames.push(Err(tail));
-    } else if !tail.is_empty() {
-        frames.push(Ok((tail, tail)));
+    if !tail.is_empty() {
+        frames.push(Frame {
+            shown: tail,
+            line: Some(tail).filter(|tail| tail.len() <= LINE_BYTES_MAX),
+        });
     }
     frames
 }

@@ -102,8 +102,10 @@ impl NmeaDecoder {
     ) -> Result<Outcome, RejectReason> {
         match kind {
             Kind::Rmc => {
+                // A line that is rejected changes nothing, so it is read before time moves on.
+                let reading = reading::rmc(fields, context.received)?;
                 self.turn_to(context, fields.at(0), out);
-                match reading::rmc(fields, context.received)? {
+                match reading {
                     Some(reading) => self.take(context, reading, out),
                     None => Ok(Outcome::NoPosition),
                 }

@@ -101,6 +101,18 @@ fn the_next_time_stamp_completes_the_one_before() {
 }
 
 #[test]
+fn a_line_that_is_rejected_completes_nothing() {
+    let mut conversation = Conversation::new();
+    conversation.expect(sentence("PGID,bus"), NoPosition);
+    conversation.expect(rmc(1), Positions);
+    let impossible = sentence("GPRMC,120002.00,A,9926.2320,N,02445.2100,E,,,060524,,,A");
+    let reason = crate::protocol::RejectReason::CoordinatesImpossible;
+    conversation.expect(impossible, Outcome::Rejected(reason));
+    assert_eq!(conversation.summary(), [""; 0]);
+    conversation.expect(gga(1), Merged);
+}
+
+#[test]
 fn a_second_without_another_sentence_completes_a_merge() {
     let mut conversation = Conversation::new();
     conversation.expect(sentence("PGID,bus"), NoPosition);
