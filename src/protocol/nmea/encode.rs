@@ -10,7 +10,7 @@ use crate::types::{
     time::UnixMillis,
 };
 
-/// Decimals of a minute of arc that hold 1e-7 degrees exactly.
+/// Units of 1e-7 in a degree; seven decimals of a minute hold them exactly.
 const UNITS_PER_DEGREE: u32 = 10_000_000;
 
 /// Appends `$PGID,{vehicle}*hh` with its end of line.

@@ -3,7 +3,7 @@
 use super::{sentence::Fields, values};
 use crate::types::{number::Milli, record::Fix};
 
-/// Fields of a GSA before the dilutions: mode, kind of fix, 12 satellites; of a GLONASS one with 24.
+/// Where the horizontal dilution stands after mode, kind of fix, 12 satellites and the first dilution.
 const GSA_HDOP_IDX: usize = 15;
 
 /// What other sentences say about the fix of an RMC.
