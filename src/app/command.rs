@@ -13,7 +13,7 @@ use super::run;
 use crate::{
     cli::{
         ask::{self, AskError},
-        check_config, export,
+        check_config, decode, export,
         out::{EXIT_USAGE, with_stdout},
         status, track, vehicle,
     },
@@ -37,7 +37,8 @@ enum Command {
         /// The file [default: ./waymesh.toml if there is one]
         file: Option<PathBuf>,
     },
-    //DECODE
+    /// Decode vehicles' lines from standard input, one JSON object a line
+    Decode(decode::DecodeArgs),
     /// Show how a node is doing
     Status(status::StatusArgs),
     /// Show where a vehicle is
@@ -69,7 +70,7 @@ where
             };
             check_config::check_config(file.as_deref(), environment, paint, out).map(ExitCode::from)
         }),
-        //DECODE
+        Command::Decode(args) => decode::run(&args),
         Command::Status(args) => ask(|out| status::status(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),
         Command::Track(args) => ask(|out| track::track(&args, out)),

@@ -8,7 +8,7 @@
 
 pub mod ask;
 pub mod check_config;
-//DECODE
+pub mod decode;
 pub mod export;
 pub mod out;
 pub mod status;

@@ -25,6 +25,7 @@
 pub mod attributes;
 pub mod fix;
 pub mod framing;
+pub mod nmea;
 pub mod wialon;
 
 use std::{fmt, sync::Arc};
@@ -233,7 +234,7 @@ pub struct Registry(Vec<Arc<dyn Protocol>>);
 impl Registry {
     /// The protocols that are built in, in the order in which they are asked to recognise.
     pub fn built_in() -> Self {
-        Self(vec![Arc::new(wialon::Wialon)])
+        Self(vec![Arc::new(wialon::Wialon), Arc::new(nmea::Nmea)])
     }
 
     /// No protocol at all, to add some to.

@@ -1,0 +1,437 @@
+//! The lines of one connection, in order: whose they are, and which belong together.
+//!
+//! A line that adds to an RMC which has not come yet, or whose vehicle is not known yet, is held;
+//! its outcome is released with that of the RMC. At most one RMC without a vehicle is held.
+
+use super::{
+    extras::Extras,
+    line::Line,
+    merge::{Epoch, Held},
+    reading::{self, Reading},
+    sentence::{Checksum, Fields, Sentence},
+    values,
+};
+use crate::{
+    base::time::Instant,
+    protocol::{
+        Admittance, Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, RejectReason,
+    },
+    types::ids::VehicleId,
+};
+
+/// The decoder of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct NmeaDecoder {
+    options: DecoderOptions,
+    identity: Identity,
+    /// The time stamp that is being merged.
+    epoch: Option<Epoch>,
+    /// A complete fix whose vehicle may still be told; only while no identity came.
+    held: Option<Held>,
+}
+
+/// Whose positions the connection sends.
+#[derive(Debug, Clone)]
+enum Identity {
+    /// No line said so yet.
+    Unknown,
+    /// The last line that said so.
+    Known(VehicleId),
+    /// The last vehicle that was named may not speak.
+    Refused,
+}
+
+/// What a sentence is for.
+#[derive(Debug, Clone, Copy)]
+enum Kind<'a> {
+    Rmc,
+    Gga,
+    Gll,
+    Gsa,
+    Vtg,
+    Trccr,
+    IdReport,
+    /// Names the vehicle of what follows.
+    Identity(&'a [u8]),
+    /// Names the vehicle of the position before it too.
+    IdentityAfter(&'a [u8]),
+    /// Any other: no position.
+    Other,
+}
+
+impl NmeaDecoder {
+    /// The decoder of a new connection.
+    pub(super) const fn new(options: DecoderOptions) -> Self {
+        Self {
+            options,
+            identity: Identity::Unknown,
+            epoch: None,
+            held: None,
+        }
+    }
+
+    fn sentence(
+        &mut self,
+        context: &Context<'_>,
+        (prefix, sentence): (Option<&[u8]>, Sentence<'_>),
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        let fields = sentence.fields();
+        let kind = Kind::of(&sentence, &fields);
+        let must_have_checksum = prefix.is_some() || kind.must_have_checksum(&sentence);
+        let is_intact = match sentence.checksum {
+            Checksum::Right => true,
+            Checksum::Wrong => false,
+            Checksum::Missing => !must_have_checksum,
+        };
+        if !is_intact && !self.options.is_lenient {
+            return Err(RejectReason::Checksum);
+        }
+        if let Some(id) = prefix {
+            self.identify(context, id, out)?;
+        }
+        self.sentence_of_kind(context, kind, &fields, out)
+    }
+
+    fn sentence_of_kind(
+        &mut self,
+        context: &Context<'_>,
+        kind: Kind<'_>,
+        fields: &Fields<'_>,
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        match kind {
+            Kind::Rmc => {
+                // A line that is rejected changes nothing, so it is read before time moves on.
+                let reading = reading::rmc(fields, context.received)?;
+                self.turn_to(context, fields.at(0), out);
+                match reading {
+                    Some(reading) => self.take(context, reading, out),
+                    None => Ok(Outcome::NoPosition),
+                }
+            }
+            Kind::Gga => {
+                self.turn_to(context, fields.at(0), out);
+                Ok(self.enrich(Extras::of_gga(fields)))
+            }
+            Kind::Gll => {
+                self.turn_to(context, fields.at(4), out);
+                let has_fix = fields.at(5) == b"A";
+                Ok(self.enrich(has_fix.then(Extras::default)))
+            }
+            Kind::Gsa => Ok(self.enrich(Extras::of_gsa(fields))),
+            Kind::Vtg => Ok(self.enrich(Extras::of_vtg(fields))),
+            Kind::Trccr => self.take_alone(reading::trccr(fields, context.received)?, out),
+            Kind::IdReport => {
+                self.identify(context, fields.at(0), out)?;
+                match reading::id_report(fields, context.received)? {
+                    Some(reading) => self.take_alone(reading, out),
+                    None => Ok(Outcome::NoPosition),
+                }
+            }
+            Kind::Identity(id) => self.identify(context, id, out),
+            Kind::IdentityAfter(id) => self.identify_before(context, id, out),
+            Kind::Other => Ok(Outcome::NoPosition),
+        }
+    }
+
+    /// A report that names its vehicle and merges with nothing.
+    fn qze(
+        &mut self,
+        context: &Context<'_>,
+        text: &[u8],
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        let fields = Fields::split(text);
+        self.identify(context, fields.at(0), out)?;
+        if let Identity::Known(vehicle) = &self.identity {
+            let record = reading::qze(&fields, vehicle.clone(), context.received)?;
+            out.records.push(record);
+        }
+        Ok(Outcome::Positions)
+    }
+
+    /// Sentences of the time of day in `field` come now: another time stamp is complete.
+    fn turn_to(&mut self, context: &Context<'_>, field: &[u8], out: &mut Decoded) {
+        let Some(time_of_day) = values::time_of_day(field) else {
+            return;
+        };
+        if self
+            .epoch
+            .as_ref()
+            .is_none_or(|epoch| epoch.time_of_day != time_of_day)
+        {
+            self.complete(out);
+            self.epoch = Some(Epoch::new(time_of_day, context.now));
+        }
+    }
+
+    /// An RMC with a fix has come, of the time stamp that was turned to.
+    fn take(
+        &mut self,
+        context: &Context<'_>,
+        reading: Reading,
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        if matches!(self.identity, Identity::Refused) {
+            return Err(RejectReason::NoIdentity);
+        }
+        let is_known = self.vehicle().is_some();
+        let repeats =
+            |epoch: &&mut Epoch| epoch.reading.is_some_and(|first| first.repeats(&reading));
+        if let Some(epoch) = self.epoch.as_mut().filter(repeats) {
+            return Ok(if is_known {
+                Outcome::Merged
+            } else {
+                epoch.waiting.hold_line()
+            });
+        }
+        let mut epoch = self.epoch_without_reading(context, reading, out);
+        epoch.set_reading(reading, context.now);
+        let outcome = if is_known {
+            std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
+            Outcome::Positions
+        } else {
+            self.reject_held(out);
+            Outcome::Held
+        };
+        self.epoch = Some(epoch);
+        Ok(outcome)
+    }
+
+    /// The merge of the time stamp, for an RMC that differs from one which may be in it: two of a
+    /// time stamp (of two receivers, say) are two records, and share what enriches them.
+    fn epoch_without_reading(
+        &mut self,
+        context: &Context<'_>,
+        reading: Reading,
+        out: &mut Decoded,
+    ) -> Epoch {
+        let fresh = || Epoch::new(reading.time_of_day(), context.now);
+        let Some(epoch) = self.epoch.take() else {
+            return fresh();
+        };
+        if epoch.reading.is_none() {
+            return epoch;
+        }
+        let extras = epoch.extras;
+        self.epoch = Some(epoch);
+        self.complete(out);
+        let mut epoch = fresh();
+        epoch.extras = extras;
+        epoch
+    }
+
+    /// A position that merges with nothing has come.
+    fn take_alone(&mut self, reading: Reading, out: &mut Decoded) -> Result<Outcome, RejectReason> {
+        match &self.identity {
+            Identity::Known(vehicle) => {
+                let record = reading.record(vehicle.clone(), reading.fix);
+                out.records.push(record);
+                Ok(Outcome::Positions)
+            }
+            Identity::Refused => Err(RejectReason::NoIdentity),
+            Identity::Unknown => {
+                self.complete(out);
+                self.reject_held(out);
+                self.held = Some(Held::alone(reading));
+                Ok(Outcome::Held)
+            }
+        }
+    }
+
+    /// A sentence that enriches the time stamp's RMC has come; `None` if it says nothing.
+    fn enrich(&mut self, extras: Option<Extras>) -> Outcome {
+        let is_known = self.vehicle().is_some();
+        let (Some(extras), Some(epoch)) = (extras, &mut self.epoch) else {
+            return Outcome::NoPosition;
+        };
+        epoch.extras.add(extras);
+        match self.identity {
+            Identity::Refused => Outcome::NoPosition,
+            _ if is_known && epoch.reading.is_some() => Outcome::Merged,
+            _ => epoch.waiting.hold_line(),
+        }
+    }
+
+    /// The lines from here on are of the vehicle `id`.
+    fn identify(
+        &mut self,
+        context: &Context<'_>,
+        id: &[u8],
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        if !self.is_of(id) {
+            let vehicle = self.admit(context, id, out)?;
+            if self.vehicle().is_some() {
+                self.complete(out);
+            }
+            self.become_known(vehicle, out);
+        }
+        Ok(Outcome::NoPosition)
+    }
+
+    /// The position before this line, and the lines from here on, are of the vehicle `id`.
+    fn identify_before(
+        &mut self,
+        context: &Context<'_>,
+        id: &[u8],
+        out: &mut Decoded,
+    ) -> Result<Outcome, RejectReason> {
+        if !self.is_of(id) {
+            let vehicle = self.admit(context, id, out)?;
+            self.become_known(vehicle, out);
+        }
+        Ok(Outcome::NoPosition)
+    }
+
+    fn is_of(&self, id: &[u8]) -> bool {
+        self.vehicle()
+            .is_some_and(|vehicle| vehicle.as_str().as_bytes() == id)
+    }
+
+    /// The vehicle called `id`, if it may speak. If it may not, what is half-merged goes to the
+    /// vehicle before it, and what has no vehicle is given up.
+    fn admit(
+        &mut self,
+        context: &Context<'_>,
+        id: &[u8],
+        out: &mut Decoded,
+    ) -> Result<VehicleId, RejectReason> {
+        let vehicle = VehicleId::parse(id).map_err(|_| RejectReason::Malformed)?;
+        let reason = match context.admission.admit(vehicle.as_str(), None) {
+            Admittance::Welcome => return Ok(vehicle),
+            Admittance::Unknown => RejectReason::UnknownVehicle,
+            Admittance::WrongPassword => RejectReason::WrongPassword,
+        };
+        self.complete(out);
+        self.reject_held(out);
+        self.identity = Identity::Refused;
+        Err(reason)
+    }
+
+    /// Releases what was held for want of a vehicle.
+    fn become_known(&mut self, vehicle: VehicleId, out: &mut Decoded) {
+        if let Some(held) = self.held.take() {
+            out.records
+                .push(held.reading.record(vehicle.clone(), held.fix));
+            out.released.push(Outcome::Positions);
+            held.waiting.release(Outcome::Merged, out);
+        }
+        let is_new = matches!(self.identity, Identity::Unknown);
+        if let Some(epoch) = self.epoch.as_mut().filter(|epoch| epoch.reading.is_some())
+            && is_new
+        {
+            out.released.push(Outcome::Positions);
+            std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
+        }
+        self.identity = Identity::Known(vehicle);
+    }
+
+    /// Nothing more is merged into the time stamp.
+    fn complete(&mut self, out: &mut Decoded) {
+        let Some(epoch) = self.epoch.take() else {
+            return;
+        };
+        let waiting = epoch.waiting;
+        let Some(held) = epoch.into_held() else {
+            return waiting.release(Outcome::NoPosition, out);
+        };
+        match &self.identity {
+            Identity::Known(vehicle) => {
+                let record = held.reading.record(vehicle.clone(), held.fix);
+                out.records.push(record);
+            }
+            Identity::Unknown | Identity::Refused => {
+                self.reject_held(out);
+                self.held = Some(held);
+            }
+        }
+    }
+
+    fn reject_held(&mut self, out: &mut Decoded) {
+        if let Some(held) = self.held.take() {
+            held.reject(out);
+        }
+    }
+}
+
+impl Decoder for NmeaDecoder {
+    fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        let result = Line::parse(line).and_then(|parsed| match parsed {
+            Line::Sentence { prefix, sentence } => self.sentence(context, (prefix, sentence), out),
+            Line::Identity(id) => self.identify(context, id, out),
+            Line::Qze(text) => self.qze(context, text, out),
+        });
+        result.unwrap_or_else(Outcome::Rejected)
+    }
+
+    fn flush(&mut self, context: &Context<'_>, reason: FlushReason, out: &mut Decoded) {
+        match reason {
+            FlushReason::Deadline => {
+                if self.next_deadline().is_some_and(|due| due <= context.now) {
+                    self.complete(out);
+                }
+            }
+            FlushReason::End => {
+                self.complete(out);
+                self.reject_held(out);
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.epoch.as_ref().and_then(Epoch::deadline)
+    }
+
+    fn refuse(&self, _: &[u8], _: &mut Vec<u8>) -> bool {
+        true
+    }
+
+    fn vehicle(&self) -> Option<&VehicleId> {
+        match &self.identity {
+            Identity::Known(vehicle) => Some(vehicle),
+            Identity::Unknown | Identity::Refused => None,
+        }
+    }
+
+    fn snapshot(&self) -> Box<dyn Decoder> {
+        Box::new(self.clone())
+    }
+}
+
+impl<'a> Kind<'a> {
+    fn of(sentence: &Sentence<'a>, fields: &Fields<'a>) -> Self {
+        if let Some(id) = sentence.content.strip_prefix(b"IMEI=") {
+            return Self::Identity(id.trim_ascii());
+        }
+        match sentence.address() {
+            b"PGID" | b"DEVID" | b"PCPTI" | b"PSIWMDID" | b"CONNECT" => {
+                Self::Identity(fields.at(0))
+            }
+            b"GPTXT" if fields.at(0) == b"NET" => Self::Identity(fields.at(1)),
+            b"GPFID" => Self::IdentityAfter(fields.at(0)),
+            b"TRCCR" => Self::Trccr,
+            b"ID" => Self::IdReport,
+            // Addresses that begin with P are proprietary, whatever they end with.
+            [b'A'..=b'O' | b'Q'..=b'Z', b'A'..=b'Z', formatter @ ..] => match formatter {
+                b"RMC" => Self::Rmc,
+                b"GGA" => Self::Gga,
+                b"GLL" => Self::Gll,
+                b"GSA" => Self::Gsa,
+                b"VTG" => Self::Vtg,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the form of such a sentence has a checksum.
+    fn must_have_checksum(self, sentence: &Sentence<'_>) -> bool {
+        match self {
+            Self::Rmc | Self::Gga | Self::Gll | Self::Gsa | Self::Vtg | Self::Trccr => true,
+            Self::Identity(_) => matches!(sentence.address(), b"PGID" | b"DEVID"),
+            Self::IdentityAfter(_) | Self::IdReport | Self::Other => false,
+        }
+    }
+}
