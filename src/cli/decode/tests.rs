@@ -1,3 +1,5 @@
+//! The decode command in memory: what goes in, what comes out.
+
 use std::borrow::Cow;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Conversations: lines in, records and outcomes out.
+
 use super::*;
 use crate::protocol::RejectReason;
 

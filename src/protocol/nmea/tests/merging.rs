@@ -1,3 +1,5 @@
+//! Sentences of one time stamp become one record, in whatever order they come.
+
 use super::*;
 use crate::{base::prng::Prng, types::key::position_hash};
 

@@ -1,3 +1,5 @@
+//! What the encoder writes, the decoder reads.
+
 use proptest::prelude::*;
 
 use super::*;
