@@ -1,3 +1,72 @@
-//! The program.
+//! Drives nodes like a fleet does, breaks them on purpose, and proves the books.
+//!
+//! ```text
+//! fleet (pure: who drives where) ─▶ device (sockets: says it, keeps what is not acknowledged)
+//!                                      │ what was sent and acknowledged
+//! demo: a node as a child process ─▶ books (pure) ◀─ read back over HTTP
+//! ```
+//!
+//! This tool must not look into a node: it knows sockets, HTTP and `/proc` only. It links the
+//! node's library so that one build gives both, and runs itself as `load-test node …` where it needs
+//! a node.
 
-fn main() {}
+mod books;
+mod demo;
+mod device;
+mod fleet;
+mod node_process;
+mod out;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code for wrong arguments.
+const EXIT_USAGE: u8 = 64;
+
+/// Drives waymesh nodes with simulated and recorded vehicles, and proves that nothing is lost.
+#[derive(Debug, Parser)]
+#[command(name = "load-test", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a node, drive a fleet, kill the node with -9, and compare what it stored
+    Demo(demo::DemoArgs),
+    /// Send recorded lines to a node, shifted in time and identity
+    Replay(replay::ReplayArgs),
+    /// Run a node, with the options of `waymesh run`
+    #[command(disable_help_flag = true)]
+    Node {
+        /// Options of `waymesh run`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(error) => {
+            let is_written = error.print().is_ok();
+            let is_wrong = error.use_stderr() || !is_written;
+            return if is_wrong {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Node { options } => {
+            let head = ["waymesh", "run"].map(str::to_owned);
+            waymesh::app::main(head.into_iter().chain(options))
+        }
+    }
+}

@@ -40,8 +40,8 @@ pub(crate) enum GivenUp {
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     in_hand: Option<Arc<LineInHand>>,
-    /// Instants of the latest crashes, oldest first; at most [`RESTARTS_MAX`]. Few ever have one.
-    crashes: Option<Box<VecDeque<Instant>>>,
+    /// Instants of the latest crashes, oldest first; at most [`RESTARTS_MAX`].
+    crashes: VecDeque<Instant>,
 }
 
 impl Supervisor {
@@ -80,7 +80,7 @@ impl Supervisor {
     }
 
     fn note_crash(&mut self, now: Instant) -> Result<(), GivenUp> {
-        let crashes = self.crashes.get_or_insert_default();
+        let crashes = &mut self.crashes;
         while crashes
             .front()
             .is_some_and(|first| now.since(*first) >= RESTART_WINDOW)

@@ -105,7 +105,7 @@ impl Progress {
             .wait_timeout_while(state, patience, |state| {
                 let is_pending = state.durable > state.applied;
                 let is_worth_it = state.n_lag_records >= n_records_wanted || state.is_hurried;
-                !state.is_stopping && !(is_pending && is_worth_it)
+                !(state.is_stopping || is_pending && is_worth_it)
             })
             .unwrap_or_else(PoisonError::into_inner)
             .0;

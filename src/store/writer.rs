@@ -211,10 +211,10 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn trim(&mut self) {
-        if let Err(error) = self.log.trim(self.shared.progress.trimmable()) {
-            if let Some(n_unsaid) = DISK_WARNINGS.pass() {
-                tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
-            }
+        if let Err(error) = self.log.trim(self.shared.progress.trimmable())
+            && let Some(n_unsaid) = DISK_WARNINGS.pass()
+        {
+            tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
         }
     }
 }

@@ -1,0 +1,287 @@
+//! The books: what was sent, what was acknowledged, and what was found; pure.
+//!
+//! A report is known by its vehicle and its time, which no two reports of a vehicle share.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use waymesh::{
+    client::PositionJson,
+    types::{
+        number::{Degrees, Milli},
+        record::Fix,
+        time::UnixMillis,
+    },
+};
+
+/// Thousandths of km/h by which a speed may differ that travelled in knots.
+const KNOTS_TOLERANCE: i32 = 2;
+
+/// What became of one report.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    fix: Fix,
+    is_acknowledged: bool,
+    n_found: u32,
+    is_altered: bool,
+}
+
+/// What one vehicle knows of its reports.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VehicleBook {
+    /// Whether its protocol acknowledges.
+    pub(crate) is_answered: bool,
+    reports: BTreeMap<i64, Entry>,
+    /// Lines that went over the wire again.
+    pub(crate) n_resent: u64,
+    /// Spoiled lines that were rejected with the right code.
+    pub(crate) n_rejected: u64,
+    /// Answers that did not fit the line they must belong to.
+    pub(crate) n_shifted: u64,
+    /// Times of spoiled reports: none of them may be found.
+    spoiled: Vec<i64>,
+    /// Time of the last position found, to see whether they come in order.
+    n_connections: u64,
+}
+
+impl VehicleBook {
+    /// The book of a vehicle whose protocol acknowledges, or not.
+    pub(crate) fn new(is_answered: bool) -> Self {
+        Self {
+            is_answered,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn note_sent(&mut self, time: UnixMillis, fix: Fix) {
+        self.reports.entry(time.0).or_insert(Entry {
+            fix,
+            ..Entry::default()
+        });
+    }
+
+    pub(crate) fn note_spoiled(&mut self, time: UnixMillis) {
+        self.spoiled.push(time.0);
+    }
+
+    pub(crate) fn note_acknowledged(&mut self, time: UnixMillis) {
+        if let Some(entry) = self.reports.get_mut(&time.0) {
+            entry.is_acknowledged = true;
+        }
+    }
+
+    pub(crate) const fn note_connected(&mut self) {
+        self.n_connections += 1;
+    }
+}
+
+/// The books of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    vehicles: BTreeMap<String, VehicleBook>,
+    n_foreign: u64,
+    n_spoiled_stored: u64,
+}
+
+/// The sums of the books, of vehicles with answers unless said otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) vehicles: u64,
+    pub(crate) connections: u64,
+    /// Distinct reports that went over the wire at least once.
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) unacknowledged: u64,
+    pub(crate) stored: u64,
+    /// Acknowledged and not found.
+    pub(crate) lost: u64,
+    /// Found more than once.
+    pub(crate) doubled: u64,
+    /// Found with another content.
+    pub(crate) altered: u64,
+    /// Found and never sent.
+    pub(crate) foreign: u64,
+    /// Answers that belonged to another line.
+    pub(crate) shifted: u64,
+    pub(crate) resent_lines: u64,
+    /// Spoiled lines that were sent, rejected, and stored all the same.
+    pub(crate) spoiled: u64,
+    pub(crate) rejected: u64,
+    pub(crate) spoiled_stored: u64,
+    /// The same for vehicles whose protocol has no answers: what a kill costs them is no fault.
+    pub(crate) unanswered_sent: u64,
+    pub(crate) unanswered_stored: u64,
+}
+
+impl Summary {
+    /// Whether nothing acknowledged is lost, nothing is there twice, altered or from nowhere, all
+    /// was acknowledged in the end, and every spoiled line was rejected.
+    pub(crate) const fn is_balanced(&self) -> bool {
+        let is_clean = self.lost == 0 && self.doubled == 0 && self.altered == 0;
+        let is_ours = self.foreign == 0 && self.shifted == 0 && self.spoiled_stored == 0;
+        let is_whole = self.unacknowledged == 0 && self.stored == self.acknowledged;
+        is_clean && is_ours && is_whole && self.spoiled == self.rejected
+    }
+}
+
+impl Books {
+    /// Takes the book of a vehicle.
+    pub(crate) fn enter(&mut self, vehicle: String, book: VehicleBook) {
+        self.vehicles.insert(vehicle, book);
+    }
+
+    /// Notes a position that was read back.
+    pub(crate) fn note_found(&mut self, position: &PositionJson) {
+        let time = UnixMillis::parse(&position.time).map_or(i64::MIN, |time| time.0);
+        let book = self.vehicles.get_mut(&position.vehicle);
+        match book.map(|book| (book.reports.get_mut(&time), book.spoiled.contains(&time))) {
+            Some((Some(entry), _)) => {
+                entry.n_found += 1;
+                entry.is_altered |= !is_same(&entry.fix, position);
+            }
+            Some((None, true)) => self.n_spoiled_stored += 1,
+            _ => self.n_foreign += 1,
+        }
+    }
+
+    /// The sums.
+    pub(crate) fn summary(&self) -> Summary {
+        let mut sums = Summary {
+            vehicles: self.vehicles.len() as u64,
+            foreign: self.n_foreign,
+            spoiled_stored: self.n_spoiled_stored,
+            ..Summary::default()
+        };
+        for book in self.vehicles.values() {
+            sums.connections += book.n_connections;
+            sums.resent_lines += book.n_resent;
+            sums.rejected += book.n_rejected;
+            sums.shifted += book.n_shifted;
+            sums.spoiled += book.spoiled.len() as u64;
+            for entry in book.reports.values() {
+                sums.add(entry, book.is_answered);
+            }
+        }
+        sums
+    }
+}
+
+impl Summary {
+    fn add(&mut self, entry: &Entry, is_answered: bool) {
+        let is_found = entry.n_found > 0;
+        self.doubled += u64::from(entry.n_found > 1);
+        self.altered += u64::from(entry.is_altered);
+        if !is_answered {
+            self.unanswered_sent += 1;
+            self.unanswered_stored += u64::from(is_found);
+            return;
+        }
+        self.sent += 1;
+        self.acknowledged += u64::from(entry.is_acknowledged);
+        self.unacknowledged += u64::from(!entry.is_acknowledged);
+        self.stored += u64::from(is_found);
+        self.lost += u64::from(entry.is_acknowledged && !is_found);
+    }
+}
+
+/// Whether what was read back is what was sent, as far as its protocol carries it.
+fn is_same(sent: &Fix, found: &PositionJson) -> bool {
+    let milli = |value: Option<f64>| value.and_then(Milli::from_f64);
+    let is_place = Degrees::from_f64(found.lat) == Some(sent.latitude)
+        && Degrees::from_f64(found.lon) == Some(sent.longitude);
+    let tolerance = if found.protocol == "nmea" {
+        KNOTS_TOLERANCE
+    } else {
+        0
+    };
+    let is_speed = match (sent.speed_kmh, milli(found.speed_kmh)) {
+        (Some(sent), Some(found)) => {
+            (sent.as_thousandths() - found.as_thousandths()).abs() <= tolerance
+        }
+        (sent, found) => sent == found,
+    };
+    is_place
+        && is_speed
+        && found.valid == sent.valid
+        && milli(found.course_deg) == sent.course_deg
+        && milli(found.altitude_m) == sent.altitude_m
+        && found.satellites == sent.satellites
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(vehicle: &str, millis: i64, lat: f64) -> PositionJson {
+        serde_json::from_value(serde_json::json!({
+            "vehicle": vehicle, "time": UnixMillis(millis).to_string(), "lat": lat, "lon": 0.0,
+            "valid": true, "protocol": "wialon", "received": "2026-01-01T00:00:00.000Z",
+        }))
+        .unwrap()
+    }
+
+    fn books() -> Books {
+        let mut book = VehicleBook::new(true);
+        let fix = Fix {
+            latitude: Degrees::from_e7(10_000_000),
+            valid: true,
+            ..Fix::default()
+        };
+        for millis in [1, 2] {
+            book.note_sent(UnixMillis(millis), fix);
+            book.note_acknowledged(UnixMillis(millis));
+        }
+        book.note_spoiled(UnixMillis(3));
+        book.n_rejected = 1;
+        let mut books = Books::default();
+        books.enter("v".to_owned(), book);
+        books
+    }
+
+    #[track_caller]
+    fn check(positions: &[PositionJson], fault: impl Fn(&Summary) -> u64) {
+        let mut books = books();
+        positions
+            .iter()
+            .for_each(|position| books.note_found(position));
+        let summary = books.summary();
+        assert_eq!(fault(&summary), 1);
+        assert!(!summary.is_balanced(), "{summary:?}");
+    }
+
+    #[test]
+    fn what_is_found_as_it_was_sent_balances() {
+        let mut books = books();
+        books.note_found(&found("v", 1, 1.0));
+        books.note_found(&found("v", 2, 1.0));
+        assert!(books.summary().is_balanced());
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let (one, two) = (found("v", 1, 1.0), found("v", 2, 1.0));
+        check(std::slice::from_ref(&one), |sums| sums.lost);
+        check(&[one.clone(), two.clone(), two.clone()], |sums| {
+            sums.doubled
+        });
+        check(&[one.clone(), found("v", 2, 1.000_000_1)], |sums| {
+            sums.altered
+        });
+        check(&[one.clone(), two.clone(), found("v", 9, 1.0)], |sums| {
+            sums.foreign
+        });
+        check(&[one.clone(), two.clone(), found("w", 1, 1.0)], |sums| {
+            sums.foreign
+        });
+        check(&[one, two, found("v", 3, 1.0)], |sums| sums.spoiled_stored);
+    }
+
+    #[test]
+    fn an_answer_that_never_came_is_found() {
+        let mut books = books();
+        let mut book = VehicleBook::new(true);
+        book.note_sent(UnixMillis(1), Fix::default());
+        books.enter("w".to_owned(), book);
+        assert_eq!(books.summary().unacknowledged, 1);
+    }
+}

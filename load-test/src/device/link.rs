@@ -1,0 +1,259 @@
+//! A device's connections: connect, greet, send, wait for answers, come back.
+
+use std::{collections::VecDeque, io, iter::Peekable, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
+use waymesh::{
+    base::{
+        backoff::Backoff,
+        time::{Instant, Stopwatch},
+    },
+    protocol::wialon::Answer,
+};
+
+use super::{Event, Language, Message, Run};
+use crate::books::VehicleBook;
+
+/// Without an answer for so long a device gives its connection up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a connection ended.
+enum End {
+    /// All is said and answered.
+    Done,
+    /// Lost, or given up, or lost on purpose.
+    Lost,
+}
+
+/// A device with all that it has still to say.
+pub(crate) struct Device<E: Iterator<Item = Event>> {
+    vehicle: String,
+    language: Language,
+    /// Lines it sends ahead of their answers; 1 waits for each.
+    window: usize,
+    target: SocketAddr,
+    events: Peekable<E>,
+    unanswered: VecDeque<InFlight>,
+    /// The beginning of an answer whose end has not come.
+    partial: Vec<u8>,
+    /// How many of `unanswered`, from the front, went over the present connection.
+    n_on_wire: usize,
+    book: VehicleBook,
+    run: Arc<Run>,
+}
+
+struct InFlight {
+    message: Message,
+    since: Option<Stopwatch>,
+    is_resent: bool,
+}
+
+impl<E: Iterator<Item = Event>> Device<E> {
+    pub(crate) fn new(
+        (vehicle, language): (String, Language),
+        window: usize,
+        target: SocketAddr,
+        events: E,
+        run: Arc<Run>,
+    ) -> Self {
+        Self {
+            vehicle,
+            language,
+            window,
+            target,
+            events: events.peekable(),
+            unanswered: VecDeque::new(),
+            partial: Vec::new(),
+            n_on_wire: 0,
+            book: VehicleBook::new(language.is_answered()),
+            run,
+        }
+    }
+
+    /// Says all there is to say, or gives up at the run's deadline.
+    pub(crate) async fn serve(mut self, seed: u64) -> (String, VehicleBook) {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2), seed);
+        let deadline = self.run.deadline.to_tokio();
+        let talking = async {
+            while !self.has_said_all() {
+                self.wait_until_due().await;
+                match self.connection().await {
+                    Ok(End::Done) => {}
+                    Ok(End::Lost) => backoff.reset(),
+                    Err(_) => tokio::time::sleep(backoff.next_delay()).await,
+                }
+            }
+        };
+        if tokio::time::timeout_at(deadline, talking).await.is_err() {
+            tracing::debug!(vehicle = self.vehicle, "gave up at the deadline");
+        }
+        (self.vehicle, self.book)
+    }
+
+    fn has_said_all(&mut self) -> bool {
+        self.unanswered.is_empty() && self.events.peek().is_none()
+    }
+
+    /// Waits for the first thing to say, so that a fleet does not connect all at once.
+    async fn wait_until_due(&mut self) {
+        if self.unanswered.is_empty()
+            && let Some(due) = self.next_due()
+        {
+            tokio::time::sleep_until(due.to_tokio()).await;
+        }
+    }
+
+    fn next_due(&mut self) -> Option<Instant> {
+        let (Event::Send(Message { due_millis, .. }) | Event::Reconnect(due_millis)) =
+            self.events.peek()?;
+        Some(self.run.started + Duration::from_millis(*due_millis))
+    }
+
+    async fn connection(&mut self) -> io::Result<End> {
+        let socket = TcpStream::connect(self.target).await?;
+        socket.set_nodelay(true)?;
+        self.partial.clear();
+        let mut stream = BufReader::with_capacity(512, socket);
+        stream
+            .get_mut()
+            .write_all(&self.language.greeting(&self.vehicle))
+            .await?;
+        if self.language.is_answered() {
+            let answer = self.read_answer(&mut stream).await?;
+            if answer != Answer::Login(Ok(())) {
+                return Err(io::Error::other("login refused"));
+            }
+        }
+        self.book.note_connected();
+        self.run
+            .n_connected
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.n_on_wire = 0;
+        let end = self.talk(&mut stream).await;
+        self.run
+            .n_connected
+            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        end
+    }
+
+    async fn talk(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<End> {
+        loop {
+            if self.gather_due() {
+                return Ok(End::Lost);
+            }
+            self.send_gathered(stream).await?;
+            if self.has_said_all() {
+                stream.get_mut().shutdown().await?;
+                // What the node has still to read is read before it closes in its turn.
+                drain(stream).await?;
+                return Ok(End::Done);
+            }
+            let has_window = self.unanswered.len() < self.window;
+            let next_due = self.next_due().filter(|_| has_window);
+            let wake = next_due.unwrap_or_else(|| Instant::now() + ANSWER_TIMEOUT);
+            tokio::select! {
+                answer = self.read_answer(stream), if !self.unanswered.is_empty() => {
+                    self.note_answer(answer?);
+                }
+                () = tokio::time::sleep_until(wake.to_tokio()) => {
+                    if next_due.is_none() && !self.unanswered.is_empty() {
+                        return Ok(End::Lost);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what is due into the window; true if the connection is to be lost now.
+    fn gather_due(&mut self) -> bool {
+        let now = Instant::now();
+        while self.unanswered.len() < self.window {
+            if self.next_due().is_none_or(|due| due > now) {
+                return false;
+            }
+            match self.events.next() {
+                Some(Event::Send(message)) => {
+                    let fresh = InFlight {
+                        message,
+                        since: None,
+                        is_resent: false,
+                    };
+                    self.unanswered.push_back(fresh);
+                }
+                Some(Event::Reconnect(_)) => return true,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Sends what has not gone over this connection yet.
+    async fn send_gathered(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<()> {
+        while let Some(line) = self.unanswered.get_mut(self.n_on_wire) {
+            let message = &line.message;
+            for report in &message.reports {
+                match (message.is_spoiled, line.since) {
+                    (true, None) => self.book.note_spoiled(report.time),
+                    (true, Some(_)) => {}
+                    (false, _) => self.book.note_sent(report.time, report.fix),
+                }
+            }
+            if line.since.is_some() {
+                line.is_resent = true;
+                self.book.n_resent += 1;
+            }
+            line.since.get_or_insert_with(Stopwatch::start);
+            self.run.note_sent();
+            stream.get_mut().write_all(&message.bytes).await?;
+            if message.expects.is_some() {
+                self.n_on_wire += 1;
+            } else {
+                self.unanswered.remove(self.n_on_wire);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_answer(&mut self, answer: Answer) {
+        let Some(line) = self.unanswered.pop_front() else {
+            self.book.n_shifted += 1;
+            return;
+        };
+        self.n_on_wire = self.n_on_wire.saturating_sub(1);
+        let took = line.since.map(|since| since.elapsed()).unwrap_or_default();
+        self.run.note_answer(took, line.is_resent);
+        let is_met = line
+            .message
+            .expects
+            .is_some_and(|expects| expects.is_met(&answer));
+        match (is_met, line.message.is_spoiled) {
+            (true, true) => self.book.n_rejected += 1,
+            (true, false) => {
+                let times = line.message.reports.iter().map(|report| report.time);
+                times.for_each(|time| self.book.note_acknowledged(time));
+            }
+            (false, _) => self.book.n_shifted += 1,
+        }
+    }
+
+    /// Reads one answer. Cancel safe: what has come of it is kept for the next call.
+    async fn read_answer(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+        let reading = stream.read_until(b'\n', &mut self.partial);
+        let n_bytes = tokio::time::timeout(ANSWER_TIMEOUT, reading).await??;
+        if n_bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let answer = Answer::parse(self.partial.trim_ascii_end());
+        self.partial.clear();
+        answer.ok_or_else(|| io::Error::other("not an answer"))
+    }
+}
+
+async fn drain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
+    let mut rest = [0; 64];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}

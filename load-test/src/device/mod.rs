@@ -1,0 +1,154 @@
+//! A device: it keeps a line until it is acknowledged, comes back after every loss of its
+//! connection, and sends again what has no answer.
+//!
+//! It knows its answers by their order alone, as real ones do; an answer that does not fit the line
+//! it must belong to is counted as shifted, which no sound server causes.
+
+mod language;
+mod link;
+
+pub(crate) use language::{Language, messages};
+pub(crate) use link::Device;
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hdrhistogram::Histogram;
+use waymesh::{base::time::Instant, protocol::wialon::Answer};
+
+use crate::fleet::Report;
+
+/// Longest latency that is told apart, in microseconds.
+const LATENCY_MICROS_MAX: u64 = 600_000_000;
+
+/// Something that a device does, when it is due.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// Sends a line, or several that belong together.
+    Send(Message),
+    /// Loses its connection, at so many milliseconds since the start of the run.
+    Reconnect(u64),
+}
+
+/// A line to deliver.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// Milliseconds since the start of the run.
+    pub(crate) due_millis: u64,
+    /// The bytes, with their end.
+    pub(crate) bytes: Vec<u8>,
+    /// What the node must answer; absent where it does not answer.
+    pub(crate) expects: Option<Expect>,
+    /// What it reports.
+    pub(crate) reports: Vec<Report>,
+    /// It must be rejected, and what it reports never be stored.
+    pub(crate) is_spoiled: bool,
+}
+
+/// An answer that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// This one.
+    Exactly(Answer),
+    /// One of this kind, whatever it says.
+    KindOf(Answer),
+}
+
+impl Expect {
+    /// Whether `answer` can belong to the line at all.
+    fn is_kind(&self, answer: &Answer) -> bool {
+        let (Self::Exactly(expected) | Self::KindOf(expected)) = self;
+        std::mem::discriminant(expected) == std::mem::discriminant(answer)
+    }
+
+    /// Whether `answer` is what was to come.
+    fn is_met(&self, answer: &Answer) -> bool {
+        match self {
+            Self::Exactly(expected) => expected == answer,
+            Self::KindOf(_) => self.is_kind(answer),
+        }
+    }
+}
+
+/// What all devices of a run share.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// When the run began.
+    pub(crate) started: Instant,
+    /// When devices give up.
+    pub(crate) deadline: Instant,
+    n_sent: AtomicU64,
+    n_answered: AtomicU64,
+    n_connected: AtomicU64,
+    latency: Mutex<Latency>,
+}
+
+/// How long answers took, in microseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latency {
+    /// Of lines that were sent once.
+    pub(crate) calm: Histogram<u64>,
+    /// Of lines that had to be sent again, from their first time.
+    pub(crate) outage: Histogram<u64>,
+}
+
+impl Run {
+    /// A run that begins now and ends at `deadline`.
+    pub(crate) fn new(deadline: Instant) -> Self {
+        let histogram = || {
+            Histogram::new_with_max(LATENCY_MICROS_MAX, 3).expect("three digits up to ten minutes")
+        };
+        Self {
+            started: Instant::now(),
+            deadline,
+            n_sent: AtomicU64::new(0),
+            n_answered: AtomicU64::new(0),
+            n_connected: AtomicU64::new(0),
+            latency: Mutex::new(Latency {
+                calm: histogram(),
+                outage: histogram(),
+            }),
+        }
+    }
+
+    /// Lines sent so far, each time counted.
+    pub(crate) fn n_sent(&self) -> u64 {
+        self.n_sent.load(Ordering::Relaxed)
+    }
+
+    /// Lines answered so far.
+    pub(crate) fn n_answered(&self) -> u64 {
+        self.n_answered.load(Ordering::Relaxed)
+    }
+
+    /// Devices that are connected now.
+    pub(crate) fn n_connected(&self) -> u64 {
+        self.n_connected.load(Ordering::Relaxed)
+    }
+
+    /// How long answers took.
+    pub(crate) fn latency(&self) -> Latency {
+        self.latency
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note_sent(&self) {
+        self.n_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_answer(&self, took: std::time::Duration, is_resent: bool) {
+        self.n_answered.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let histogram = if is_resent {
+            &mut latency.outage
+        } else {
+            &mut latency.calm
+        };
+        histogram.saturating_record(micros);
+    }
+}
