@@ -36,6 +36,8 @@ pub(crate) struct VehicleBook {
     pub(crate) n_resent: u64,
     /// Spoiled lines that were rejected with the right code.
     pub(crate) n_rejected: u64,
+    /// Lines that were said and had no answer when the vehicle gave up.
+    pub(crate) n_unanswered: u64,
     /// Answers that did not fit the line they must belong to.
     pub(crate) n_shifted: u64,
     /// Times of spoiled reports: none of them may be found.

@@ -90,6 +90,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
         if tokio::time::timeout_at(deadline, talking).await.is_err() {
             tracing::debug!(vehicle = self.vehicle, "gave up at the deadline");
         }
+        self.book.n_unanswered = self.unanswered.len() as u64;
         (self.vehicle, self.book)
     }
 
@@ -229,7 +230,11 @@ impl<E: Iterator<Item = Event>> Device<E> {
             .message
             .expects
             .is_some_and(|expects| expects.is_met(&answer));
-        match (is_met, line.message.is_spoiled) {
+        let is_rejection = line
+            .message
+            .expects
+            .is_some_and(|expects| expects.is_rejection(&answer));
+        match (is_met, line.message.is_spoiled || is_rejection) {
             (true, true) => self.book.n_rejected += 1,
             (true, false) => {
                 let times = line.message.reports.iter().map(|report| report.time);
@@ -256,4 +261,120 @@ async fn drain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
     let mut rest = [0; 64];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use waymesh::{
+        base::task::spawn_child,
+        types::{record::Fix, time::UnixMillis},
+    };
+
+    use super::*;
+    use crate::{
+        books::Books,
+        device::messages,
+        fleet::{Planned, Report, What},
+    };
+
+    /// Three lines of one vehicle, all due at once.
+    fn plan() -> impl Iterator<Item = Planned> {
+        (1..=3).map(|millis| {
+            let report = Report {
+                time: UnixMillis(millis),
+                fix: Fix::default(),
+            };
+            Planned {
+                at_millis: 0,
+                what: What::Live(report),
+            }
+        })
+    }
+
+    async fn drive(server: impl AsyncFn(usize, BufReader<TcpStream>) + Send) -> VehicleBook {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let run = Arc::new(Run::new(Instant::now() + Duration::from_secs(20)));
+        let identity = ("v".to_owned(), Language::WialonOne);
+        let events = messages(identity.1, plan(), 1.0);
+        let device = Device::new(identity, 2, target, events, run);
+        let device = spawn_child(device.serve(1));
+        let serving = async {
+            for number in 0.. {
+                let (socket, _) = listener.accept().await.unwrap();
+                server(number, BufReader::new(socket)).await;
+            }
+        };
+        tokio::select! {
+            () = serving => unreachable!("it serves for ever"),
+            book = device => book.unwrap().1,
+        }
+    }
+
+    async fn hear(stream: &mut BufReader<TcpStream>) -> Option<String> {
+        let mut line = String::new();
+        let n_bytes = stream.read_line(&mut line).await.unwrap_or(0);
+        (n_bytes > 0).then_some(line)
+    }
+
+    async fn say(stream: &mut BufReader<TcpStream>, text: &str) {
+        stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Answers each line as it should be.
+    async fn behave(mut stream: BufReader<TcpStream>) {
+        while let Some(line) = hear(&mut stream).await {
+            let kind = line.split('#').nth(1).unwrap();
+            say(&mut stream, &format!("#A{kind}#1\r\n")).await;
+        }
+    }
+
+    fn sums_of(book: VehicleBook) -> crate::books::Summary {
+        let mut books = Books::default();
+        books.enter("v".to_owned(), book);
+        books.summary()
+    }
+
+    #[tokio::test]
+    async fn what_has_no_answer_is_sent_again() {
+        let book = drive(async |number, mut stream| match number {
+            // Nothing at all, then a login and no more, then an answer that is cut.
+            0 => {}
+            1 => {
+                hear(&mut stream).await;
+                say(&mut stream, "#AL#1\r\n").await;
+                hear(&mut stream).await;
+            }
+            2 => {
+                hear(&mut stream).await;
+                say(&mut stream, "#AL#1\r\n").await;
+                hear(&mut stream).await;
+                say(&mut stream, "#ASD").await;
+            }
+            _ => behave(stream).await,
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!((sums.sent, sums.acknowledged, sums.shifted), (3, 3, 0));
+        assert!(sums.resent_lines >= 2, "{sums:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_another_line_is_noticed() {
+        let book = drive(async |_, mut stream| {
+            hear(&mut stream).await;
+            say(&mut stream, "#AL#1\r\n").await;
+            while hear(&mut stream).await.is_some() {
+                say(&mut stream, "#ASD#1\r\n").await;
+            }
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!(
+            (sums.acknowledged, sums.shifted),
+            (2, 1),
+            "lines are short, full, short"
+        );
+    }
 }

@@ -63,6 +63,15 @@ impl Expect {
         std::mem::discriminant(expected) == std::mem::discriminant(answer)
     }
 
+    /// Whether `answer` says that the line is wrong, where it may.
+    fn is_rejection(&self, answer: &Answer) -> bool {
+        let is_taken = match answer {
+            Answer::Ping | Answer::Message(Ok(())) => true,
+            answer => answer.n_confirmed() > 0,
+        };
+        matches!(self, Self::KindOf(_)) && !is_taken
+    }
+
     /// Whether `answer` is what was to come.
     fn is_met(&self, answer: &Answer) -> bool {
         match self {
