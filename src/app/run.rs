@@ -137,7 +137,8 @@ fn paint() -> Paint {
 }
 
 fn start_logging(config: &TracingConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter)
+    // The index tells about its own files at info; ours are the words that count there.
+    let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{}", config.filter))
         .map_err(|error| format!("log: '{}' is no filter: {error}", config.filter))?;
     let is_terminal = io::stderr().is_terminal();
     let is_json = match config.format {

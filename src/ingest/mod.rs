@@ -19,10 +19,10 @@
 //!   durable (policy `stored`) and those of all chunks before have left. After a refusal or a
 //!   passed deadline nothing more leaves: the connection closes and the device sends again.
 //! - **Bounded.** A socket is read only while there is room for what is read ([`crate::base::room`]),
-//!   fewer than [`replies::CHUNKS_IN_FLIGHT_MAX`] chunks of it wait for a verdict, and the device
+//!   fewer than `CHUNKS_IN_FLIGHT_MAX` chunks of it wait for a verdict, and the device
 //!   takes its replies.
 //! - **One end, one reason.** However a connection ends, its permit, its registry entry and its
-//!   tasks end with it, and one [`CloseReason`] is counted.
+//!   tasks end with it, and one `CloseReason` is counted.
 
 pub mod listener;
 
