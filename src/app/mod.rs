@@ -287,7 +287,12 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
 }
 
 async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
-    let (data, store_config) = (config.node.data.clone(), config.store.clone());
+    let (data, mut store_config) = (config.node.data.clone(), config.store.clone());
+    if let Some(disk_bytes) = machine::disk_bytes(&data) {
+        // On a small disk the reserve must leave room for the data.
+        let reserve_bytes = &mut store_config.disk_reserve_bytes;
+        *reserve_bytes = (*reserve_bytes).min(disk_bytes / 10);
+    }
     let metrics = metrics.store.clone();
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
         let folder = |name: &str| {

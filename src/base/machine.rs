@@ -1,4 +1,5 @@
-//! What the machine tells about this process: descriptor limit, host name, holders of ports.
+//! What the machine tells about this process: descriptor limit, host name, size of disks,
+//! holders of ports.
 
 use std::{fs, path::Path};
 
@@ -17,6 +18,12 @@ pub fn raise_descriptor_limit() -> Option<usize> {
         Err(_) => limit.current,
     };
     current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Size in bytes of the disk that holds `path`; `None` where the system does not tell.
+pub fn disk_bytes(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    disk.f_frsize.checked_mul(disk.f_blocks)
 }
 
 /// Name of this machine.
@@ -91,5 +98,6 @@ mod tests {
     fn a_machine_has_a_name_and_a_limit() {
         assert!(!host_name().is_empty());
         assert!(raise_descriptor_limit().is_none_or(|limit| limit > 0));
+        assert!(disk_bytes(Path::new("/")).unwrap() > 1_000_000);
     }
 }
