@@ -2,7 +2,7 @@
 //! the process was killed right behind them. The figures stand in the page of `store::index`.
 //!
 //! ```text
-//! cargo run --release --example index_figures [FOLDER] [RECORDS] [VEHICLES] [MONTHS]
+//! cargo run --release -p load-test --example index_figures [FOLDER] [RECORDS] [VEHICLES] [MONTHS]
 //! ```
 //!
 //! The process starts itself again for the part that is killed.

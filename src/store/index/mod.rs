@@ -6,7 +6,7 @@
 //!
 //! # Figures
 //!
-//! Of [`FjallIndex`] with the defaults of [`IndexConfig`], by `cargo run --release --example
+//! Of [`FjallIndex`] with the defaults of [`IndexConfig`], by `cargo run --release -p load-test --example
 //! index_figures`: 1,000,000 positions with 15-digit ids and one attribute, in batches of 5,000,
 //! vehicles at random, a `persist` every 20 batches; then the process aborts and another one opens
 //! the folder. Two shared cores, ext4; the system's allocator. Several runs, least and most:

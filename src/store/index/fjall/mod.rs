@@ -14,8 +14,10 @@ mod read;
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::{self, File},
+    io,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -92,6 +94,7 @@ impl Default for IndexConfig {
 
 /// An [`Index`] in a folder of its own.
 pub struct FjallIndex {
+    folder: PathBuf,
     config: IndexConfig,
     database: Database,
     meta: Keyspace,
@@ -150,7 +153,8 @@ impl FjallIndex {
                 months.insert(month, open(&name)?);
             }
         }
-        Ok(Self {
+        let index = Self {
+            folder: path.to_owned(),
             last: open("last")?,
             future: open("future")?,
             months: RwLock::new(months),
@@ -162,7 +166,25 @@ impl FjallIndex {
             meta,
             database,
             config,
-        })
+        };
+        index.sync_names()?;
+        Ok(index)
+    }
+
+    /// Makes the names of new keyspaces durable. fjall syncs what is in the folder of a keyspace, not
+    /// the name of that folder: after a power cut the keyspace would be gone with all its rows, though
+    /// they were synced.
+    fn sync_names(&self) -> Result<(), IndexError> {
+        let sync = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    File::open(path)?.sync_all()?;
+                }
+            }
+            File::open(&self.folder)?.sync_all()
+        };
+        sync().map_err(|error| IndexError::Backend(error.to_string()))
     }
 
     /// The keyspace of a month, if there is one.
@@ -181,6 +203,7 @@ impl FjallIndex {
             .database
             .keyspace(&name, || options(&self.config, false))
             .map_err(backend)?;
+        self.sync_names()?;
         let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
         months.insert(month, keyspace.clone());
         Ok(keyspace)
