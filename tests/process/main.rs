@@ -10,10 +10,12 @@
     reason = "test"
 )]
 
+mod books;
 mod node;
 mod reference;
 mod vehicle;
 
 mod kill;
+mod nmea;
 mod stop;
 mod vectors;
