@@ -101,7 +101,7 @@ fn answer_of(number: u32) -> &'static str {
 fn body(number: u32, part: u32) -> String {
     let second = seconds_of(number) + part;
     let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
-    let east = 24_00_0000 + number;
+    let east = 24_000_000 + number;
     format!(
         "011125;{hour:02}{minute:02}{second:02};5926.{:04};N;{:05}.{:04};E;42;90;30;9",
         number % 10_000,
