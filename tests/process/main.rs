@@ -17,5 +17,6 @@ mod vehicle;
 
 mod kill;
 mod nmea;
+mod recognition;
 mod stop;
 mod vectors;
