@@ -51,13 +51,13 @@ fn no_fixture_is_left_without_its_protocol() {
     }
 }
 
-fn folder_of(protocol: &str) -> PathBuf {
+pub(crate) fn folder_of(protocol: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(protocol)
 }
 
-fn cases_in(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn cases_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
