@@ -42,7 +42,7 @@ pub(crate) struct Session {
     /// First bytes of a line over the limit whose rest is being dropped: they say what kind of
     /// answer its device expects.
     dropped_head: Option<[u8; HEAD_BYTES]>,
-    /// Whether a line in the connection's protocol has come.
+    /// Whether a line has come that has the structure of the connection's protocol.
     pub(crate) is_understood: bool,
 }
 
@@ -348,11 +348,12 @@ impl LineBuffer<'_> {
         let Some(language) = &mut self.done.session.language else {
             return Outcome::Rejected(RejectReason::UnknownProtocol);
         };
-        self.done.session.is_understood = true;
         let n_before = self.done.decoded.records.len();
         let outcome = language
             .decoder
             .line(&self.context, line, &mut self.done.decoded);
+        // A stranger on a pinned port must not pass for a vehicle by saying anything at all.
+        self.done.session.is_understood |= outcome != Outcome::Rejected(RejectReason::Malformed);
         if self.shared.config.keeps_raw {
             for record in self.done.decoded.records.iter_mut().skip(n_before) {
                 record.raw = Some(self.job.bytes.slice(range.clone()));

@@ -1,7 +1,9 @@
 //! The checks that every protocol shares: from what a line says to a record with its key.
 //!
-//! A decoder reads its fields and hands them over as a [`Draft`] and a [`Fix`]; here they are held
-//! against what can be on earth. This file must not know any protocol.
+//! A decoder reads its fields, partly by the functions here, and hands them over as a [`Moment`], a
+//! [`Fix`] and a [`Draft`]; here they are held against what can be on earth. What a decoder takes for
+//! wrong and what it merely leaves out is its own affair: it asks [`speed`] and [`course`] first
+//! where a line is right without them. This file must not know any protocol.
 //!
 //! Invariants of a record made here: its time is not before 1990 unless the node's own clock is,
 //! its place is on earth, its speed is not negative, its course lies from 0 up to 360, its key is
@@ -27,6 +29,52 @@ const LATITUDE_E7_MAX: i32 = 900_000_000;
 const LONGITUDE_E7_MAX: i32 = 1_800_000_000;
 const COURSE_MILLI_MAX: i32 = 360_000;
 
+/// Year, month and day.
+pub type Date = (i16, i8, i8);
+
+/// When a record was: what the device says as far as it can be taken, else the time of reception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    time: UnixMillis,
+    received: UnixMillis,
+    /// What follows from the two times.
+    flags: Flags,
+}
+
+impl Moment {
+    /// The moment of a line that was read at `received` and says that it is of `said`.
+    ///
+    /// # Errors
+    /// `TimeImpossible` for a time before [`EARLIEST`].
+    pub fn new(said: Option<UnixMillis>, received: UnixMillis) -> Result<Self, RejectReason> {
+        let (time, flags) = match said {
+            Some(time) if time < EARLIEST => return Err(RejectReason::TimeImpossible),
+            Some(time) if time.0 > received.0.saturating_add(DAY_MILLIS) => (time, Flags::FUTURE),
+            Some(time) => (time, Flags::default()),
+            None => return Ok(Self::of_reception(received)),
+        };
+        Ok(Self {
+            time,
+            received,
+            flags,
+        })
+    }
+
+    /// The moment of a line that has no time of its own.
+    pub const fn of_reception(received: UnixMillis) -> Self {
+        Self {
+            time: received,
+            received,
+            flags: Flags::TIME_FROM_SERVER,
+        }
+    }
+
+    /// The time of the record.
+    pub const fn time(&self) -> UnixMillis {
+        self.time
+    }
+}
+
 /// What a line says besides the fix.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -34,8 +82,8 @@ pub struct Draft {
     pub vehicle: VehicleId,
     /// The language of the line.
     pub protocol: ProtocolName,
-    /// What the device says when it was; absent if it does not, then the time of reception counts.
-    pub time: Option<UnixMillis>,
+    /// When it was.
+    pub moment: Moment,
     /// What the line says about how it came; those that follow from the time are added.
     pub flags: Flags,
     /// The device's code for what happened; empty if none.
@@ -45,61 +93,107 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The position record of this draft and `fix`, read at `received`.
+    /// The position record of this draft and `fix`.
     ///
     /// # Errors
-    /// `TimeImpossible`, `CoordinatesImpossible`, or `ValueImpossible` for speed and course.
-    pub fn position(self, received: UnixMillis, mut fix: Fix) -> Result<Record, RejectReason> {
-        let is_on_earth = fix.latitude.as_e7().unsigned_abs() <= LATITUDE_E7_MAX.unsigned_abs()
-            && fix.longitude.as_e7().unsigned_abs() <= LONGITUDE_E7_MAX.unsigned_abs();
-        if !is_on_earth {
-            return Err(RejectReason::CoordinatesImpossible);
-        }
-        if fix.speed_kmh.is_some_and(|speed| speed < Milli::default()) {
-            return Err(RejectReason::ValueImpossible);
-        }
-        fix.course_deg = match fix.course_deg.map(Milli::as_thousandths) {
-            None => None,
-            Some(COURSE_MILLI_MAX) => Some(Milli::default()),
-            Some(course @ 0..COURSE_MILLI_MAX) => Some(Milli::from_thousandths(course)),
-            Some(_) => return Err(RejectReason::ValueImpossible),
-        };
-        let hash = position_hash(&fix, &self.code);
-        self.record(received, hash, Body::Position(fix))
+    /// Those of [`possible`].
+    pub fn position(self, fix: Fix) -> Result<Record, RejectReason> {
+        let fix = possible(fix)?;
+        Ok(self.merged(&fix, fix))
     }
 
-    /// The event record of this draft, read at `received`.
-    ///
-    /// # Errors
-    /// `TimeImpossible`.
-    pub fn event(self, received: UnixMillis) -> Result<Record, RejectReason> {
+    /// The position record of a fix that several lines gave, whose key covers what one of them
+    /// `reported`. Both must be [`possible`].
+    pub fn merged(self, reported: &Fix, fix: Fix) -> Record {
+        let hash = position_hash(reported, &self.code);
+        self.record(hash, Body::Position(fix))
+    }
+
+    /// The event record of this draft.
+    pub fn event(self) -> Record {
         let hash = event_hash(&self.code, &self.attributes);
-        self.record(received, hash, Body::Event)
+        self.record(hash, Body::Event)
     }
 
-    fn record(self, received: UnixMillis, hash: u64, body: Body) -> Result<Record, RejectReason> {
-        let (time, flags) = match self.time {
-            Some(time) if time < EARLIEST => return Err(RejectReason::TimeImpossible),
-            Some(time) if time.0 > received.0.saturating_add(DAY_MILLIS) => {
-                (time, self.flags.with(Flags::FUTURE))
-            }
-            Some(time) => (time, self.flags),
-            None => (received, self.flags.with(Flags::TIME_FROM_SERVER)),
-        };
-        Ok(Record {
+    fn record(self, hash: u64, body: Body) -> Record {
+        Record {
             key: RecordKey {
                 vehicle: self.vehicle,
-                time,
+                time: self.moment.time,
                 hash,
             },
-            received,
+            received: self.moment.received,
             protocol: self.protocol,
-            flags,
+            flags: self.flags.with(self.moment.flags),
             code: self.code,
             attributes: self.attributes,
             raw: None,
             body,
-        })
+        }
+    }
+}
+
+/// `fix` if it can be on earth, with north as 0.
+///
+/// # Errors
+/// `CoordinatesImpossible`, or `ValueImpossible` for speed and course.
+pub fn possible(fix: Fix) -> Result<Fix, RejectReason> {
+    let is_on_earth = fix.latitude.as_e7().unsigned_abs() <= LATITUDE_E7_MAX.unsigned_abs()
+        && fix.longitude.as_e7().unsigned_abs() <= LONGITUDE_E7_MAX.unsigned_abs();
+    if !is_on_earth {
+        return Err(RejectReason::CoordinatesImpossible);
+    }
+    let checked = |quantity: Option<Milli>, check: fn(Milli) -> Option<Milli>| {
+        quantity
+            .map(|quantity| check(quantity).ok_or(RejectReason::ValueImpossible))
+            .transpose()
+    };
+    Ok(Fix {
+        speed_kmh: checked(fix.speed_kmh, speed)?,
+        course_deg: checked(fix.course_deg, course)?,
+        ..fix
+    })
+}
+
+/// A speed, if it is one.
+pub fn speed(speed: Milli) -> Option<Milli> {
+    Some(speed).filter(|speed| *speed >= Milli::default())
+}
+
+/// A course from 0 up to 360 degrees, where 360 itself is 0, if it is one.
+pub fn course(course: Milli) -> Option<Milli> {
+    match course.as_thousandths() {
+        COURSE_MILLI_MAX => Some(Milli::default()),
+        0..COURSE_MILLI_MAX => Some(course),
+        _ => None,
+    }
+}
+
+/// The latitude `ddmm.mmmm` on the side `N` or `S`; see [`degrees_and_minutes`].
+pub fn latitude(value: &[u8], side: &[u8], carries_minutes: bool) -> Option<Degrees> {
+    degrees_and_minutes(Decimal::parse(value)?, is_south(side)?, carries_minutes)
+}
+
+/// The longitude `dddmm.mmmm` on the side `E` or `W`; see [`degrees_and_minutes`].
+pub fn longitude(value: &[u8], side: &[u8], carries_minutes: bool) -> Option<Degrees> {
+    degrees_and_minutes(Decimal::parse(value)?, is_west(side)?, carries_minutes)
+}
+
+/// Whether a latitude's side is the south; `None` if it is none.
+pub const fn is_south(side: &[u8]) -> Option<bool> {
+    match side {
+        b"N" => Some(false),
+        b"S" => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether a longitude's side is the west; `None` if it is none.
+pub const fn is_west(side: &[u8]) -> Option<bool> {
+    match side {
+        b"E" => Some(false),
+        b"W" => Some(true),
+        _ => None,
     }
 }
 
@@ -128,27 +222,13 @@ pub fn degrees_and_minutes(
         .then(|| Degrees::from_e7(if is_negative { -degrees_e7 } else { degrees_e7 }))
 }
 
-/// Year, month and day from `DDMMYY`.
-///
-/// Two digits from 70 on are a year of the last century: devices whose clock was never set begin
-/// in 1970 or 1980, and must not pass for devices of the year 2080.
-pub fn day_month_year(text: &[u8]) -> Option<(i16, i8, i8)> {
-    let [d1, d2, m1, m2, y1, y2] = text else {
-        return None;
-    };
-    let year = i16::from(two_digits(*y1, *y2)?);
-    let century = if year < 70 { 2_000 } else { 1_900 };
-    Some((century + year, two_digits(*m1, *m2)?, two_digits(*d1, *d2)?))
-}
-
-/// Hour, minute, second and milliseconds from `HHMMSS` with any number of decimals; what is below
-/// a millisecond is cut off.
-pub fn hour_minute_second(text: &[u8]) -> Option<((i8, i8, i8), u16)> {
-    let [h1, h2, m1, m2, s1, s2, rest @ ..] = text else {
-        return None;
-    };
-    let decimals = match rest {
-        [] => rest,
+/// The time of a `date` and a `clock` of `HHMMSS` with any number of decimals, in UTC; what is
+/// below a millisecond is cut off. `None` if there is no such day or time of day; a leap second is
+/// none.
+pub fn time_on(date: Date, clock: &[u8]) -> Option<UnixMillis> {
+    let (whole, decimals) = clock.split_at_checked(6)?;
+    let decimals = match decimals {
+        [] => decimals,
         [b'.', decimals @ ..] => decimals,
         _ => return None,
     };
@@ -160,34 +240,46 @@ pub fn hour_minute_second(text: &[u8]) -> Option<((i8, i8, i8), u16)> {
         .zip([100, 10, 1])
         .map(|(digit, weight)| u16::from(digit - b'0') * weight)
         .sum();
-    let time = (
-        two_digits(*h1, *h2)?,
-        two_digits(*m1, *m2)?,
-        two_digits(*s1, *s2)?,
-    );
-    Some((time, millis))
+    let [hour, minute, second] = pairs(whole)?;
+    UnixMillis::from_civil(date, (hour, minute, second), millis)
 }
 
-fn two_digits(tens: u8, ones: u8) -> Option<i8> {
-    if !tens.is_ascii_digit() || !ones.is_ascii_digit() {
+/// Year, month and day from `DDMMYY`.
+///
+/// Two digits from 70 on are a year of the last century: devices whose clock was never set begin
+/// in 1970 or 1980, and must not pass for devices of the year 2080.
+pub fn day_month_year(text: &[u8]) -> Option<Date> {
+    let [day, month, year] = pairs(text)?;
+    let century = if year < 70 { 2_000 } else { 1_900 };
+    Some((century + i16::from(year), month, day))
+}
+
+/// `N` numbers of two digits each, and nothing else.
+pub fn pairs<const N: usize>(text: &[u8]) -> Option<[i8; N]> {
+    let mut numbers = [0; N];
+    if text.len() != 2 * N || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    i8::try_from((tens - b'0') * 10 + (ones - b'0')).ok()
+    for (number, two) in numbers.iter_mut().zip(text.chunks_exact(2)) {
+        let value = two.iter().fold(0, |sum, digit| sum * 10 + (digit - b'0'));
+        *number = i8::try_from(value).ok()?;
+    }
+    Some(numbers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn draft(time: Option<UnixMillis>) -> Draft {
-        Draft {
+    fn draft(said: Option<UnixMillis>) -> Result<Draft, RejectReason> {
+        Ok(Draft {
             vehicle: VehicleId::parse(b"bus-7").unwrap(),
             protocol: "test".into(),
-            time,
+            moment: Moment::new(said, NOW)?,
             flags: Flags::ARCHIVED,
             code: "".into(),
             attributes: Attributes::new(),
-        }
+        })
     }
 
     const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
@@ -196,7 +288,7 @@ mod tests {
     fn check_fix(change: impl FnOnce(&mut Fix), expected: Result<Fix, RejectReason>) {
         let mut fix = Fix::default();
         change(&mut fix);
-        let made = draft(Some(NOW)).position(NOW, fix);
+        let made = draft(Some(NOW)).unwrap().position(fix);
         assert_eq!(made.map(|record| *record.fix().unwrap()), expected);
     }
 
@@ -236,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_time_is_held_against_1990_and_tomorrow() {
-        let flags = |time| draft(time).event(NOW).map(|record| record.flags);
+        let flags = |time| draft(time).map(|draft| draft.event().flags);
         assert_eq!(
             flags(Some(UnixMillis(EARLIEST.0 - 1))),
             Err(RejectReason::TimeImpossible)
@@ -252,7 +344,7 @@ mod tests {
             flags(None),
             Ok(Flags::ARCHIVED.with(Flags::TIME_FROM_SERVER))
         );
-        assert_eq!(draft(None).event(NOW).unwrap().key.time, NOW);
+        assert_eq!(draft(None).unwrap().event().key.time, NOW);
     }
 
     #[test]
@@ -278,14 +370,37 @@ mod tests {
         assert_eq!(day_month_year(b"060180"), Some((1980, 1, 6)));
         assert_eq!(day_month_year(b"20112"), None);
         assert_eq!(day_month_year(b"2O1126"), None);
-        assert_eq!(hour_minute_second(b"090501"), Some(((9, 5, 1), 0)));
-        assert_eq!(hour_minute_second(b"090501."), Some(((9, 5, 1), 0)));
-        assert_eq!(
-            hour_minute_second(b"090501.7349999"),
-            Some(((9, 5, 1), 734))
-        );
-        assert_eq!(hour_minute_second(b"090501.5"), Some(((9, 5, 1), 500)));
-        assert_eq!(hour_minute_second(b"090501,5"), None);
-        assert_eq!(hour_minute_second(b"0905"), None);
+        let cases = [
+            ("090501", Some("2026-11-20T09:05:01.000Z")),
+            ("090501.", Some("2026-11-20T09:05:01.000Z")),
+            ("090501.7349999", Some("2026-11-20T09:05:01.734Z")),
+            ("235959.5", Some("2026-11-20T23:59:59.500Z")),
+            ("090501,5", None),
+            ("090501.x", None),
+            ("0905", None),
+            ("+90501", None),
+            ("240000", None),
+            ("126000", None),
+            ("235960", None),
+            ("", None),
+        ];
+        for (clock, expected) in cases {
+            let time = time_on((2026, 11, 20), clock.as_bytes()).map(|time| time.to_string());
+            assert_eq!(time.as_deref(), expected, "{clock}");
+        }
+        assert_eq!(time_on((2023, 2, 29), b"000000"), None);
+    }
+
+    #[test]
+    fn a_side_belongs_to_its_axis() {
+        let e7 = |degrees: Option<Degrees>| degrees.map(Degrees::as_e7);
+        assert_eq!(e7(latitude(b"4807.038", b"S", false)), Some(-481_173_000));
+        assert_eq!(e7(longitude(b"01131.000", b"W", false)), Some(-115_166_667));
+        assert_eq!(e7(longitude(b"1353.52", b"E", false)), Some(138_920_000));
+        for side in [&b"E"[..], b"", b"n", b"NN"] {
+            assert_eq!(latitude(b"4807.038", side, false), None);
+        }
+        assert_eq!(longitude(b"4807.038", b"N", false), None);
+        assert_eq!(latitude(b"", b"N", false), None);
     }
 }

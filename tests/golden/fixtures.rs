@@ -1,17 +1,22 @@
 //! `fixtures/<protocol>/<case>.txt` beside `<case>.expected`.
 //!
 //! A line of the text is a line of the device without its end; an empty one begins a new
-//! connection. The expected file holds one object a line. `UPDATE=1` rewrites it; whoever does so
-//! reads the difference.
+//! connection, whose first line says which protocol it speaks. The expected file holds what
+//! `waymesh decode` prints. `UPDATE=1` rewrites it; whoever does so reads the difference.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use waymesh::protocol::{DecoderOptions, Protocol, Registry};
+use waymesh::{
+    cli::decode::{DecodeOptions, decode},
+    protocol::Registry,
+    types::time::UnixMillis,
+};
 
-use crate::conversation::converse;
+/// The time at which all lines here are received.
+const RECEIVED: &str = "2026-11-20T12:00:00Z";
 
 #[test]
 fn every_fixture_of_every_protocol_decodes_to_what_stands_beside_it() {
@@ -22,7 +27,7 @@ fn every_fixture_of_every_protocol_decodes_to_what_stands_beside_it() {
         let cases = cases_in(&folder);
         assert!(!cases.is_empty(), "{} holds no fixture", folder.display());
         for case in cases {
-            let decoded = decode(protocol.as_ref(), &fs::read(&case).unwrap());
+            let decoded = decoded(&fs::read(&case).unwrap());
             let expected_path = case.with_extension("expected");
             if is_update {
                 fs::write(&expected_path, &decoded).unwrap();
@@ -46,13 +51,13 @@ fn no_fixture_is_left_without_its_protocol() {
     }
 }
 
-fn folder_of(protocol: &str) -> PathBuf {
+pub(crate) fn folder_of(protocol: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(protocol)
 }
 
-fn cases_in(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn cases_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -64,16 +69,15 @@ fn cases_in(folder: &Path) -> Vec<PathBuf> {
     cases
 }
 
-fn decode(protocol: &dyn Protocol, text: &[u8]) -> String {
-    let lines: Vec<&[u8]> = text
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .collect();
-    lines
-        .split(|line| line.is_empty())
-        .flat_map(|lines| converse(protocol, DecoderOptions::default(), lines.iter().copied()))
-        .map(|turn| turn.to_json(&protocol.name()) + "\n")
-        .collect()
+fn decoded(text: &[u8]) -> String {
+    let options = DecodeOptions {
+        protocol: None,
+        is_lenient: false,
+        received: UnixMillis::parse(RECEIVED).unwrap(),
+    };
+    let mut output = Vec::new();
+    decode(text, &mut output, &Registry::built_in(), &options).unwrap();
+    String::from_utf8(output).unwrap()
 }
 
 /// The first lines that differ, if any do.

@@ -1,15 +1,8 @@
 //! Lines of devices beside the records they mean.
 //!
-//! [`fixtures`] holds the project's own lines for every protocol of the registry; [`vectors`]
-//! holds decoders against a collection of real lines, where a machine has it.
+//! [`fixtures`] holds the project's own lines for every protocol of the registry.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "test"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
-mod conversation;
+mod attack;
 mod fixtures;
-mod vectors;

@@ -3,13 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 #![allow(
     clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::string_slice,
     missing_docs,
     unreachable_pub,
     reason = "test"
 )]
 
+mod books;
 mod node;
+mod reference;
 mod vehicle;
 
 mod kill;
+mod nmea;
+mod recognition;
 mod stop;
+mod vectors;

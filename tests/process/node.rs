@@ -16,7 +16,10 @@ use waymesh::client::{Client, ExportFilter};
 pub struct Node {
     child: Child,
     data: PathBuf,
+    /// The shared port of vehicles.
     pub vehicles: SocketAddr,
+    /// Further ports of vehicles, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
     pub http: SocketAddr,
     /// Kept open, so that the node can go on logging.
     _log: BufReader<ChildStderr>,
@@ -28,13 +31,23 @@ impl Node {
         Self::start_on(data, "127.0.0.1:0", "127.0.0.1:0")
     }
 
+    /// The same with a configuration file that says `settings`.
+    pub fn start_with(data: &Path, settings: &str) -> Self {
+        let file = data.with_extension("toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut command = command(data, "127.0.0.1:0", "127.0.0.1:0");
+        command.arg("--config").arg(file);
+        Self::spawn(data, command)
+    }
+
     fn start_on(data: &Path, vehicles: &str, http: &str) -> Self {
-        let mut child = command(data, vehicles, http)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(data, command(data, vehicles, http))
+    }
+
+    fn spawn(data: &Path, mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut addresses = BTreeMap::new();
+        let mut addresses: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
         loop {
             let mut line = String::new();
             assert!(
@@ -49,20 +62,19 @@ impl Node {
                 "node started" => break,
                 message => {
                     if let Some(address) = event["address"].as_str() {
-                        addresses.insert(message.to_owned(), address.parse().unwrap());
+                        let known = addresses.entry(message.to_owned()).or_default();
+                        known.push(address.parse().unwrap());
                     }
                 }
             }
         }
-        let (vehicles, http) = (
-            addresses["listening for vehicles"],
-            addresses["listening for HTTP"],
-        );
+        let (vehicles, listeners) = addresses["listening for vehicles"].split_first().unwrap();
         Self {
             child,
             data: data.to_owned(),
-            vehicles,
-            http,
+            vehicles: *vehicles,
+            listeners: listeners.to_vec(),
+            http: addresses["listening for HTTP"][0],
             _log: log,
         }
     }

@@ -19,7 +19,7 @@ pub fn encode_identity(vehicle: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends an RMC of `fix` at `time` with its end of line: place, speed, course. `time` must lie in
-/// the years 1990 to 2079, which its two digits can tell apart; what an RMC has no field for
+/// the years 1990 to 2069, which its two digits can tell apart; what an RMC has no field for
 /// is left out.
 pub fn encode_rmc(time: UnixMillis, fix: &Fix, out: &mut Vec<u8>) {
     let moment = time.to_civil();

@@ -17,7 +17,6 @@ mod encode;
 mod extras;
 mod line;
 mod merge;
-mod plausible;
 mod reading;
 mod recognise;
 mod sentence;

@@ -6,19 +6,17 @@
 
 use std::borrow::Cow;
 
-use super::{
-    NAME, plausible,
-    sentence::Fields,
-    values::{self, Axis},
-};
+use super::{NAME, sentence::Fields, values};
 use crate::{
-    protocol::RejectReason,
+    protocol::{
+        RejectReason, attributes,
+        fix::{self, Date, Draft, Moment},
+    },
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
-        key::position_hash,
         number::Degrees,
-        record::{Body, Fix, Record, RecordKey},
+        record::{Fix, Flags, Record},
         time::{DAY_MILLIS, UnixMillis},
     },
 };
@@ -29,41 +27,31 @@ const N_RMC_FIELDS_MIN: usize = 9;
 /// What one sentence says about place and time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Reading {
-    /// Time of the fix.
-    pub(super) time: UnixMillis,
+    /// Time of the fix, and when its bytes were read.
+    moment: Moment,
     /// The fields of this sentence alone: what the key covers.
     pub(super) fix: Fix,
-    /// When its bytes were read.
-    pub(super) received: UnixMillis,
 }
 
 impl Reading {
+    fn new(moment: Moment, fix: Fix) -> Result<Self, RejectReason> {
+        let fix = fix::possible(fix)?;
+        Ok(Self { moment, fix })
+    }
+
     /// Whether `other` says the same, so that both are one record.
     pub(super) fn repeats(&self, other: &Self) -> bool {
-        self.time == other.time && self.fix == other.fix
+        self.moment.time() == other.moment.time() && self.fix == other.fix
     }
 
     /// Milliseconds since midnight.
     pub(super) const fn time_of_day(&self) -> i64 {
-        self.time.0.rem_euclid(DAY_MILLIS)
+        self.moment.time().0.rem_euclid(DAY_MILLIS)
     }
 
     /// The record of `vehicle` with the merged `fix`.
     pub(super) fn record(&self, vehicle: VehicleId, fix: Fix) -> Record {
-        Record {
-            key: RecordKey {
-                vehicle,
-                time: self.time,
-                hash: position_hash(&self.fix, ""),
-            },
-            received: self.received,
-            protocol: Cow::Borrowed(NAME),
-            flags: plausible::flags(self.time, self.received),
-            code: Cow::Borrowed(""),
-            attributes: Attributes::new(),
-            raw: None,
-            body: Body::Position(fix),
-        }
+        draft(vehicle, self.moment).merged(&self.fix, fix)
     }
 }
 
@@ -86,22 +74,18 @@ pub(super) fn rmc(
     if !has_fix {
         return Ok(None);
     }
-    let day = values::midnight_of_short_date(fields.at(8));
     let fix = Fix {
         valid: true,
         speed_kmh: values::speed_of_knots(fields.at(6)),
         course_deg: values::course(fields.at(7)),
         ..place(
-            values::angle(latitude, fields.at(3), Axis::Latitude),
-            values::angle(longitude, fields.at(5), Axis::Longitude),
+            fix::latitude(latitude, fields.at(3), false),
+            fix::longitude(longitude, fields.at(5), false),
         )?
     };
-    let time = moment(day, values::time_of_day(fields.at(0)))?;
-    Ok(Some(Reading {
-        time,
-        fix,
-        received,
-    }))
+    let date = fix::day_month_year(fields.at(8));
+    let moment = moment(date, fields.at(0), received)?;
+    Reading::new(moment, fix).map(Some)
 }
 
 /// Reads a `$TRCCR`.
@@ -109,25 +93,18 @@ pub(super) fn trccr(fields: &Fields<'_>, received: UnixMillis) -> Result<Reading
     let Some((date, clock)) = fields.at(0).split_at_checked(8) else {
         return Err(RejectReason::Malformed);
     };
-    let time = moment(
-        values::midnight_of_sortable_date(date),
-        values::time_of_day(clock),
-    )?;
+    let moment = moment(values::long_year_month_day(date), clock, received)?;
     let fix = Fix {
         valid: is_valid(fields.at(1))?,
         speed_kmh: values::speed_of_knots(fields.at(4)),
         course_deg: values::course(fields.at(5)),
         altitude_m: values::quantity(fields.at(6)),
         ..place(
-            values::decimal_degrees(fields.at(2), Axis::Latitude),
-            values::decimal_degrees(fields.at(3), Axis::Longitude),
+            values::decimal_degrees(fields.at(2)),
+            values::decimal_degrees(fields.at(3)),
         )?
     };
-    Ok(Reading {
-        time,
-        fix,
-        received,
-    })
+    Reading::new(moment, fix)
 }
 
 /// Reads an `$ID`; `None` if it holds no place.
@@ -143,22 +120,17 @@ pub(super) fn id_report(
     if fields.position(b"GPSEX").is_none() {
         return Ok(None);
     }
-    let time = moment(
-        values::midnight_of_short_date(after(b"D", 1)),
-        values::time_of_day(after(b"T", 1)),
-    )?;
+    let date = fix::day_month_year(after(b"D", 1));
+    let moment = moment(date, after(b"T", 1), received)?;
+    let degrees = |name, is_negative: fn(&[u8]) -> Option<bool>| {
+        is_negative(after(name, 2))
+            .and_then(|is_negative| values::decimal_degrees_of(after(name, 1), is_negative))
+    };
     let fix = Fix {
         valid: is_valid(after(b"GPSEX", 1))?,
-        ..place(
-            values::decimal_degrees_of(after(b"La", 1), after(b"La", 2), Axis::Latitude),
-            values::decimal_degrees_of(after(b"Lo", 1), after(b"Lo", 2), Axis::Longitude),
-        )?
+        ..place(degrees(b"La", fix::is_south), degrees(b"Lo", fix::is_west))?
     };
-    Ok(Some(Reading {
-        time,
-        fix,
-        received,
-    }))
+    Reading::new(moment, fix).map(Some)
 }
 
 /// Reads a `QZE` (from its first field, the vehicle, on) as a record of `vehicle`.
@@ -167,34 +139,36 @@ pub(super) fn qze(
     vehicle: VehicleId,
     received: UnixMillis,
 ) -> Result<Record, RejectReason> {
-    let time = moment(
-        values::midnight_of_date(fields.at(2)),
-        values::time_of_day(fields.at(3)),
-    )?;
+    let date = values::day_month_long_year(fields.at(2));
+    let moment = moment(date, fields.at(3), received)?;
     let fix = Fix {
         valid: is_valid(fields.at(8))?,
         speed_kmh: values::speed_of_kmh(fields.at(6)),
         course_deg: values::course(fields.at(7)),
         ..place(
-            values::decimal_degrees(fields.at(4), Axis::Latitude),
-            values::decimal_degrees(fields.at(5), Axis::Longitude),
+            values::decimal_degrees(fields.at(4)),
+            values::decimal_degrees(fields.at(5)),
         )?
     };
-    let reading = Reading {
-        time,
-        fix,
-        received,
-    };
     let code = std::str::from_utf8(fields.at(1)).map_err(|_| RejectReason::Malformed)?;
-    let mut record = reading.record(vehicle, fix);
-    record.key.hash = position_hash(&fix, code);
-    record.code = Cow::Owned(code.to_owned());
+    let mut draft = draft(vehicle, moment);
+    draft.code = Cow::Owned(code.to_owned());
     if let ignition @ (b"0" | b"1") = fields.at(9) {
-        record
-            .attributes
-            .insert("ignition", Value::Bool(ignition == b"1"));
+        let is_on = Value::Bool(ignition == b"1");
+        draft.attributes.insert(attributes::IGNITION, is_on);
     }
-    Ok(record)
+    draft.position(fix)
+}
+
+const fn draft(vehicle: VehicleId, moment: Moment) -> Draft {
+    Draft {
+        vehicle,
+        protocol: Cow::Borrowed(NAME),
+        moment,
+        flags: Flags(0),
+        code: Cow::Borrowed(""),
+        attributes: Attributes::new(),
+    }
 }
 
 fn place(latitude: Option<Degrees>, longitude: Option<Degrees>) -> Result<Fix, RejectReason> {
@@ -208,11 +182,9 @@ fn place(latitude: Option<Degrees>, longitude: Option<Degrees>) -> Result<Fix, R
     }
 }
 
-fn moment(day: Option<UnixMillis>, of_day: Option<i64>) -> Result<UnixMillis, RejectReason> {
-    match (day, of_day) {
-        (Some(day), Some(millis)) => plausible::check_time(UnixMillis(day.0 + millis)),
-        _ => Err(RejectReason::TimeImpossible),
-    }
+fn moment(date: Option<Date>, clock: &[u8], received: UnixMillis) -> Result<Moment, RejectReason> {
+    let time = date.and_then(|date| fix::time_on(date, clock));
+    Moment::new(Some(time.ok_or(RejectReason::TimeImpossible)?), received)
 }
 
 const fn is_valid(status: &[u8]) -> Result<bool, RejectReason> {

@@ -6,7 +6,6 @@ mod conversations;
 mod logs;
 mod merging;
 mod round_trip;
-mod vectors;
 
 use std::path::PathBuf;
 

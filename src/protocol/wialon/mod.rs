@@ -41,7 +41,9 @@ use report::{Report, Shape};
 
 use super::{
     Admittance, Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol,
-    Recognition, RejectReason, attributes, fix::Draft, framing::Framing,
+    Recognition, RejectReason, attributes,
+    fix::{Draft, Moment},
+    framing::Framing,
 };
 use crate::{
     base::time::Instant,
@@ -300,23 +302,23 @@ impl Conversation<'_> {
 
     /// Takes a line `M`: a text of the driver, which has no time of its own.
     fn message(&self, body: &[u8], out: &mut Decoded) -> Outcome {
-        let record = match self.unsealed(body, b';') {
-            Err(_) => Err((MessageFault::Checksum, RejectReason::Checksum)),
-            Ok([]) => Err((MessageFault::Refused, RejectReason::Malformed)),
+        let (result, outcome) = match self.unsealed(body, b';') {
+            Err(_) => (
+                Err(MessageFault::Checksum),
+                Outcome::Rejected(RejectReason::Checksum),
+            ),
+            Ok([]) => (
+                Err(MessageFault::Refused),
+                Outcome::Rejected(RejectReason::Malformed),
+            ),
             Ok(text) => {
                 let mut attributes = Attributes::new();
                 attributes.insert(attributes::MESSAGE, Value::Text(report::text(text)));
-                self.draft(attributes, Flags::default())
-                    .event(self.context.received)
-                    .map_err(|reason| (MessageFault::Refused, reason))
-            }
-        };
-        let (result, outcome) = match record {
-            Ok(record) => {
-                out.records.push(record);
+                let moment = Moment::of_reception(self.context.received);
+                let draft = self.draft(moment, Flags::default(), attributes);
+                out.records.push(draft.event());
                 (Ok(()), Outcome::NoPosition)
             }
-            Err((fault, reason)) => (Err(fault), Outcome::Rejected(reason)),
         };
         Answer::Message(result).write(&mut out.replies);
         outcome
@@ -325,37 +327,31 @@ impl Conversation<'_> {
     /// The record of one report.
     fn record(&self, body: &[u8], shape: Option<Shape>, flags: Flags) -> Result<Record, Fault> {
         let mut report = Report::parse(body, shape, self.is_lenient)?;
-        let received = self.context.received;
         let attributes = std::mem::take(&mut report.attributes);
-        let mut draft = self.draft(attributes, flags);
-        draft.time = report.time;
-        let record = match report.place {
-            Some((latitude, longitude)) => draft.position(
-                received,
-                Fix {
-                    latitude,
-                    longitude,
-                    valid: report.is_valid(),
-                    speed_kmh: report.speed_kmh,
-                    course_deg: report.course_deg,
-                    altitude_m: report.altitude_m,
-                    satellites: report.satellites,
-                    hdop: report.hdop,
-                },
-            ),
-            None => {
-                keep_readings(&report, &mut draft.attributes);
-                draft.event(received)
-            }
+        let moment = Moment::new(report.time, self.context.received).map_err(Fault::from_reason)?;
+        let mut draft = self.draft(moment, flags, attributes);
+        let Some((latitude, longitude)) = report.place else {
+            keep_readings(&report, &mut draft.attributes);
+            return Ok(draft.event());
         };
-        record.map_err(Fault::from_reason)
+        let fix = Fix {
+            latitude,
+            longitude,
+            valid: report.is_valid(),
+            speed_kmh: report.speed_kmh,
+            course_deg: report.course_deg,
+            altitude_m: report.altitude_m,
+            satellites: report.satellites,
+            hdop: report.hdop,
+        };
+        draft.position(fix).map_err(Fault::from_reason)
     }
 
-    fn draft(&self, attributes: Attributes, flags: Flags) -> Draft {
+    fn draft(&self, moment: Moment, flags: Flags, attributes: Attributes) -> Draft {
         Draft {
             vehicle: self.session.vehicle.clone(),
             protocol: Cow::Borrowed(NAME),
-            time: None,
+            moment,
             flags,
             code: Cow::Borrowed(""),
             attributes,

@@ -216,9 +216,8 @@ fn parse_time(date: &[u8], time: &[u8]) -> Result<Option<UnixMillis>, Fault> {
         (Some(date), Some(time)) => (date, time),
         _ => return Err(Fault::Time),
     };
-    let date = fix::day_month_year(date).ok_or(Fault::Time)?;
-    let (time, millis) = fix::hour_minute_second(time).ok_or(Fault::Time)?;
-    UnixMillis::from_civil(date, time, millis)
+    fix::day_month_year(date)
+        .and_then(|date| fix::time_on(date, time))
         .map(Some)
         .ok_or(Fault::Time)
 }
@@ -232,22 +231,9 @@ fn parse_place(
         let is_absent = fields.iter().all(|field| present(field).is_none());
         return is_absent.then_some(None).ok_or(Fault::Coordinates);
     };
-    let degrees = |value, is_negative| {
-        Decimal::parse(value)
-            .and_then(|value| fix::degrees_and_minutes(value, is_negative, carries_minutes))
-            .ok_or(Fault::Coordinates)
-    };
-    let is_south = match lat_sign {
-        b"N" => false,
-        b"S" => true,
-        _ => return Err(Fault::Coordinates),
-    };
-    let is_west = match lon_sign {
-        b"E" => false,
-        b"W" => true,
-        _ => return Err(Fault::Coordinates),
-    };
-    Ok(Some((degrees(lat, is_south)?, degrees(lon, is_west)?)))
+    let latitude = fix::latitude(lat, lat_sign, carries_minutes).ok_or(Fault::Coordinates)?;
+    let longitude = fix::longitude(lon, lon_sign, carries_minutes).ok_or(Fault::Coordinates)?;
+    Ok(Some((latitude, longitude)))
 }
 
 /// A quantity in thousandths: `Some(None)` where it is absent, `None` where it is no number.
