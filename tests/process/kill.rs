@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use waymesh::{client::TimeRange, types::ids::VehicleId};
 
 use crate::{
     node::Node,
-    vehicle::{Diary, drive, times_of},
+    vehicle::{Diary, End, drive, times_of},
 };
 
 const N_VEHICLES: usize = 24;
@@ -23,6 +23,7 @@ fn what_was_acknowledged_survives_twenty_kills_once_and_in_order() {
     let is_over = AtomicBool::new(false);
     let address = node.vehicles;
     let diaries: Vec<Diary> = std::thread::scope(|scope| {
+        let end = End(&is_over);
         let vehicles: Vec<_> = (0..N_VEHICLES)
             .map(|number| {
                 // Every third sends ahead of the answers.
@@ -36,7 +37,7 @@ fn what_was_acknowledged_survives_twenty_kills_once_and_in_order() {
             node.kill_and_restart();
         }
         wait_for_progress(&node, 500);
-        is_over.store(true, Ordering::Relaxed);
+        drop(end);
         vehicles
             .into_iter()
             .map(|vehicle| vehicle.join().unwrap())
@@ -54,7 +55,7 @@ fn what_was_acknowledged_survives_twenty_kills_once_and_in_order() {
 }
 
 /// Waits until this run of the node has stored `n_positions`.
-fn wait_for_progress(node: &Node, n_positions: u64) {
+pub fn wait_for_progress(node: &Node, n_positions: u64) {
     for _ in 0..4_000 {
         if node.metrics()["waymesh_positions_stored_total"] >= n_positions {
             return;
@@ -64,7 +65,7 @@ fn wait_for_progress(node: &Node, n_positions: u64) {
     panic!("{n_positions} positions were not stored within 20 s");
 }
 
-fn check(node: &Node, diaries: &[Diary]) {
+pub fn check(node: &Node, diaries: &[Diary]) {
     let mut stored: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for position in node.export() {
         let text = |field: &str| position[field].as_str().unwrap().to_owned();
@@ -104,6 +105,6 @@ fn check_track(node: &Node, id: &str, times: &BTreeSet<String>) {
     );
 }
 
-fn id(number: usize) -> String {
+pub fn id(number: usize) -> String {
     format!("kill-{number:03}")
 }

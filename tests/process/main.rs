@@ -17,6 +17,7 @@ mod vehicle;
 
 mod kill;
 mod nmea;
+mod power_cut;
 mod recognition;
 mod stop;
 mod vectors;

@@ -40,6 +40,20 @@ impl Node {
         Self::spawn(data, command)
     }
 
+    /// The same with variables of the environment.
+    pub fn start_in(data: &Path, environment: &[(&str, PathBuf)]) -> Self {
+        let mut command = command(data, "127.0.0.1:0", "127.0.0.1:0");
+        command.envs(environment.iter().cloned());
+        Self::spawn(data, command)
+    }
+
+    /// Starts the node again, after it was killed, on another folder and the same ports.
+    pub fn restart_in(&mut self, data: &Path, environment: &[(&str, PathBuf)]) {
+        let mut command = command(data, &self.vehicles.to_string(), &self.http.to_string());
+        command.envs(environment.iter().cloned());
+        *self = Self::spawn(data, command);
+    }
+
     fn start_on(data: &Path, vehicles: &str, http: &str) -> Self {
         Self::spawn(data, command(data, vehicles, http))
     }

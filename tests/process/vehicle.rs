@@ -21,14 +21,31 @@ pub struct Diary {
     pub n_connections: u32,
 }
 
+/// Tries to connect after the end of a run until a vehicle gives up: the node is gone for good.
+const LATE_TRIES_MAX: u32 = 1_000;
+
+/// Ends a run when it is dropped, also by a failed test, so that no vehicle goes on for ever.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends lines numbered from 0, at most `window` ahead of the answers, until `is_over`; then takes
 /// the answers that are still due.
 pub fn drive(address: SocketAddr, id: &str, window: usize, is_over: &AtomicBool) -> Diary {
     let mut diary = Diary::default();
     let mut unanswered = VecDeque::new();
     let mut next = 0;
+    let mut n_late_tries = 0;
     while !(is_over.load(Ordering::Relaxed) && unanswered.is_empty()) {
         let Some(mut line) = connect(address, id) else {
+            n_late_tries += u32::from(is_over.load(Ordering::Relaxed));
+            if n_late_tries > LATE_TRIES_MAX {
+                break;
+            }
             std::thread::park_timeout(Duration::from_millis(5));
             continue;
         };
