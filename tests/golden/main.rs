@@ -5,4 +5,5 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 mod attack;
+mod edges;
 mod fixtures;

@@ -111,20 +111,23 @@ impl NmeaDecoder {
                 }
             }
             Kind::Gga => {
-                self.turn_to(context, fields.at(0), out);
-                Ok(self.enrich(Extras::of_gga(fields)))
+                let is_timed = self.turn_to(context, fields.at(0), out);
+                let extras = Extras::of_gga(fields).filter(|_| is_timed);
+                Ok(self.enrich(extras))
             }
             Kind::Gll => {
-                self.turn_to(context, fields.at(4), out);
-                let has_fix = fields.at(5) == b"A";
+                let is_timed = self.turn_to(context, fields.at(4), out);
+                let has_fix = is_timed && fields.at(5) == b"A";
                 Ok(self.enrich(has_fix.then(Extras::default)))
             }
             Kind::Gsa => Ok(self.enrich(Extras::of_gsa(fields))),
             Kind::Vtg => Ok(self.enrich(Extras::of_vtg(fields))),
             Kind::Trccr => self.take_alone(reading::trccr(fields, context.received)?, out),
             Kind::IdReport => {
+                // Without a checksum, so it names nobody before all of it is read.
+                let reading = reading::id_report(fields, context.received)?;
                 self.identify(context, fields.at(0), out)?;
-                match reading::id_report(fields, context.received)? {
+                match reading {
                     Some(reading) => self.take_alone(reading, out),
                     None => Ok(Outcome::NoPosition),
                 }
@@ -143,18 +146,18 @@ impl NmeaDecoder {
         out: &mut Decoded,
     ) -> Result<Outcome, RejectReason> {
         let fields = Fields::split(text);
+        let vehicle = VehicleId::parse(fields.at(0)).map_err(|_| RejectReason::Malformed)?;
+        let record = reading::qze(&fields, vehicle, context.received)?;
         self.identify(context, fields.at(0), out)?;
-        if let Identity::Known(vehicle) = &self.identity {
-            let record = reading::qze(&fields, vehicle.clone(), context.received)?;
-            out.records.push(record);
-        }
+        out.records.push(record);
         Ok(Outcome::Positions)
     }
 
-    /// Sentences of the time of day in `field` come now: another time stamp is complete.
-    fn turn_to(&mut self, context: &Context<'_>, field: &[u8], out: &mut Decoded) {
+    /// Sentences of the time of day in `field` come now: another time stamp is complete. False
+    /// if that is no time of day.
+    fn turn_to(&mut self, context: &Context<'_>, field: &[u8], out: &mut Decoded) -> bool {
         let Some(time_of_day) = values::time_of_day(field) else {
-            return;
+            return false;
         };
         if self
             .epoch
@@ -164,6 +167,7 @@ impl NmeaDecoder {
             self.complete(out);
             self.epoch = Some(Epoch::new(time_of_day, context.now));
         }
+        true
     }
 
     /// An RMC with a fix has come, of the time stamp that was turned to.

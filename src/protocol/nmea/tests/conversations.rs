@@ -375,6 +375,43 @@ fn reports_in_decimal_degrees_are_positions_of_their_own() {
 }
 
 #[test]
+fn a_rejected_report_names_no_vehicle() {
+    let rejected = [
+        ("QZE,86,41,06052024,081502,-33.9", RejectReason::Malformed),
+        (
+            "$ID,86,4,GPSEX,A,D,060524,T,081560,La,59.4,N,Lo,24.7,E",
+            RejectReason::TimeImpossible,
+        ),
+    ];
+    for (line, reason) in rejected {
+        let mut conversation = Conversation::new();
+        conversation.expect(sentence("PGID,bus"), NoPosition);
+        conversation.expect(line, Rejected(reason));
+        conversation.expect(rmc(1), Positions);
+        conversation.flush(FlushReason::End);
+        assert_eq!(conversation.summary(), ["bus 12:00:01"], "{line}");
+    }
+}
+
+#[test]
+fn a_speed_or_course_that_is_none_is_left_out() {
+    for (speed, course) in [("-1.0", "-0.1"), ("fast", "360.1"), ("9999999", "north")] {
+        let mut conversation = Conversation::new();
+        conversation.expect(sentence("PGID,bus"), NoPosition);
+        let place = "5926.2320,N,02445.2100,E";
+        let line = format!("GPRMC,120001,A,{place},{speed},{course},060524,,,A");
+        conversation.expect(sentence(&line), Positions);
+        let report = format!("TRCCR,20240506081500,A,59.4372,-24.7535,{speed},{course},3.3,4.4,");
+        conversation.expect(sentence(&report), Positions);
+        conversation.flush(FlushReason::End);
+        for record in conversation.records() {
+            let fix = record.fix().unwrap();
+            assert_eq!((fix.speed_kmh, fix.course_deg), (None, None), "{line}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_ever_answered() {
     let mut conversation = Conversation::new();
     conversation.line(sentence("PGID,bus"));

@@ -200,3 +200,19 @@ fn a_snapshot_goes_on_like_its_original() {
         assert_eq!(original.released(), conversation.released());
     }
 }
+
+#[test]
+fn a_sentence_of_no_time_of_day_is_merged_into_no_time_stamp() {
+    let place = "5926.2320,N,02445.2100,E";
+    for time in ["", "235960.00", "246000", "12000"] {
+        let mut conversation = Conversation::new();
+        conversation.expect(sentence("PGID,bus"), NoPosition);
+        conversation.expect(rmc(1), Positions);
+        let gga = format!("GPGGA,{time},{place},1,09,0.9,34.0,M,18.0,M,,");
+        conversation.expect(sentence(&gga), NoPosition);
+        let gll = format!("GPGLL,{place},{time},A,A");
+        conversation.expect(sentence(&gll), NoPosition);
+        conversation.flush(FlushReason::End);
+        assert_eq!(conversation.records()[0].fix().unwrap().satellites, None);
+    }
+}
