@@ -29,6 +29,7 @@ pub mod storage;
 
 mod dedupe;
 mod indexer;
+mod known;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
@@ -48,9 +49,10 @@ use tokio::sync::{broadcast, watch};
 
 pub use self::config::StoreConfig;
 use self::{
+    dedupe::Dedupe,
     index::Index,
     indexer::Indexer,
-    log::{Log, LogError, LogOffset, Recovery},
+    log::{Log, LogConfig, LogError, LogOffset, Recovery},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
     storage::Storage,
@@ -70,6 +72,9 @@ const SUBMISSIONS_MAX: usize = 65_536;
 
 /// Rejected lines that may wait to be set aside; further ones are only counted.
 const QUARANTINE_QUEUE_MAX: usize = 4_096;
+
+/// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
+const VEHICLES_PER_GENERATION: usize = 65_536;
 
 /// Batches of live positions that a slow subscriber may be behind.
 const LIVE_BATCHES_MAX: usize = 256;
@@ -122,6 +127,23 @@ pub struct StoreParts<S, I> {
     pub index: Arc<I>,
 }
 
+/// What the threads of a store run, before they are started.
+struct Engine<S: Storage, I> {
+    shared: Arc<Shared>,
+    writer: Writer<S, I>,
+    indexer: Indexer<S, I>,
+    recovery: Recovery,
+}
+
+/// Settings of the writer and what it works with.
+#[derive(Debug, Clone)]
+struct Limits {
+    store: StoreConfig,
+    log: LogConfig,
+    /// Vehicles of one generation of the cache of what is known of vehicles.
+    vehicles_per_generation: usize,
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -148,61 +170,30 @@ impl Store {
         config: &StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, Recovery), OpenError> {
-        let applied = parts.index.persisted();
-        let mut dedupe = dedupe::Dedupe::new(Arc::clone(&parts.index));
-        let mut n_tail = 0;
-        let (log, recovery) = Log::open(
-            Arc::clone(&parts.log),
-            config.log(),
-            applied,
-            |end, record| {
-                dedupe.recover(end, &record);
-                n_tail += 1;
-            },
-        )?;
         let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let queue_cap = metrics
-            .queue_cap
-            .get_or_create(&QueueLabel { queue: "store" })
-            .clone();
-        queue_cap.set(SUBMISSIONS_MAX as i64);
-        let shared = Arc::new(Shared {
-            queue: Queue::new(SUBMISSIONS_MAX),
-            progress: Progress::new(applied, log.durable(), n_tail),
+        let engine = Engine::open(
+            parts.log,
+            Arc::clone(&parts.index),
+            Limits::of(config),
             metrics,
-            live: broadcast::channel(LIVE_BATCHES_MAX).0,
-            failure: watch::channel(None).0,
-            is_full: std::sync::atomic::AtomicBool::new(false),
-        });
+        )?;
+        let (writer, indexer) = (engine.writer, engine.indexer);
         let store = Self {
-            shared: Arc::clone(&shared),
-            index: Arc::clone(&parts.index) as Arc<dyn Index>,
+            shared: engine.shared,
+            index: parts.index,
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
             threads: Mutex::default(),
         };
-        let reader = log.reader();
-        let indexer = Indexer::new(reader, Arc::clone(&parts.index), Arc::clone(&shared));
-        let writer = Writer::new(log, parts.log, dedupe, config.clone(), shared);
         store.start("store-writer", move || writer.run())?;
         store.start("store-indexer", move || indexer.run())?;
         store.start_quarantine(quarantine)?;
-        Ok((store, recovery))
+        Ok((store, engine.recovery))
     }
 
     /// Takes records to be made durable; `settle` is used once. Never waits.
     pub fn submit(&self, records: Vec<Record>, settle: Settle) {
-        let n_positions = count_positions(&records);
-        self.shared.metrics.positions_in_flight.inc_by(n_positions);
-        match self.shared.queue.push(Submission { records, settle }) {
-            Ok(()) => {}
-            Err(PushError::Full(submission)) => {
-                self.shared.refuse(submission, RefuseReason::Overloaded);
-            }
-            Err(PushError::Closed(submission)) => {
-                self.shared.refuse(submission, RefuseReason::Stopping);
-            }
-        }
+        self.shared.submit(records, settle);
     }
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
@@ -299,6 +290,56 @@ impl Store {
     }
 }
 
+impl Limits {
+    fn of(config: &StoreConfig) -> Self {
+        Self {
+            log: config.log(),
+            vehicles_per_generation: VEHICLES_PER_GENERATION,
+            store: config.clone(),
+        }
+    }
+}
+
+impl<S: Storage, I: Index> Engine<S, I> {
+    /// Opens the log and reads the part of it that the index does not have yet. Blocking.
+    fn open(
+        storage: Arc<S>,
+        index: Arc<I>,
+        limits: Limits,
+        metrics: StoreMetrics,
+    ) -> Result<Self, LogError> {
+        let applied = index.persisted();
+        let mut dedupe = Dedupe::new(Arc::clone(&index), limits.vehicles_per_generation);
+        let mut n_tail = 0;
+        let (log, recovery) =
+            Log::open(Arc::clone(&storage), limits.log, applied, |end, record| {
+                dedupe.recover(end, &record);
+                n_tail += 1;
+            })?;
+        let queue_cap = metrics
+            .queue_cap
+            .get_or_create(&QueueLabel { queue: "store" })
+            .clone();
+        queue_cap.set(SUBMISSIONS_MAX as i64);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(SUBMISSIONS_MAX),
+            progress: Progress::new(applied, log.durable(), n_tail),
+            metrics,
+            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            failure: watch::channel(None).0,
+            is_full: std::sync::atomic::AtomicBool::new(false),
+        });
+        let indexer = Indexer::new(log.reader(), index, Arc::clone(&shared));
+        let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            writer,
+            indexer,
+            recovery,
+        })
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
@@ -306,6 +347,16 @@ impl Drop for Store {
 }
 
 impl Shared {
+    pub(crate) fn submit(&self, records: Vec<Record>, settle: Settle) {
+        let n_positions = count_positions(&records);
+        self.metrics.positions_in_flight.inc_by(n_positions);
+        match self.queue.push(Submission { records, settle }) {
+            Ok(()) => {}
+            Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
+            Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
+        }
+    }
+
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
         let n_positions = count_positions(&submission.records);
         self.metrics.positions_in_flight.dec_by(n_positions);

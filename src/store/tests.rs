@@ -64,11 +64,13 @@ impl Storage for Folder {
 
 /// An index that stands still, or fails, when it is told to.
 #[derive(Debug, Default)]
-struct TestIndex {
-    map: MapIndex,
+pub(super) struct TestIndex {
+    pub(super) map: MapIndex,
     is_still: Mutex<bool>,
     moved: Condvar,
-    is_failing: AtomicBool,
+    pub(super) is_failing: AtomicBool,
+    /// Looks until one fails, if one shall.
+    pub(super) n_looks_until_failure: Mutex<Option<u64>>,
     n_looks: AtomicU64,
 }
 
@@ -76,6 +78,19 @@ impl TestIndex {
     fn stand_still(&self, is_still: bool) {
         *self.is_still.lock().unwrap() = is_still;
         self.moved.notify_all();
+    }
+
+    fn look(&self) -> Result<(), IndexError> {
+        let mut n_left = self.n_looks_until_failure.lock().unwrap();
+        match &mut *n_left {
+            Some(0) => {
+                *n_left = None;
+                return Err(IndexError::Backend("told to be blind".to_owned()));
+            }
+            Some(n_left) => *n_left -= 1,
+            None => {}
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +118,7 @@ impl Index for TestIndex {
 
     fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
         self.n_looks.fetch_add(1, Ordering::Relaxed);
+        self.look()?;
         self.map.contains(kind, key)
     }
 
@@ -111,6 +127,7 @@ impl Index for TestIndex {
     }
 
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        self.look()?;
         self.map.last(vehicle)
     }
 

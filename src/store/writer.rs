@@ -64,6 +64,12 @@ impl<S: Storage, I: Index> Writer<S, I> {
         }
     }
 
+    /// The log, for tests.
+    #[cfg(test)]
+    pub(super) const fn log(&self) -> &Log<S> {
+        &self.log
+    }
+
     /// Runs until the queue is closed and empty; then closes the log cleanly.
     pub(crate) fn run(mut self) {
         let mut submissions = Vec::new();
@@ -81,6 +87,11 @@ impl<S: Storage, I: Index> Writer<S, I> {
             self.group(&mut submissions);
             self.trim();
         }
+        self.close();
+    }
+
+    /// Closes the log cleanly, and lets the indexer end when all is applied.
+    pub(super) fn close(self) {
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "the log could not be marked as closed cleanly");
         }
@@ -88,7 +99,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     /// Makes one group durable and settles it.
-    fn group(&mut self, submissions: &mut Vec<Submission>) {
+    pub(super) fn group(&mut self, submissions: &mut Vec<Submission>) {
         if self.is_disk_full() {
             self.refuse_all(submissions, RefuseReason::DiskFull);
         }
@@ -210,7 +221,8 @@ impl<S: Storage, I: Index> Writer<S, I> {
             .wait_lag_below(self.config.index_lag_records_max)
     }
 
-    fn trim(&mut self) {
+    /// Removes the part of the log that is not needed any more.
+    pub(super) fn trim(&mut self) {
         if let Err(error) = self.log.trim(self.shared.progress.trimmable()) {
             if let Some(n_unsaid) = DISK_WARNINGS.pass() {
                 tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
