@@ -331,6 +331,21 @@ fn two_failures_in_a_row_drop_the_group_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_reader_goes_on_behind_a_segment_in_which_nothing_was_confirmed() {
+    let disk = SimDisk::new(3);
+    let (mut log, _) = open(&disk);
+    let first = put(&mut log, 0..3);
+    (3..6).for_each(|number| log.append(&record(number)));
+    // The sync fails; then the write to the segment for the second try.
+    disk.fail_after(1);
+    disk.fail_again_after(4);
+    assert!(log.commit().is_err());
+    put(&mut log, 6..9);
+    assert_eq!(read_all(&log, LogOffset(0), 50), [0, 1, 2, 6, 7, 8]);
+    assert_eq!(read_all(&log, first, 50), [6, 7, 8]);
+}
+
+#[test]
 fn a_later_layout_is_named() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);
