@@ -100,21 +100,25 @@ impl<S: Storage, I: Index> Writer<S, I> {
 
     /// Makes one group durable and settles it.
     pub(super) fn group(&mut self, submissions: &mut Vec<Submission>) {
+        let is_waiting_over = submissions.is_empty() || self.wait_for_index();
+        // The disk may have become full during the wait.
         if self.is_disk_full() {
             self.refuse_all(submissions, RefuseReason::DiskFull);
         }
-        if submissions.is_empty() || !self.wait_for_index() {
+        if !is_waiting_over || self.shared.failure.borrow().is_some() {
             self.refuse_all(submissions, RefuseReason::Stopping);
+        }
+        if submissions.is_empty() {
             return;
         }
         self.dedupe.forget(self.shared.progress.applied());
         let counts = match self.append_all(submissions) {
             Ok(counts) => counts,
             Err(error) => {
-                self.dedupe.withdraw();
                 self.shared
                     .fail(format!("duplicates cannot be told: {error}"));
-                self.refuse_all(submissions, RefuseReason::DiskError);
+                self.log.discard();
+                self.give_up(submissions);
                 return;
             }
         };
@@ -129,11 +133,16 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 if let Some(n_unsaid) = DISK_WARNINGS.pass() {
                     tracing::error!(%error, n_unsaid, "records could not be made durable");
                 }
-                self.dedupe.withdraw();
-                self.live.clear();
-                self.refuse_all(submissions, RefuseReason::DiskError);
+                self.give_up(submissions);
             }
         }
+    }
+
+    /// Nothing of the group is confirmed.
+    fn give_up(&mut self, submissions: &mut Vec<Submission>) {
+        self.dedupe.withdraw();
+        self.live.clear();
+        self.refuse_all(submissions, RefuseReason::DiskError);
     }
 
     fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
