@@ -40,8 +40,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -76,6 +75,12 @@ const QUARANTINE_QUEUE_MAX: usize = 4_096;
 /// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
 const VEHICLES_PER_GENERATION: usize = 65_536;
 
+/// How long a close waits for the index to catch up.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a store that is dropped without a close waits: a node that is to end at once must end.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Batches of live positions that a slow subscriber may be behind.
 const LIVE_BATCHES_MAX: usize = 256;
 
@@ -104,8 +109,15 @@ pub struct Store {
     shared: Arc<Shared>,
     index: Arc<dyn Index>,
     quarantine: Arc<Queue<QuarantineEntry>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held by each thread until it ends.
+    running: Mutex<Option<mpsc::SyncSender<Never>>>,
+    /// Ends when no thread runs any more.
+    ended: Mutex<mpsc::Receiver<Never>>,
 }
+
+/// What is never sent.
+#[derive(Debug)]
+enum Never {}
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,11 +191,13 @@ impl Store {
             metrics,
         )?;
         let (writer, indexer) = (engine.writer, engine.indexer);
+        let (running, ended) = mpsc::sync_channel(0);
         let store = Self {
             shared: engine.shared,
             index: parts.index,
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
-            threads: Mutex::default(),
+            running: Mutex::new(Some(running)),
+            ended: Mutex::new(ended),
         };
         store.start("store-writer", move || writer.run())?;
         store.start("store-indexer", move || indexer.run())?;
@@ -246,22 +260,32 @@ impl Store {
     }
 
     /// Refuses what comes from now on, makes the rest durable, marks the log as closed cleanly,
-    /// applies it to the index and ends the threads. Blocking. A second call does nothing.
+    /// applies it to the index and ends the threads. Blocking, for a minute at most: an index that
+    /// takes longer catches up after the next start. A second call does nothing.
     pub fn close(&self) {
-        self.shared.queue.close();
-        self.quarantine.close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A panic of the thread was reported as the failure of the store.
-            drop(thread.join());
+        if !self.close_within(CLOSE_PATIENCE) {
+            tracing::warn!("the store did not end in time; the next start goes on where it was");
         }
     }
 
+    /// Closes; whether all threads ended within `patience`.
+    fn close_within(&self, patience: Duration) -> bool {
+        self.shared.queue.close();
+        self.shared.progress.close();
+        self.quarantine.close();
+        drop(lock(&self.running).take());
+        let outcome = lock(&self.ended).recv_timeout(patience);
+        matches!(outcome, Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+
     fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let guard = FailureGuard {
+        let Some(running) = lock(&self.running).clone() else {
+            return Ok(());
+        };
+        let guard = ThreadGuard {
             shared: Arc::clone(&self.shared),
             name: name.to_owned(),
+            _running: running,
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -269,12 +293,8 @@ impl Store {
                 let _guard = guard;
                 body();
             });
-        let thread = thread.map_err(OpenError::Thread)?;
-        self.threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(thread);
-        Ok(())
+        // The guard tells of the end.
+        thread.map(drop).map_err(OpenError::Thread)
     }
 
     fn start_quarantine<S: Storage>(&self, mut quarantine: Quarantine<S>) -> Result<(), OpenError> {
@@ -342,7 +362,9 @@ impl<S: Storage, I: Index> Engine<S, I> {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.close();
+        if !self.close_within(DROP_PATIENCE) {
+            tracing::warn!("the store was dropped before its threads ended");
+        }
     }
 }
 
@@ -381,18 +403,30 @@ pub(crate) fn count_positions(records: &[Record]) -> i64 {
         .count() as i64
 }
 
-/// Turns the panic of a thread into the failure of the store.
-struct FailureGuard {
+/// Tells of the end of a thread, and turns its panic into the failure of the store.
+struct ThreadGuard {
     shared: Arc<Shared>,
     name: String,
+    _running: mpsc::SyncSender<Never>,
 }
 
-impl Drop for FailureGuard {
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.shared.progress.stop();
-            self.shared
-                .fail(format!("the thread {} panicked", self.name));
+        if !std::thread::panicking() {
+            return;
+        }
+        self.shared.progress.stop();
+        self.shared
+            .fail(format!("the thread {} panicked", self.name));
+        // If it was the writer, nobody else will settle what waits.
+        let (mut waiting, none) = (Vec::new(), Duration::ZERO);
+        if self.shared.queue.take_all(&mut waiting, none, none) {
+            let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
+            waiting.into_iter().for_each(refuse);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

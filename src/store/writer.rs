@@ -11,6 +11,7 @@ use super::{
     dedupe::{Dedupe, Novelty},
     index::{Index, IndexError},
     log::Log,
+    progress::LagLimits,
     storage::Storage,
 };
 use crate::{
@@ -225,17 +226,22 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn wait_for_index(&self) -> bool {
-        self.shared
-            .progress
-            .wait_lag_below(self.config.index_lag_records_max)
+        let config = &self.config;
+        self.shared.progress.wait_lag_below(LagLimits {
+            n_records: config.index_lag_records_max,
+            // A segment goes as a whole, so one is there in part for nothing.
+            n_bytes: config
+                .log_bytes_max
+                .saturating_sub(config.segment_bytes_max),
+        })
     }
 
     /// Removes the part of the log that is not needed any more.
     pub(super) fn trim(&mut self) {
-        if let Err(error) = self.log.trim(self.shared.progress.trimmable()) {
-            if let Some(n_unsaid) = DISK_WARNINGS.pass() {
-                tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
-            }
+        if let Err(error) = self.log.trim(self.shared.progress.trimmable())
+            && let Some(n_unsaid) = DISK_WARNINGS.pass()
+        {
+            tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
         }
     }
 }
