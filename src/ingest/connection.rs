@@ -220,11 +220,12 @@ impl Connection {
                 Wake::Settled(settled.is_ok())
             }
             writable = socket.writable(), if may_write => Wake::Writable(writable),
+            // Before the socket, so that one that is always readable cannot hold off its deadlines.
+            () = self.timer.as_mut() => Wake::Timer,
             room = async {
                 socket.readable().await?;
                 Ok(room.take(READ_BYTES_MAX as u32).await)
             }, if may_read => Wake::Readable(room),
-            () = self.timer.as_mut() => Wake::Timer,
         }
     }
 

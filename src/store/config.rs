@@ -17,7 +17,8 @@ pub struct StoreConfig {
     pub quarantine_bytes_max: u64,
     /// A segment of the log that is larger is followed by a new one.
     pub segment_bytes_max: u64,
-    /// All segments of the log together; beyond it nothing is accepted.
+    /// All segments of the log together; with more than this, less a segment, that the index does
+    /// not keep through a power cut yet, no socket is read. One group may exceed it.
     pub log_bytes_max: u64,
     /// Memory for blocks of the index that were read.
     pub index_cache_bytes: u64,

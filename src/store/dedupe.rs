@@ -6,11 +6,12 @@
 //!
 //! Most records need no look at the index: a fix newer than the newest one the index has of its
 //! vehicle cannot be there. Events, future fixes, and fixes of vehicles with future fixes are always
-//! looked for, since the newest fix says nothing about them. What is known of vehicles is a cache
-//! of two generations: bounded, and refilled from the index.
+//! looked for, since the newest fix says nothing about them. What is known of a vehicle covers the
+//! tail and the index, also when the index lags: a key that goes from the one to the other is never
+//! newer than what is known.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -18,31 +19,19 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     index::{Index, IndexError},
+    known::{Known, KnownVehicles},
     log::LogOffset,
 };
 use crate::types::{
     ids::VehicleId,
     record::{Flags, Kind, Record},
-    time::UnixMillis,
 };
-
-/// Vehicles of one generation of the cache; two generations are held.
-const VEHICLES_PER_GENERATION: usize = 65_536;
 
 /// 128 bits of a record's key and kind: with a thousand million records the chance that any two
 /// of them share it is below 1e-20.
 type KeyDigest = u128;
 
 type Hasher = foldhash::fast::RandomState;
-
-/// What is known of one vehicle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known {
-    /// Not older than the newest fix in the index, future ones aside; absent if there is none.
-    newest: Option<UnixMillis>,
-    /// Whether any of its records may lie in the future.
-    has_future: bool,
-}
 
 /// Whether a record is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +54,21 @@ pub(crate) struct Dedupe<I> {
     groups: VecDeque<(LogOffset, Vec<KeyDigest>)>,
     /// Keys of the group that is being gathered.
     current: Vec<KeyDigest>,
-    young: HashMap<VehicleId, Known, Hasher>,
-    old: HashMap<VehicleId, Known, Hasher>,
+    vehicles: KnownVehicles,
+    /// Where the last group ends that is durable.
+    end: LogOffset,
 }
 
 impl<I: Index> Dedupe<I> {
-    pub(crate) fn new(index: Arc<I>) -> Self {
+    /// Nothing is in the tail; of vehicles at least `n_vehicles_max` are remembered.
+    pub(crate) fn new(index: Arc<I>, n_vehicles_max: usize) -> Self {
         Self {
             index,
             tail: HashSet::default(),
             groups: VecDeque::new(),
             current: Vec::new(),
-            young: HashMap::default(),
-            old: HashMap::default(),
+            vehicles: KnownVehicles::new(n_vehicles_max),
+            end: LogOffset(0),
         }
     }
 
@@ -89,6 +80,11 @@ impl<I: Index> Dedupe<I> {
             Some((last, digests)) if *last == end => digests.push(digest),
             _ => self.groups.push_back((end, vec![digest])),
         }
+        let vehicle = &record.key.vehicle;
+        let known = self.vehicles.get(vehicle).unwrap_or_default();
+        self.vehicles.put(vehicle, known.merge(told_by(record)));
+        self.end = end;
+        self.vehicles.settle(end);
     }
 
     /// Whether `record` is new; if so, its key is in the tail from now on.
@@ -107,17 +103,9 @@ impl<I: Index> Dedupe<I> {
         }
         self.tail.insert(digest);
         self.current.push(digest);
-        if is_future && !known.has_future {
-            self.remember(
-                &record.key.vehicle,
-                Known {
-                    has_future: true,
-                    ..known
-                },
-            );
-        } else if is_fix && is_newer && !is_future {
-            let newest = Some(record.key.time);
-            self.remember(&record.key.vehicle, Known { newest, ..known });
+        let known_now = known.merge(told_by(record));
+        if known_now != known {
+            self.vehicles.put(&record.key.vehicle, known_now);
         }
         let is_late = is_fix && known.newest.is_some_and(|newest| record.key.time < newest);
         Ok(Novelty::New { is_late })
@@ -129,6 +117,8 @@ impl<I: Index> Dedupe<I> {
             self.groups
                 .push_back((end, std::mem::take(&mut self.current)));
         }
+        self.end = end;
+        self.vehicles.settle(end);
     }
 
     /// The records admitted since the last call were not made durable: their keys are free again.
@@ -136,6 +126,7 @@ impl<I: Index> Dedupe<I> {
         for digest in self.current.drain(..) {
             self.tail.remove(&digest);
         }
+        self.vehicles.settle(self.end);
     }
 
     /// The index shows everything up to `applied`: those keys need not be held any more.
@@ -145,32 +136,33 @@ impl<I: Index> Dedupe<I> {
                 self.tail.remove(&digest);
             }
         }
+        self.vehicles.forget(applied);
     }
 
     fn known(&mut self, vehicle: &VehicleId) -> Result<Known, IndexError> {
-        if let Some(known) = self.young.get(vehicle) {
-            return Ok(*known);
+        let known = self.vehicles.get(vehicle).unwrap_or_default();
+        if known.is_whole {
+            return Ok(known);
         }
-        let known = match self.old.get(vehicle) {
-            Some(known) => *known,
-            None => Known {
-                newest: self.index.last(vehicle)?.map(|record| record.key.time),
-                has_future: self.index.has_future(vehicle)?,
-            },
+        let in_index = Known {
+            newest: self.index.last(vehicle)?.map(|record| record.key.time),
+            has_future: self.index.has_future(vehicle)?,
+            is_whole: true,
         };
-        self.remember(vehicle, known);
+        let known = known.merge(in_index);
+        self.vehicles.put(vehicle, known);
         Ok(known)
     }
+}
 
-    fn remember(&mut self, vehicle: &VehicleId, known: Known) {
-        if let Some(present) = self.young.get_mut(vehicle) {
-            *present = known;
-            return;
-        }
-        if self.young.len() >= VEHICLES_PER_GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(vehicle.clone(), known);
+/// What a record in the tail says of its vehicle.
+fn told_by(record: &Record) -> Known {
+    let has_future = record.flags.contains(Flags::FUTURE);
+    let is_told = record.kind() == Kind::Position && !has_future;
+    Known {
+        newest: is_told.then_some(record.key.time),
+        has_future,
+        is_whole: false,
     }
 }
 
@@ -189,4 +181,103 @@ fn digest_of(record: &Record) -> KeyDigest {
         n_bytes += 1;
     }
     xxh3_128(bytes.get(..n_bytes).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::index::MapIndex,
+        types::{
+            attributes::Attributes,
+            record::{Body, Fix, RecordKey},
+            time::UnixMillis,
+        },
+    };
+
+    const NEW: Novelty = Novelty::New { is_late: false };
+    const LATE: Novelty = Novelty::New { is_late: true };
+
+    fn fix(vehicle: &str, millis: i64, flags: Flags) -> Record {
+        Record {
+            key: RecordKey {
+                vehicle: VehicleId::parse(vehicle.as_bytes()).unwrap(),
+                time: UnixMillis(millis),
+                hash: 1,
+            },
+            received: UnixMillis(9),
+            protocol: "toy".into(),
+            flags,
+            code: "".into(),
+            attributes: Attributes::new(),
+            raw: None,
+            body: Body::Position(Fix::default()),
+        }
+    }
+
+    fn plain(vehicle: &str, millis: i64) -> Record {
+        fix(vehicle, millis, Flags::default())
+    }
+
+    fn admit(dedupe: &mut Dedupe<MapIndex>, record: &Record) -> Novelty {
+        dedupe.admit(record).unwrap()
+    }
+
+    /// A start with `tail` in the log and not in the index.
+    fn started(tail: &[Record]) -> (Arc<MapIndex>, Dedupe<MapIndex>) {
+        let index = Arc::new(MapIndex::new());
+        let mut dedupe = Dedupe::new(Arc::clone(&index), 4);
+        tail.iter()
+            .for_each(|record| dedupe.recover(LogOffset(10), record));
+        (index, dedupe)
+    }
+
+    #[test]
+    fn a_fix_of_a_lagging_index_is_still_a_repeat_when_the_index_has_caught_up() {
+        let tail = [plain("v", 50)];
+        let (index, mut dedupe) = started(&tail);
+        assert_eq!(admit(&mut dedupe, &plain("v", 30)), LATE);
+        dedupe.confirm(LogOffset(20));
+        index.apply(&tail).unwrap();
+        dedupe.forget(LogOffset(10));
+        assert_eq!(admit(&mut dedupe, &tail[0]), Novelty::Repeat);
+    }
+
+    #[test]
+    fn a_future_fix_of_a_lagging_index_is_a_repeat_when_its_time_has_come() {
+        let tail = [fix("v", 900, Flags::FUTURE)];
+        let (index, mut dedupe) = started(&tail);
+        assert_eq!(admit(&mut dedupe, &plain("v", 30)), NEW);
+        dedupe.confirm(LogOffset(20));
+        index.apply(&tail).unwrap();
+        dedupe.forget(LogOffset(20));
+        assert_eq!(admit(&mut dedupe, &plain("v", 900)), Novelty::Repeat);
+    }
+
+    #[test]
+    fn many_vehicles_do_not_drive_out_what_the_index_does_not_show_yet() {
+        let (index, mut dedupe) = started(&[]);
+        assert_eq!(admit(&mut dedupe, &plain("v", 50)), NEW);
+        dedupe.confirm(LogOffset(1));
+        for number in 0..40 {
+            let other = plain(&format!("other{number}"), 1);
+            assert_eq!(admit(&mut dedupe, &other), NEW);
+            dedupe.confirm(LogOffset(2 + number));
+        }
+        assert_eq!(admit(&mut dedupe, &plain("v", 30)), LATE);
+        index.apply(&[plain("v", 50)]).unwrap();
+        dedupe.forget(LogOffset(1));
+        assert_eq!(admit(&mut dedupe, &plain("v", 50)), Novelty::Repeat);
+    }
+
+    #[test]
+    fn a_key_that_was_not_made_durable_is_free_again() {
+        let (_, mut dedupe) = started(&[]);
+        assert_eq!(admit(&mut dedupe, &plain("v", 50)), NEW);
+        dedupe.withdraw();
+        assert_eq!(admit(&mut dedupe, &plain("v", 50)), NEW);
+        dedupe.confirm(LogOffset(1));
+        dedupe.withdraw();
+        assert_eq!(admit(&mut dedupe, &plain("v", 50)), Novelty::Repeat);
+    }
 }

@@ -73,7 +73,8 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         }
     }
 
-    fn apply_up_to(&mut self, durable: LogOffset) -> Result<(), String> {
+    /// Applies what lies below `durable`, an end of a frame.
+    pub(super) fn apply_up_to(&mut self, durable: LogOffset) -> Result<(), String> {
         let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);
         while self.applied < durable {
             records.clear();
@@ -96,7 +97,8 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         Ok(())
     }
 
-    fn persist(&mut self) -> Result<(), String> {
+    /// Makes durable what was applied, and allows to trim the log below it.
+    pub(super) fn persist(&mut self) -> Result<(), String> {
         let kept = self.index.persist(self.applied);
         let kept = kept.map_err(|error| format!("the index cannot be synced: {error}"))?;
         self.persisted = self.applied;

@@ -29,6 +29,7 @@ pub mod storage;
 
 mod dedupe;
 mod indexer;
+mod known;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
@@ -39,8 +40,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -48,9 +48,10 @@ use tokio::sync::{broadcast, watch};
 
 pub use self::config::StoreConfig;
 use self::{
+    dedupe::Dedupe,
     index::Index,
     indexer::Indexer,
-    log::{Log, LogError, LogOffset, Recovery},
+    log::{Log, LogConfig, LogError, LogOffset, Recovery},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
     storage::Storage,
@@ -70,6 +71,15 @@ const SUBMISSIONS_MAX: usize = 65_536;
 
 /// Rejected lines that may wait to be set aside; further ones are only counted.
 const QUARANTINE_QUEUE_MAX: usize = 4_096;
+
+/// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
+const VEHICLES_PER_GENERATION: usize = 65_536;
+
+/// How long a close waits for the index to catch up.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a store that is dropped without a close waits: a node that is to end at once must end.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Batches of live positions that a slow subscriber may be behind.
 const LIVE_BATCHES_MAX: usize = 256;
@@ -99,8 +109,15 @@ pub struct Store {
     shared: Arc<Shared>,
     index: Arc<dyn Index>,
     quarantine: Arc<Queue<QuarantineEntry>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held by each thread until it ends.
+    running: Mutex<Option<mpsc::SyncSender<Never>>>,
+    /// Ends when no thread runs any more.
+    ended: Mutex<mpsc::Receiver<Never>>,
 }
+
+/// What is never sent.
+#[derive(Debug)]
+enum Never {}
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,6 +137,23 @@ pub struct StoreParts<S, I> {
     pub quarantine: Arc<S>,
     /// The index.
     pub index: Arc<I>,
+}
+
+/// What the threads of a store run, before they are started.
+struct Engine<S: Storage, I> {
+    shared: Arc<Shared>,
+    writer: Writer<S, I>,
+    indexer: Indexer<S, I>,
+    recovery: Recovery,
+}
+
+/// Settings of the writer and what it works with.
+#[derive(Debug, Clone)]
+struct Limits {
+    store: StoreConfig,
+    log: LogConfig,
+    /// Vehicles of one generation of the cache of what is known of vehicles.
+    vehicles_per_generation: usize,
 }
 
 /// Why a store could not be opened.
@@ -148,61 +182,32 @@ impl Store {
         config: &StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, Recovery), OpenError> {
-        let applied = parts.index.persisted();
-        let mut dedupe = dedupe::Dedupe::new(Arc::clone(&parts.index));
-        let mut n_tail = 0;
-        let (log, recovery) = Log::open(
-            Arc::clone(&parts.log),
-            config.log(),
-            applied,
-            |end, record| {
-                dedupe.recover(end, &record);
-                n_tail += 1;
-            },
-        )?;
         let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let queue_cap = metrics
-            .queue_cap
-            .get_or_create(&QueueLabel { queue: "store" })
-            .clone();
-        queue_cap.set(SUBMISSIONS_MAX as i64);
-        let shared = Arc::new(Shared {
-            queue: Queue::new(SUBMISSIONS_MAX),
-            progress: Progress::new(applied, log.durable(), n_tail),
+        let engine = Engine::open(
+            parts.log,
+            Arc::clone(&parts.index),
+            Limits::of(config),
             metrics,
-            live: broadcast::channel(LIVE_BATCHES_MAX).0,
-            failure: watch::channel(None).0,
-            is_full: std::sync::atomic::AtomicBool::new(false),
-        });
+        )?;
+        let (writer, indexer) = (engine.writer, engine.indexer);
+        let (running, ended) = mpsc::sync_channel(0);
         let store = Self {
-            shared: Arc::clone(&shared),
-            index: Arc::clone(&parts.index) as Arc<dyn Index>,
+            shared: engine.shared,
+            index: parts.index,
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
-            threads: Mutex::default(),
+            running: Mutex::new(Some(running)),
+            ended: Mutex::new(ended),
         };
-        let reader = log.reader();
-        let indexer = Indexer::new(reader, Arc::clone(&parts.index), Arc::clone(&shared));
-        let writer = Writer::new(log, parts.log, dedupe, config.clone(), shared);
         store.start("store-writer", move || writer.run())?;
         store.start("store-indexer", move || indexer.run())?;
         store.start_quarantine(quarantine)?;
-        Ok((store, recovery))
+        Ok((store, engine.recovery))
     }
 
     /// Takes records to be made durable; `settle` is used once. Never waits.
     pub fn submit(&self, records: Vec<Record>, settle: Settle) {
-        let n_positions = count_positions(&records);
-        self.shared.metrics.positions_in_flight.inc_by(n_positions);
-        match self.shared.queue.push(Submission { records, settle }) {
-            Ok(()) => {}
-            Err(PushError::Full(submission)) => {
-                self.shared.refuse(submission, RefuseReason::Overloaded);
-            }
-            Err(PushError::Closed(submission)) => {
-                self.shared.refuse(submission, RefuseReason::Stopping);
-            }
-        }
+        self.shared.submit(records, settle);
     }
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
@@ -255,22 +260,32 @@ impl Store {
     }
 
     /// Refuses what comes from now on, makes the rest durable, marks the log as closed cleanly,
-    /// applies it to the index and ends the threads. Blocking. A second call does nothing.
+    /// applies it to the index and ends the threads. Blocking, for a minute at most: an index that
+    /// takes longer catches up after the next start. A second call does nothing.
     pub fn close(&self) {
-        self.shared.queue.close();
-        self.quarantine.close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A panic of the thread was reported as the failure of the store.
-            drop(thread.join());
+        if !self.close_within(CLOSE_PATIENCE) {
+            tracing::warn!("the store did not end in time; the next start goes on where it was");
         }
     }
 
+    /// Closes; whether all threads ended within `patience`.
+    fn close_within(&self, patience: Duration) -> bool {
+        self.shared.queue.close();
+        self.shared.progress.close();
+        self.quarantine.close();
+        drop(lock(&self.running).take());
+        let outcome = lock(&self.ended).recv_timeout(patience);
+        matches!(outcome, Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+
     fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let guard = FailureGuard {
+        let Some(running) = lock(&self.running).clone() else {
+            return Ok(());
+        };
+        let guard = ThreadGuard {
             shared: Arc::clone(&self.shared),
             name: name.to_owned(),
+            _running: running,
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -278,12 +293,8 @@ impl Store {
                 let _guard = guard;
                 body();
             });
-        let thread = thread.map_err(OpenError::Thread)?;
-        self.threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(thread);
-        Ok(())
+        // The guard tells of the end.
+        thread.map(drop).map_err(OpenError::Thread)
     }
 
     fn start_quarantine<S: Storage>(&self, mut quarantine: Quarantine<S>) -> Result<(), OpenError> {
@@ -299,13 +310,75 @@ impl Store {
     }
 }
 
+impl Limits {
+    fn of(config: &StoreConfig) -> Self {
+        Self {
+            log: config.log(),
+            vehicles_per_generation: VEHICLES_PER_GENERATION,
+            store: config.clone(),
+        }
+    }
+}
+
+impl<S: Storage, I: Index> Engine<S, I> {
+    /// Opens the log and reads the part of it that the index does not have yet. Blocking.
+    fn open(
+        storage: Arc<S>,
+        index: Arc<I>,
+        limits: Limits,
+        metrics: StoreMetrics,
+    ) -> Result<Self, LogError> {
+        let applied = index.persisted();
+        let mut dedupe = Dedupe::new(Arc::clone(&index), limits.vehicles_per_generation);
+        let mut n_tail = 0;
+        let (log, recovery) =
+            Log::open(Arc::clone(&storage), limits.log, applied, |end, record| {
+                dedupe.recover(end, &record);
+                n_tail += 1;
+            })?;
+        let queue_cap = metrics
+            .queue_cap
+            .get_or_create(&QueueLabel { queue: "store" })
+            .clone();
+        queue_cap.set(SUBMISSIONS_MAX as i64);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(SUBMISSIONS_MAX),
+            progress: Progress::new(applied, log.durable(), n_tail),
+            metrics,
+            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            failure: watch::channel(None).0,
+            is_full: std::sync::atomic::AtomicBool::new(false),
+        });
+        let indexer = Indexer::new(log.reader(), index, Arc::clone(&shared));
+        let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            writer,
+            indexer,
+            recovery,
+        })
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
-        self.close();
+        if !self.close_within(DROP_PATIENCE) {
+            tracing::warn!("the store was dropped before its threads ended");
+        }
     }
 }
 
 impl Shared {
+    pub(crate) fn submit(&self, records: Vec<Record>, settle: Settle) {
+        let n_positions = count_positions(&records);
+        self.metrics.positions_in_flight.inc_by(n_positions);
+        match self.queue.push(Submission { records, settle }) {
+            Ok(()) => {}
+            Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
+            Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
+        }
+    }
+
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
         let n_positions = count_positions(&submission.records);
         self.metrics.positions_in_flight.dec_by(n_positions);
@@ -330,18 +403,30 @@ pub(crate) fn count_positions(records: &[Record]) -> i64 {
         .count() as i64
 }
 
-/// Turns the panic of a thread into the failure of the store.
-struct FailureGuard {
+/// Tells of the end of a thread, and turns its panic into the failure of the store.
+struct ThreadGuard {
     shared: Arc<Shared>,
     name: String,
+    _running: mpsc::SyncSender<Never>,
 }
 
-impl Drop for FailureGuard {
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.shared.progress.stop();
-            self.shared
-                .fail(format!("the thread {} panicked", self.name));
+        if !std::thread::panicking() {
+            return;
+        }
+        self.shared.progress.stop();
+        self.shared
+            .fail(format!("the thread {} panicked", self.name));
+        // If it was the writer, nobody else will settle what waits.
+        let (mut waiting, none) = (Vec::new(), Duration::ZERO);
+        if self.shared.queue.take_all(&mut waiting, none, none) {
+            let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
+            waiting.into_iter().for_each(refuse);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

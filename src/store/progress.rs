@@ -25,7 +25,17 @@ struct State {
     trimmable: LogOffset,
     n_lag_records: u64,
     is_hurried: bool,
+    is_closing: bool,
     is_stopping: bool,
+}
+
+/// How far the index may be behind the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LagLimits {
+    /// Records that are durable and not yet in the index.
+    pub(crate) n_records: u64,
+    /// Bytes of the log that the index does not keep through a power cut yet.
+    pub(crate) n_bytes: u64,
 }
 
 /// What the indexer is asked to do next.
@@ -47,6 +57,7 @@ impl Progress {
             trimmable: applied,
             n_lag_records,
             is_hurried: false,
+            is_closing: false,
             is_stopping: false,
         };
         Self {
@@ -78,6 +89,7 @@ impl Progress {
     /// The index keeps what lies below `offset` through a power cut.
     pub(crate) fn allow_trim(&self, offset: LogOffset) {
         self.lock().trimmable = offset;
+        self.changed.notify_all();
     }
 
     pub(crate) fn durable(&self) -> LogOffset {
@@ -117,16 +129,24 @@ impl Progress {
         }
     }
 
-    /// For the writer: waits while the index lags by more than `n_records_max`; false at a stop.
-    pub(crate) fn wait_lag_below(&self, n_records_max: u64) -> bool {
+    /// For the writer: waits while the index is too far behind, but not at a close; false at a stop.
+    pub(crate) fn wait_lag_below(&self, limits: LagLimits) -> bool {
         let state = self.lock();
         let state = self
             .changed
             .wait_while(state, |state| {
-                state.n_lag_records > n_records_max && !state.is_stopping
+                let n_bytes = state.durable.0.saturating_sub(state.trimmable.0);
+                let is_behind = state.n_lag_records > limits.n_records || n_bytes > limits.n_bytes;
+                is_behind && !state.is_closing && !state.is_stopping
             })
             .unwrap_or_else(PoisonError::into_inner);
         !state.is_stopping
+    }
+
+    /// The store is closed: the rest is made durable however far the index is behind.
+    pub(crate) fn close(&self) {
+        self.lock().is_closing = true;
+        self.changed.notify_all();
     }
 
     /// Nothing more becomes durable; the indexer ends when all is applied.

@@ -27,7 +27,7 @@ pub(crate) struct SimFile {
     id: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
@@ -38,6 +38,19 @@ struct State {
     /// The same for the one after that.
     n_until_next_failure: Option<u64>,
     n_operations: u64,
+    /// Operations until `found` is taken, and how the process ends then.
+    end: Option<(u64, End)>,
+    /// What the next process finds.
+    found: Option<(Box<Self>, End)>,
+}
+
+/// How a process ends in the midst of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the power: the disk has what was synced, and by chance more.
+    PowerCut,
+    /// Killed: what was written can be read, and is still not on the disk.
+    Kill,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -58,39 +71,38 @@ impl SimDisk {
             n_until_failure: None,
             n_until_next_failure: None,
             n_operations: 0,
+            end: None,
+            found: None,
         })))
     }
 
     /// What is found after a power cut right now. This disk goes on as if nothing had happened.
     pub(crate) fn after_power_cut(&self) -> Self {
+        self.after(End::PowerCut)
+    }
+
+    /// What is found when the process ends so right now. This disk goes on as if nothing had
+    /// happened.
+    pub(crate) fn after(&self, end: End) -> Self {
         let mut state = self.state();
-        let mut prng = state.prng.split();
-        let mut names = state.synced_names.clone();
-        for (name, id) in &state.names {
-            if !names.contains_key(name) && prng.chance(50.0) {
-                names.insert(name.clone(), *id);
-            }
-        }
-        for name in state.synced_names.keys() {
-            if !state.names.contains_key(name) && prng.chance(50.0) {
-                names.remove(name);
-            }
-        }
-        let files = state
-            .files
-            .iter()
-            .map(|file| file.after_power_cut(&mut prng))
-            .collect();
-        drop(state);
-        Self(Arc::new(Mutex::new(State {
-            synced_names: names.clone(),
-            names,
-            files,
-            prng,
-            n_until_failure: None,
-            n_until_next_failure: None,
-            n_operations: 0,
-        })))
+        Self(Arc::new(Mutex::new(state.after(end))))
+    }
+
+    /// Lets the process end so before the write, sync, creation or removal that comes after
+    /// `n_operations` more: [`SimDisk::found`] says what is found then.
+    pub(crate) fn end_after(&self, n_operations: u64, end: End) {
+        self.state().end = Some((n_operations, end));
+    }
+
+    /// What is found after the end that [`SimDisk::end_after`] set, and which, if it has come.
+    pub(crate) fn found(&self) -> Option<(Self, End)> {
+        let (found, end) = self.state().found.take()?;
+        Some((Self(Arc::new(Mutex::new(*found))), end))
+    }
+
+    /// Number of files.
+    pub(crate) fn n_files(&self) -> usize {
+        self.state().names.len()
     }
 
     /// Lets the write, sync, creation or removal fail that comes after `n_operations` more.
@@ -101,6 +113,14 @@ impl SimDisk {
     /// After that failure, lets another operation fail after `n_operations` more.
     pub(crate) fn fail_again_after(&self, n_operations: u64) {
         self.state().n_until_next_failure = Some(n_operations);
+    }
+
+    /// Takes back what [`SimDisk::fail_after`] and [`SimDisk::end_after`] have set.
+    pub(crate) fn calm_down(&self) {
+        let mut state = self.state();
+        state.n_until_failure = None;
+        state.n_until_next_failure = None;
+        state.end = None;
     }
 
     /// Writes, syncs, creations and removals so far.
@@ -134,6 +154,8 @@ impl SimDisk {
             n_until_failure: None,
             n_until_next_failure: None,
             n_operations: 0,
+            end: None,
+            found: None,
         })))
     }
 
@@ -145,9 +167,55 @@ impl SimDisk {
 }
 
 impl State {
+    /// What is found after an end right now.
+    fn after(&mut self, end: End) -> Self {
+        let mut prng = self.prng.split();
+        let mut found = Self {
+            n_until_failure: None,
+            n_until_next_failure: None,
+            n_operations: 0,
+            end: None,
+            found: None,
+            ..self.clone()
+        };
+        if end == End::PowerCut {
+            found.names = self.names_after_power_cut(&mut prng);
+            found.synced_names = found.names.clone();
+            for file in &mut found.files {
+                *file = file.after_power_cut(&mut prng);
+            }
+        }
+        found.prng = prng;
+        found
+    }
+
+    fn names_after_power_cut(&self, prng: &mut Prng) -> BTreeMap<String, usize> {
+        let mut names = self.synced_names.clone();
+        for (name, id) in &self.names {
+            if !names.contains_key(name) && prng.chance(50.0) {
+                names.insert(name.clone(), *id);
+            }
+        }
+        for name in self.synced_names.keys() {
+            if !self.names.contains_key(name) && prng.chance(50.0) {
+                names.remove(name);
+            }
+        }
+        names
+    }
+
     /// Counts an operation that changes something; an error if it is the one to fail.
     fn operation(&mut self) -> io::Result<()> {
         self.n_operations += 1;
+        match &mut self.end {
+            Some((0, end)) => {
+                let end = *end;
+                self.end = None;
+                self.found = Some((Box::new(self.after(end)), end));
+            }
+            Some((n_left, _)) => *n_left -= 1,
+            None => {}
+        }
         match &mut self.n_until_failure {
             Some(0) => {
                 self.n_until_failure = self.n_until_next_failure.take();

@@ -64,11 +64,14 @@ impl Storage for Folder {
 
 /// An index that stands still, or fails, when it is told to.
 #[derive(Debug, Default)]
-struct TestIndex {
-    map: MapIndex,
+pub(super) struct TestIndex {
+    pub(super) map: MapIndex,
     is_still: Mutex<bool>,
     moved: Condvar,
-    is_failing: AtomicBool,
+    pub(super) is_failing: AtomicBool,
+    /// Looks until one fails, if one shall.
+    pub(super) n_looks_until_failure: Mutex<Option<u64>>,
+    is_panicking: AtomicBool,
     n_looks: AtomicU64,
 }
 
@@ -76,6 +79,20 @@ impl TestIndex {
     fn stand_still(&self, is_still: bool) {
         *self.is_still.lock().unwrap() = is_still;
         self.moved.notify_all();
+    }
+
+    fn look(&self) -> Result<(), IndexError> {
+        assert!(!self.is_panicking.load(Ordering::Relaxed), "told to panic");
+        let mut n_left = self.n_looks_until_failure.lock().unwrap();
+        match &mut *n_left {
+            Some(0) => {
+                *n_left = None;
+                return Err(IndexError::Backend("told to be blind".to_owned()));
+            }
+            Some(n_left) => *n_left -= 1,
+            None => {}
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +120,7 @@ impl Index for TestIndex {
 
     fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
         self.n_looks.fetch_add(1, Ordering::Relaxed);
+        self.look()?;
         self.map.contains(kind, key)
     }
 
@@ -111,6 +129,7 @@ impl Index for TestIndex {
     }
 
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        self.look()?;
         self.map.last(vehicle)
     }
 
@@ -333,6 +352,113 @@ async fn an_index_that_lags_too_far_stops_the_intake() {
     assert!(waiting.await.is_err(), "taken though the index lags");
     bench.index.stand_still(false);
     assert_eq!(verdict.verdict().await, Verdict::Durable);
+}
+
+#[tokio::test]
+async fn a_disk_that_becomes_full_while_a_group_waits_refuses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        index_lag_records_max: 0,
+        ..StoreConfig::default()
+    };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    let (settle, mut verdict) = Settle::new(None);
+    bench.store.submit(vec![position(2)], settle);
+    let waiting = tokio::time::timeout(Duration::from_millis(50), verdict.verdict());
+    assert!(waiting.await.is_err(), "taken though the index lags");
+    bench.log.free_bytes.store(1_000, Ordering::Relaxed);
+    bench.index.stand_still(false);
+    let refused = Verdict::Refused(RefuseReason::DiskFull);
+    assert_eq!(verdict.verdict().await, refused);
+}
+
+#[tokio::test]
+async fn a_log_that_is_too_large_stops_the_intake_until_it_can_be_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        segment_bytes_max: 1_000,
+        log_bytes_max: 3_000,
+        ..StoreConfig::default()
+    };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    let group = |start: i64| (start..start + 80).map(position).collect::<Vec<_>>();
+    assert_eq!(bench.put(group(0)).await, Verdict::Durable);
+    assert!(bench.store.durable().0 > 2_000);
+    let (settle, mut verdict) = Settle::new(None);
+    bench.store.submit(group(80), settle);
+    let waiting = tokio::time::timeout(Duration::from_millis(50), verdict.verdict());
+    assert!(waiting.await.is_err(), "taken though the log is too large");
+    bench.index.stand_still(false);
+    let settled = tokio::time::timeout(Duration::from_secs(20), verdict.verdict());
+    assert_eq!(settled.await.unwrap(), Verdict::Durable);
+    assert_eq!(bench.track().await.len(), 160);
+}
+
+#[tokio::test]
+async fn a_close_makes_the_rest_durable_though_the_index_is_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        index_lag_records_max: 0,
+        ..StoreConfig::default()
+    };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    let (settle, mut verdict) = Settle::new(None);
+    bench.store.submit(vec![position(2)], settle);
+    assert!(!bench.store.close_within(Duration::from_millis(50)));
+    let settled = tokio::time::timeout(Duration::from_secs(20), verdict.verdict());
+    assert_eq!(settled.await.unwrap(), Verdict::Durable);
+    bench.index.stand_still(false);
+    assert!(bench.store.close_within(Duration::from_secs(20)));
+    assert_eq!(bench.track().await, [(1, false), (2, false)]);
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_leaves_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        index_lag_records_max: 0,
+        ..StoreConfig::default()
+    };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    bench.index.is_panicking.store(true, Ordering::Relaxed);
+    let (settle, mut in_hand) = Settle::new(None);
+    // An older fix is looked for in the index.
+    bench.store.submit(vec![position(0)], settle);
+    while !bench.store.shared.queue.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (settle, mut in_queue) = Settle::new(None);
+    bench.store.submit(vec![position(3)], settle);
+    bench.index.stand_still(false);
+    let lost = Verdict::Refused(RefuseReason::Lost);
+    assert_eq!(in_hand.verdict().await, lost);
+    let refused = Verdict::Refused(RefuseReason::Stopping);
+    assert_eq!(in_queue.verdict().await, refused);
+    assert!(bench.store.failure().borrow().is_some());
+    assert!(bench.store.close_within(Duration::from_secs(20)));
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_asked_ends_the_intake_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    assert_eq!(bench.track().await, [(1, false)]);
+    *bench.index.n_looks_until_failure.lock().unwrap() = Some(0);
+    let refused = Verdict::Refused(RefuseReason::DiskError);
+    assert_eq!(bench.put(vec![position(2), position(0)]).await, refused);
+    let refused = Verdict::Refused(RefuseReason::Stopping);
+    assert_eq!(bench.put(vec![position(2)]).await, refused);
+    bench.store.close();
+    let bench = Bench::new(folder.path());
+    assert_eq!(bench.track().await, [(1, false)]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::{
     dedupe::{Dedupe, Novelty},
     index::{Index, IndexError},
     log::Log,
+    progress::LagLimits,
     storage::Storage,
 };
 use crate::{
@@ -64,6 +65,12 @@ impl<S: Storage, I: Index> Writer<S, I> {
         }
     }
 
+    /// The log, for tests.
+    #[cfg(test)]
+    pub(super) const fn log(&self) -> &Log<S> {
+        &self.log
+    }
+
     /// Runs until the queue is closed and empty; then closes the log cleanly.
     pub(crate) fn run(mut self) {
         let mut submissions = Vec::new();
@@ -81,6 +88,11 @@ impl<S: Storage, I: Index> Writer<S, I> {
             self.group(&mut submissions);
             self.trim();
         }
+        self.close();
+    }
+
+    /// Closes the log cleanly, and lets the indexer end when all is applied.
+    pub(super) fn close(self) {
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "the log could not be marked as closed cleanly");
         }
@@ -88,22 +100,26 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     /// Makes one group durable and settles it.
-    fn group(&mut self, submissions: &mut Vec<Submission>) {
+    pub(super) fn group(&mut self, submissions: &mut Vec<Submission>) {
+        let is_waiting_over = submissions.is_empty() || self.wait_for_index();
+        // The disk may have become full during the wait.
         if self.is_disk_full() {
             self.refuse_all(submissions, RefuseReason::DiskFull);
         }
-        if submissions.is_empty() || !self.wait_for_index() {
+        if !is_waiting_over || self.shared.failure.borrow().is_some() {
             self.refuse_all(submissions, RefuseReason::Stopping);
+        }
+        if submissions.is_empty() {
             return;
         }
         self.dedupe.forget(self.shared.progress.applied());
         let counts = match self.append_all(submissions) {
             Ok(counts) => counts,
             Err(error) => {
-                self.dedupe.withdraw();
                 self.shared
                     .fail(format!("duplicates cannot be told: {error}"));
-                self.refuse_all(submissions, RefuseReason::DiskError);
+                self.log.discard();
+                self.give_up(submissions);
                 return;
             }
         };
@@ -118,11 +134,16 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 if let Some(n_unsaid) = DISK_WARNINGS.pass() {
                     tracing::error!(%error, n_unsaid, "records could not be made durable");
                 }
-                self.dedupe.withdraw();
-                self.live.clear();
-                self.refuse_all(submissions, RefuseReason::DiskError);
+                self.give_up(submissions);
             }
         }
+    }
+
+    /// Nothing of the group is confirmed.
+    fn give_up(&mut self, submissions: &mut Vec<Submission>) {
+        self.dedupe.withdraw();
+        self.live.clear();
+        self.refuse_all(submissions, RefuseReason::DiskError);
     }
 
     fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
@@ -205,12 +226,18 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn wait_for_index(&self) -> bool {
-        self.shared
-            .progress
-            .wait_lag_below(self.config.index_lag_records_max)
+        let config = &self.config;
+        self.shared.progress.wait_lag_below(LagLimits {
+            n_records: config.index_lag_records_max,
+            // A segment goes as a whole, so one is there in part for nothing.
+            n_bytes: config
+                .log_bytes_max
+                .saturating_sub(config.segment_bytes_max),
+        })
     }
 
-    fn trim(&mut self) {
+    /// Removes the part of the log that is not needed any more.
+    pub(super) fn trim(&mut self) {
         if let Err(error) = self.log.trim(self.shared.progress.trimmable())
             && let Some(n_unsaid) = DISK_WARNINGS.pass()
         {

@@ -149,6 +149,12 @@ impl<S: Storage> Log<S> {
         }
     }
 
+    /// Drops the group that is gathered.
+    pub fn discard(&mut self) {
+        self.group.clear();
+        self.frames.clear();
+    }
+
     /// Bytes of the group that is gathered.
     pub const fn pending_bytes(&self) -> usize {
         self.group.len()
@@ -172,8 +178,7 @@ impl<S: Storage> Log<S> {
             tracing::warn!(error = %first, "a segment of the log failed and is closed; trying a new one");
             self.write_group(FrameKind::Records)
         });
-        self.group.clear();
-        self.frames.clear();
+        self.discard();
         outcome.map(|()| self.durable()).map_err(CommitError)
     }
 

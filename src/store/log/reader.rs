@@ -58,12 +58,14 @@ impl<S: Storage> LogReader<S> {
             at = at.max(span.base + HEADER_BYTES as u64);
             let end = span.end.min(to.0);
             if at >= end {
-                return Ok(to);
+                // Nothing was confirmed in this one; there may be more behind it.
+                at = at.max(span.end);
+                continue;
             }
             self.fill(span.base, at, end, READ_BYTES)?;
             at = self.frames(span, at, n_before + n_records_max, into)?;
         }
-        Ok(LogOffset(at))
+        Ok(LogOffset(at.min(to.0)))
     }
 
     /// Reads the frames in the buffer, which begins at `at`.

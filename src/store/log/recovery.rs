@@ -1,6 +1,6 @@
 //! What of the log can be used after a start, and what was never confirmed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use memchr::memmem;
 
@@ -96,10 +96,13 @@ pub(super) fn recover<S: Storage>(
         let scan = Scan::new(storage, span.base, needed_from)?;
         let goal = if is_last { scan.file_end() } else { span.end };
         let is_needed = goal > needed_from;
-        let end = if is_needed {
+        let Scanned { end, synced } = if is_needed {
             scan.run(goal.min(scan.file_end()), &mut report.n_records, &mut each)?
         } else {
-            goal
+            Scanned {
+                end: goal,
+                synced: goal,
+            }
         };
         if !is_last && end < goal {
             return Err(scan.damaged(end, "its successor says that more was confirmed"));
@@ -114,6 +117,10 @@ pub(super) fn recover<S: Storage>(
                 n_bytes,
             });
             span.end = end;
+            scan.secure(synced..end)?;
+            storage
+                .sync()
+                .map_err(|source| LogError::io("sync the folder of", "the log", source))?;
         }
     }
     let chain_end = chain.last().map_or(0, |span| span.end);
@@ -236,6 +243,14 @@ fn remove_void<S: Storage>(
     Ok(())
 }
 
+/// What a [`Scan`] came upon.
+struct Scanned {
+    /// Where the last good frame ends.
+    end: u64,
+    /// Up to where the segment is known to be on the disk.
+    synced: u64,
+}
+
 /// Reads one segment.
 struct Scan<F> {
     file: F,
@@ -272,8 +287,11 @@ impl<F: StorageFile> Scan<F> {
         goal: u64,
         n_records: &mut u64,
         each: &mut impl FnMut(LogOffset, Record),
-    ) -> Result<u64, LogError> {
+    ) -> Result<Scanned, LogError> {
         let (mut at, mut want) = (self.start.min(goal), READ_BYTES);
+        // A frame is written when the header is on the disk; what the index keeps was on it too.
+        let is_at_header = self.start == self.base + HEADER_BYTES as u64;
+        let mut synced = if is_at_header { self.base } else { at };
         while at < goal {
             let bytes = self.read(at, goal, want)?;
             let mut n_done = 0;
@@ -285,6 +303,7 @@ impl<F: StorageFile> Scan<F> {
                 match open_frame(bytes.get(n_done..).unwrap_or_default(), place) {
                     Ok(frame) => {
                         n_done += frame.bytes;
+                        synced = frame.head.synced.clamp(self.base, at);
                         let end = LogOffset(at + n_done as u64);
                         let handed = frame.for_each_record(|record| {
                             *n_records += 1;
@@ -310,7 +329,30 @@ impl<F: StorageFile> Scan<F> {
                 _ => break,
             }
         }
-        Ok(at)
+        Ok(Scanned {
+            end: at,
+            synced: synced.min(at),
+        })
+    }
+
+    /// Makes durable what was found in this segment, the last one, and is not known to be.
+    ///
+    /// The process before may have been killed between a write and its sync. What can be read then
+    /// need not be on the disk, and after a sync that failed no later one brings it there, unless it
+    /// is written again. From here on it counts as confirmed: a repeat of it is acknowledged, and the
+    /// header of the next segment names its end.
+    fn secure(&self, range: Range<u64>) -> Result<(), LogError> {
+        let failed = |source| LogError::io("make durable", file_name(self.base), source);
+        let mut at = range.start;
+        while at < range.end.min(self.file_end()) {
+            let bytes = self.read(at, range.end, READ_BYTES)?;
+            self.file.write_at(&bytes, at - self.base).map_err(failed)?;
+            if bytes.is_empty() {
+                return Err(self.damaged(at, "it has just become shorter"));
+            }
+            at += bytes.len() as u64;
+        }
+        self.file.sync().map_err(failed)
     }
 
     /// The frame at `end` is bad: that is damage if a later frame tells that it was synced.

@@ -6,7 +6,10 @@ use super::{Log, LogConfig, LogError, LogOffset, Recovery};
 use crate::{
     base::prng::Prng,
     delivery::group::HEADER_BYTES,
-    store::{sim_disk::SimDisk, storage::Storage},
+    store::{
+        sim_disk::{End, SimDisk},
+        storage::Storage,
+    },
     types::{
         attributes::Attributes,
         ids::VehicleId,
@@ -328,6 +331,52 @@ fn two_failures_in_a_row_drop_the_group_and_the_next_one_goes_on() {
     put(&mut log, 6..9);
     let (_, found) = open(&disk.after_power_cut());
     assert!(found == [0, 1, 2, 6, 7, 8], "{found:?}");
+}
+
+#[test]
+fn a_reader_goes_on_behind_a_segment_in_which_nothing_was_confirmed() {
+    let disk = SimDisk::new(3);
+    let (mut log, _) = open(&disk);
+    let first = put(&mut log, 0..3);
+    (3..6).for_each(|number| log.append(&record(number)));
+    // The sync fails; then the write to the segment for the second try.
+    disk.fail_after(1);
+    disk.fail_again_after(4);
+    assert!(log.commit().is_err());
+    put(&mut log, 6..9);
+    assert_eq!(read_all(&log, LogOffset(0), 50), [0, 1, 2, 6, 7, 8]);
+    assert_eq!(read_all(&log, first, 50), [6, 7, 8]);
+}
+
+/// A process is killed at each operation of its second group, with and without a failed sync before.
+/// What the next process finds it takes for confirmed, so a power cut must not take it away.
+#[test]
+fn what_a_start_finds_after_a_kill_outlives_a_power_cut() {
+    for (seed, n_until_kill, is_failing) in (0..200)
+        .flat_map(|seed| (0..8).map(move |n| (seed, n, false)))
+        .chain((0..200).flat_map(|seed| (0..8).map(move |n| (seed, n, true))))
+    {
+        let disk = SimDisk::new(seed);
+        let (mut log, _) = open(&disk);
+        if seed % 2 == 0 {
+            put(&mut log, 0..3);
+        }
+        if is_failing {
+            disk.fail_after(seed % 5);
+            disk.fail_again_after(seed / 5 % 5);
+        }
+        disk.end_after(n_until_kill, End::Kill);
+        (3..30).for_each(|number| log.append(&record(number)));
+        drop(log.commit());
+        let killed = disk.found().map_or(disk, |(found, _)| found);
+        killed.calm_down();
+        let (mut log, found) = open(&killed);
+        let (_, still) = open(&killed.after_power_cut());
+        assert_eq!(found, still, "seed {seed}, {n_until_kill}, {is_failing}");
+        put(&mut log, 30..31);
+        let (_, still) = open(&killed.after_power_cut());
+        assert_eq!(still.len(), found.len() + 1);
+    }
 }
 
 #[test]
