@@ -62,21 +62,26 @@ pub(crate) struct Accepted {
 }
 
 /// Serves a connection until it ends, however it ends.
-pub(crate) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+///
+/// Not an `async fn`: what is made before the first await would be kept twice in the task, and there
+/// are as many tasks as connections.
+pub(crate) fn serve(accepted: Accepted, shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
     let mut trace = Trace::open(&accepted, Arc::clone(&shared));
-    if let Some(n_max) = shared.config.n_connections_per_address_max {
-        if !shared
+    let n_max = shared.config.n_connections_per_address_max;
+    let has_place = n_max.is_none_or(|n_max| {
+        shared
             .registry
             .enter_address(accepted.peer.ip(), n_max.get())
-        {
-            trace.reason = CloseReason::Limit;
-            return;
-        }
-        trace.is_address_entered = true;
-    }
+    });
+    trace.is_address_entered = has_place && n_max.is_some();
     let mut connection = Connection::new(accepted, trace, shared);
-    let reason = connection.run().await;
-    connection.trace.reason = reason;
+    async move {
+        if has_place {
+            connection.run().await;
+        } else {
+            connection.end(CloseReason::Limit);
+        }
+    }
 }
 
 /// What a connection leaves outside its task; gone when this is dropped, even by a panic.
@@ -182,11 +187,18 @@ impl Connection {
         }
     }
 
-    async fn run(&mut self) -> CloseReason {
+    async fn run(&mut self) {
         match self.serve().await {
             Ok(never) => match never {},
-            Err(reason) => self.finish(reason).await,
+            Err(reason) => {
+                let reason = self.finish(reason).await;
+                self.end(reason);
+            }
         }
+    }
+
+    const fn end(&mut self, reason: CloseReason) {
+        self.trace.reason = reason;
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, CloseReason> {

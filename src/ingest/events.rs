@@ -54,7 +54,7 @@ pub(super) fn line_buffer_restarted(
     shared: &Shared,
     connection: ConnectionId,
     vehicle: Option<&VehicleId>,
-    place: Option<String>,
+    place: Option<Box<str>>,
 ) {
     shared.metrics.line_buffer_restarts.inc();
     if let Some(n_unsaid) = RESTART_WARNINGS.pass() {

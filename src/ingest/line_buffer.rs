@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -168,39 +168,35 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct LineInHand {
     /// Number of the line within the job, from 1; 0 outside any line.
-    number: AtomicUsize,
-    start: AtomicUsize,
-    end: AtomicUsize,
+    number: AtomicU32,
     /// Where it panicked, once it has.
-    place: Mutex<Option<String>>,
+    place: Mutex<Option<Box<str>>>,
 }
 
 impl LineInHand {
-    fn take_up(&self, number: usize, line: &Range<usize>) {
-        // Read only after the task has been joined, which orders these stores before the loads.
-        self.number.store(number, Ordering::Relaxed);
-        self.start.store(line.start, Ordering::Relaxed);
-        self.end.store(line.end, Ordering::Relaxed);
+    fn take_up(&self, number: usize) {
+        // A job has far fewer lines than that. Read only after the task has been joined, which orders
+        // this store before the load.
+        self.number.store(number as u32, Ordering::Relaxed);
     }
 
     fn lay_down(&self) {
         self.number.store(0, Ordering::Relaxed);
     }
 
-    /// The number and place of the line within the job's bytes, if there is one in hand.
-    pub(crate) fn line(&self) -> Option<(usize, Range<usize>)> {
-        let number = self.number.load(Ordering::Relaxed);
-        let line = self.start.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);
-        (number > 0).then_some((number, line))
+    /// The number of the line within the job, if there is one in hand.
+    pub(crate) fn number(&self) -> Option<usize> {
+        let number = self.number.load(Ordering::Relaxed) as usize;
+        (number > 0).then_some(number)
     }
 
     /// Notes where the panic happened.
-    pub(crate) fn note_place(&self, place: String) {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    pub(crate) fn note_place(&self, place: &str) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.into());
     }
 
     /// Takes the note of where the panic happened.
-    pub(crate) fn take_place(&self) -> Option<String> {
+    pub(crate) fn take_place(&self) -> Option<Box<str>> {
         self.place
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -323,7 +319,7 @@ impl LineBuffer<'_> {
     fn line(&mut self, range: Range<usize>) {
         self.number += 1;
         self.done.tally.n_received += 1;
-        self.in_hand.take_up(self.number, &range);
+        self.in_hand.take_up(self.number);
         let line = self.job.bytes.get(range.clone()).unwrap_or_default();
         let n_crashes = self
             .crashed

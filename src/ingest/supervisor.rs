@@ -70,10 +70,9 @@ impl Supervisor {
                 *session = std::mem::take(&mut done.session);
                 return Ok(done);
             }
-            let line = in_hand.line();
             let place = in_hand.take_place();
             events::line_buffer_restarted(shared, connection, session.vehicle(), place);
-            let (number, _) = line.ok_or(GivenUp::NotALine)?;
+            let number = in_hand.number().ok_or(GivenUp::NotALine)?;
             self.note_crash(Instant::now())?;
             crashed.push(number);
         }
@@ -126,7 +125,7 @@ pub fn note_panic(place: &str) -> bool {
     let Some(in_hand) = current else {
         return false;
     };
-    in_hand.note_place(place.to_owned());
+    in_hand.note_place(place);
     true
 }
 
