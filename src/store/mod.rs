@@ -33,6 +33,8 @@ mod known;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
+#[cfg(test)]
+mod sim_tests;
 mod writer;
 
 #[cfg(test)]

@@ -1,0 +1,158 @@
+//! What the simulated store must hold, kept beside it from what was submitted and what was said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    store::log::LogOffset,
+    types::{
+        attributes::{Attributes, Value},
+        ids::VehicleId,
+        record::{Body, Fix, Flags, Kind, Record, RecordKey},
+        time::UnixMillis,
+    },
+};
+
+/// What makes a record the same as another one.
+pub(super) type Key = (Kind, RecordKey);
+
+/// A record with the end of its frame in the log.
+pub(super) type Placed = (LogOffset, Record);
+
+/// The books of one seed.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Keys that were ever handed over, in the order of their first time.
+    pub(super) submitted: Vec<Key>,
+    known: BTreeSet<Key>,
+    /// Keys of which it was said that they are durable.
+    acknowledged: BTreeSet<Key>,
+    /// Keys that the store has, with the end of their frame.
+    present: BTreeMap<Key, LogOffset>,
+    /// Newest fix that the store has of each vehicle, future ones aside.
+    newest: BTreeMap<VehicleId, UnixMillis>,
+}
+
+pub(super) fn key_of(record: &Record) -> Key {
+    (record.kind(), record.key.clone())
+}
+
+/// The record of a key; all but the flags follows from the key.
+pub(super) fn record_of(key: &Key, flags: Flags) -> Record {
+    let mut attributes = Attributes::new();
+    let number = key.1.time.0 * 10 + i64::try_from(key.1.hash).unwrap();
+    attributes.insert("number", Value::Integer(number));
+    Record {
+        key: key.1.clone(),
+        received: UnixMillis(9),
+        protocol: "toy".into(),
+        flags,
+        code: "".into(),
+        attributes,
+        raw: (number % 7 == 0).then(|| vec![b'r'; usize::try_from(number % 1_300).unwrap()].into()),
+        body: match key.0 {
+            Kind::Position => Body::Position(Fix::default()),
+            Kind::Event => Body::Event,
+        },
+    }
+}
+
+impl Model {
+    pub(super) fn n_present(&self) -> usize {
+        self.present.len()
+    }
+
+    pub(super) fn submit(&mut self, record: &Record) {
+        let key = key_of(record);
+        if self.known.insert(key.clone()) {
+            self.submitted.push(key);
+        }
+    }
+
+    /// Of a group the keys that the store does not have yet, each once.
+    pub(super) fn new_keys(&self, group: &[Record]) -> Vec<Key> {
+        let mut new = Vec::new();
+        for key in group.iter().map(key_of) {
+            if !self.present.contains_key(&key) && !new.contains(&key) {
+                new.push(key);
+            }
+        }
+        new
+    }
+
+    /// The store has said that `group` is durable.
+    pub(super) fn acknowledge(&mut self, group: &[Record]) {
+        for key in group.iter().map(key_of) {
+            assert!(
+                self.present.contains_key(&key),
+                "acknowledged and not in the log: {key:?}"
+            );
+            self.acknowledged.insert(key);
+        }
+    }
+
+    /// The log holds `record`.
+    #[track_caller]
+    pub(super) fn found_in_log(&mut self, (end, record): &Placed) {
+        let key = key_of(record);
+        self.check_content(record);
+        let earlier = self.present.insert(key.clone(), *end);
+        assert!(
+            earlier.is_none_or(|earlier| earlier == *end),
+            "twice in the log: {key:?} at {earlier:?} and {end:?}"
+        );
+        if earlier.is_some() || key.0 == Kind::Event || record.flags.contains(Flags::FUTURE) {
+            return;
+        }
+        let time = record.key.time;
+        let newest = self
+            .newest
+            .entry(record.key.vehicle.clone())
+            .or_insert(time);
+        assert!(
+            *newest <= time || record.flags.contains(Flags::LATE),
+            "late and not marked: {key:?}, newest {newest:?}"
+        );
+        *newest = time.max(*newest);
+    }
+
+    /// What a start found: `log`, and in the index what `is_indexed` says.
+    #[track_caller]
+    pub(super) fn check_start(&mut self, log: &[Placed], is_indexed: impl Fn(&Key) -> bool) {
+        let mut in_log = BTreeSet::new();
+        for placed in log {
+            let key = key_of(&placed.1);
+            assert!(in_log.insert(key.clone()), "twice in the log: {key:?}");
+            self.found_in_log(placed);
+        }
+        for key in self.present.keys() {
+            assert!(
+                in_log.contains(key) || is_indexed(key),
+                "lost: {key:?}, acknowledged: {}",
+                self.acknowledged.contains(key)
+            );
+        }
+    }
+
+    /// What the index has once all is applied.
+    #[track_caller]
+    pub(super) fn check_index(&self, rows: &[Record]) {
+        let mut indexed = BTreeSet::new();
+        for record in rows {
+            self.check_content(record);
+            let key = key_of(record);
+            assert!(self.present.contains_key(&key), "never in the log: {key:?}");
+            assert!(indexed.insert(key.clone()), "twice in the index: {key:?}");
+        }
+        for key in self.present.keys().chain(&self.acknowledged) {
+            assert!(indexed.contains(key), "not in the index: {key:?}");
+        }
+    }
+
+    /// A record that comes out is one that went in.
+    #[track_caller]
+    fn check_content(&self, record: &Record) {
+        let key = key_of(record);
+        assert!(self.known.contains(&key), "never submitted: {key:?}");
+        assert_eq!(*record, record_of(&key, record.flags), "altered");
+    }
+}
