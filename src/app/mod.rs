@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ApiConfig},
-    base::{machine, task::TaskGroup},
+    base::{machine, task::TaskGroup, time::Instant},
     config::AppConfig,
     ingest::{
         BindAddress, Ingest, IngestParts,
@@ -200,10 +200,11 @@ impl App {
         }
     }
 
-    /// Drains and stops everything, within the grace period for the vehicles.
+    /// Drains and stops everything; one grace period covers vehicles and HTTP.
     pub async fn stop(&self) {
         self.status.note_draining();
-        if tokio::time::timeout(self.grace_period, self.ingest.drain())
+        let deadline = (Instant::now() + self.grace_period).to_tokio();
+        if tokio::time::timeout_at(deadline, self.ingest.drain())
             .await
             .is_err()
         {
@@ -214,7 +215,7 @@ impl App {
             tracing::error!(%error, "the store could not be closed cleanly");
         }
         self.api_stop.cancel();
-        if tokio::time::timeout(self.grace_period, self.api_tasks.wait_empty())
+        if tokio::time::timeout_at(deadline, self.api_tasks.wait_empty())
             .await
             .is_err()
         {
