@@ -1,289 +1,16 @@
 //! Connections over real sockets, with a small language of their own and a route that the test
 //! holds in its hand.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod bench;
+mod toy;
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
-    sync::mpsc,
-};
+use std::{sync::Arc, time::Duration};
 
-use super::{
-    BindAddress, CloseReason, Ingest, IngestConfig, IngestParts, ListenerConfig, RejectedLine,
-    ReplyPolicy, Route, listener::bind,
-};
-use crate::{
-    base::{
-        time::Instant,
-        verdict::{RefuseReason, Settle, Verdict},
-    },
-    metrics::Metrics,
-    protocol::{
-        Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol, Recognition,
-        Registry, RejectReason, framing::Framing,
-    },
-    types::{
-        attributes::Attributes,
-        ids::VehicleId,
-        record::{Body, Fix, Flags, ProtocolName, Record, RecordKey},
-        time::UnixMillis,
-    },
-    vehicles::KnownVehicles,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-/// A language for tests: `id NAME` names the vehicle, `at N` is a position at N ms, `hi` wants an
-/// answer at once, `bang` makes the decoder panic, `bang twice` its refusal too.
-#[derive(Debug)]
-struct Toy;
-
-#[derive(Debug, Clone, Default)]
-struct ToyDecoder {
-    vehicle: Option<VehicleId>,
-}
-
-impl Protocol for Toy {
-    fn name(&self) -> ProtocolName {
-        "toy".into()
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Terminated(b"\n")
-    }
-
-    fn recognise(&self, head: &[u8]) -> Recognition {
-        match head {
-            [b'i', b'd', ..] => Recognition::Yes,
-            [b'i'] => Recognition::More,
-            _ => Recognition::No,
-        }
-    }
-
-    fn decoder(&self, _: DecoderOptions) -> Box<dyn Decoder> {
-        Box::new(ToyDecoder::default())
-    }
-}
-
-impl Decoder for ToyDecoder {
-    fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
-        let text = String::from_utf8_lossy(line).into_owned();
-        match (text.split_once(' '), &self.vehicle) {
-            (Some(("id", name)), _) => {
-                self.vehicle = VehicleId::parse(name.as_bytes()).ok();
-                Outcome::NoPosition
-            }
-            (Some(("at", millis)), Some(vehicle)) => {
-                let time = UnixMillis(millis.parse().unwrap());
-                out.records
-                    .push(position(vehicle.clone(), time, context.received));
-                out.replies
-                    .extend_from_slice(format!("ok {millis}\n").as_bytes());
-                Outcome::Positions
-            }
-            (None, _) if text == "hi" => {
-                out.replies.extend_from_slice(b"hello\n");
-                Outcome::NoPosition
-            }
-            _ if text.starts_with("bang") => panic!("{text}"),
-            _ => Outcome::Rejected(RejectReason::Malformed),
-        }
-    }
-
-    fn flush(&mut self, _: &Context<'_>, _: FlushReason, _: &mut Decoded) {}
-
-    fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn refuse(&self, line: &[u8], replies: &mut Vec<u8>) -> bool {
-        assert_ne!(line, b"bang twice", "the refusal too");
-        replies.extend_from_slice(b"error\n");
-        true
-    }
-
-    fn vehicle(&self) -> Option<&VehicleId> {
-        self.vehicle.as_ref()
-    }
-
-    fn snapshot(&self) -> Box<dyn Decoder> {
-        Box::new(self.clone())
-    }
-}
-
-fn position(vehicle: VehicleId, time: UnixMillis, received: UnixMillis) -> Record {
-    Record {
-        key: RecordKey {
-            vehicle,
-            time,
-            hash: 0,
-        },
-        received,
-        protocol: "toy".into(),
-        flags: Flags::default(),
-        code: "".into(),
-        attributes: Attributes::new(),
-        raw: None,
-        body: Body::Position(Fix::default()),
-    }
-}
-
-/// Passes deliveries to the test, or settles them itself.
-#[derive(Debug)]
-struct TestRoute {
-    deliveries: mpsc::UnboundedSender<(Vec<i64>, Option<Settle>)>,
-    is_settling: bool,
-    rejected: Mutex<Vec<(RejectReason, String)>>,
-}
-
-impl Route for TestRoute {
-    fn deliver(&self, records: Vec<Record>, settle: Settle) {
-        let times = records.iter().map(|record| record.key.time.0).collect();
-        let held = if self.is_settling {
-            settle.settle(Verdict::Durable);
-            None
-        } else {
-            Some(settle)
-        };
-        self.deliveries.send((times, held)).unwrap_or_default();
-    }
-
-    fn quarantine(&self, line: RejectedLine) {
-        let text = String::from_utf8_lossy(&line.line).into_owned();
-        self.rejected.lock().unwrap().push((line.reason, text));
-    }
-}
-
-struct Bench {
-    ingest: Ingest,
-    route: Arc<TestRoute>,
-    deliveries: mpsc::UnboundedReceiver<(Vec<i64>, Option<Settle>)>,
-    metrics: Metrics,
-    address: std::net::SocketAddr,
-}
-
-impl Bench {
-    fn new(is_settling: bool) -> Self {
-        Self::with(is_settling, ReplyPolicy::Stored, IngestConfig::default())
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test's own list of deliveries")]
-    fn with(is_settling: bool, reply: ReplyPolicy, config: IngestConfig) -> Self {
-        silence_line_buffers();
-        let (sender, deliveries) = mpsc::unbounded_channel();
-        let rejected = Mutex::default();
-        let route = Arc::new(TestRoute {
-            deliveries: sender,
-            is_settling,
-            rejected,
-        });
-        let metrics = Metrics::new();
-        let ingest = Ingest::new(IngestParts {
-            config,
-            protocols: Registry::empty().with(Arc::new(Toy)),
-            vehicles: KnownVehicles::default(),
-            route: Arc::clone(&route) as Arc<dyn Route>,
-            metrics: metrics.ingest.clone(),
-        });
-        let address = BindAddress::One(([127, 0, 0, 1], 0).into());
-        let bound = bind(address).unwrap();
-        let bound_address = bound.address();
-        let listener = ListenerConfig {
-            address,
-            protocol: None,
-            reply,
-            idle_timeout: None,
-        };
-        ingest.listen(bound, listener);
-        Self {
-            ingest,
-            route,
-            deliveries,
-            metrics,
-            address: bound_address,
-        }
-    }
-
-    async fn connect(&self) -> Vehicle {
-        Vehicle(BufReader::new(
-            TcpStream::connect(self.address).await.unwrap(),
-        ))
-    }
-
-    fn closed(&self, reason: CloseReason) -> u64 {
-        self.metrics
-            .ingest
-            .connections_closed
-            .count(reason.as_str())
-    }
-
-    fn rejected(&self) -> Vec<(RejectReason, String)> {
-        self.route
-            .rejected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Waits until no connection is left.
-    async fn all_closed(&self) {
-        until(|| self.metrics.ingest.connections.get() == 0).await;
-    }
-}
-
-struct Vehicle(BufReader<TcpStream>);
-
-impl Vehicle {
-    async fn say(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
-    }
-
-    #[track_caller]
-    fn hears(&mut self, expected: &str) -> impl Future<Output = ()> {
-        let place = std::panic::Location::caller();
-        async move {
-            let mut heard = String::new();
-            let reading = self.0.read_line(&mut heard);
-            let outcome = tokio::time::timeout(Duration::from_secs(20), reading).await;
-            outcome.expect("an answer within 20 s").unwrap();
-            assert_eq!(heard.trim_end(), expected, "at {place}");
-        }
-    }
-
-    /// Everything that still comes until the connection ends.
-    async fn hears_until_closed(&mut self) -> String {
-        let mut heard = Vec::new();
-        let reading = self.0.read_to_end(&mut heard);
-        let outcome = tokio::time::timeout(Duration::from_secs(20), reading).await;
-        drop(outcome.expect("an end within 20 s"));
-        String::from_utf8(heard).unwrap()
-    }
-}
-
-/// Panics of line buffers are what these tests are about; only others are printed.
-fn silence_line_buffers() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !super::note_panic("a test's line buffer") {
-                print(panic);
-            }
-        }));
-    });
-}
-
-async fn until(mut is_so: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("did not come to be within 20 s");
-}
+use self::bench::{Bench, until};
+use super::*;
+use crate::base::verdict::{RefuseReason, Verdict};
 
 #[tokio::test]
 async fn a_line_is_answered_when_it_is_durable() {
@@ -412,7 +139,7 @@ async fn too_many_crashes_close_the_connection() {
     let bench = Bench::new(true);
     let mut vehicle = bench.connect().await;
     vehicle.say("id a\n").await;
-    for _ in 0..super::supervisor::RESTARTS_MAX {
+    for _ in 0..supervisor::RESTARTS_MAX {
         vehicle.say("bang\n").await;
         vehicle.hears("error").await;
     }
@@ -510,7 +237,7 @@ async fn connections_over_the_limit_wait_and_are_served_later() {
 async fn the_task_of_a_connection_is_small() {
     let bench = Bench::new(true);
     let socket = TcpStream::connect(bench.address).await.unwrap();
-    let accepted = super::connection::Accepted {
+    let accepted = connection::Accepted {
         id: crate::types::ids::ConnectionId(0),
         peer: socket.local_addr().unwrap(),
         socket,
@@ -525,7 +252,7 @@ async fn the_task_of_a_connection_is_small() {
             idle_timeout: None,
         }),
     };
-    let serving = super::connection::serve(accepted, Arc::clone(&bench.ingest.0));
+    let serving = connection::serve(accepted, Arc::clone(&bench.ingest.0));
     let n_bytes = size_of_val(&serving);
     assert!(
         n_bytes <= 1_536,
