@@ -40,7 +40,12 @@ impl Room {
 
     /// Bytes that are taken now.
     pub fn taken_bytes(&self) -> usize {
-        (self.cap_bytes as usize).saturating_sub(self.semaphore.available_permits())
+        (self.cap_bytes as usize).saturating_sub(self.free_bytes())
+    }
+
+    /// Bytes that are free now.
+    pub fn free_bytes(&self) -> usize {
+        self.semaphore.available_permits()
     }
 
     /// Bytes that can be taken in all.

@@ -14,11 +14,17 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::Sleep};
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::Sleep,
+};
 
 use super::{
     CloseReason, ListenerConfig, RejectedLine, ReplyPolicy, Shared, events,
@@ -147,7 +153,8 @@ struct Connection {
     rest: Bytes,
     replies: Replies,
     opened: Instant,
-    last_read: Instant,
+    /// When bytes last came, or left.
+    last_active: Instant,
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
     trace: Trace,
@@ -178,7 +185,7 @@ impl Connection {
             rest: Bytes::new(),
             replies: Replies::default(),
             opened: now,
-            last_read: now,
+            last_active: now,
             timer: Box::pin(tokio::time::sleep_until(timer_at.to_tokio())),
             timer_at,
             shared,
@@ -242,23 +249,29 @@ impl Connection {
     }
 
     async fn read(&mut self, mut room: RoomGuard) -> Result<(), CloseReason> {
-        let n_bytes = SCRATCH.with_borrow_mut(|scratch| match self.socket.try_read(scratch) {
-            Ok(0) => Err(CloseReason::Peer),
-            Ok(n_bytes) => {
-                self.rest = join(std::mem::take(&mut self.rest), scratch.get(..n_bytes));
-                Ok(n_bytes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(_) => Err(CloseReason::Reset),
-        })?;
-        if n_bytes == 0 {
+        let Poll::Ready(read) = SCRATCH.with_borrow_mut(|scratch| self.try_read(scratch)) else {
             return Ok(());
+        };
+        let n_bytes = read.map_err(|_| CloseReason::Reset)?;
+        if n_bytes == 0 {
+            return Err(CloseReason::Peer);
         }
         self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
-        self.last_read = Instant::now();
+        self.last_active = Instant::now();
         room.shrink_to(n_bytes + CHUNK_OVERHEAD_BYTES);
         self.process(None, Some(room)).await?;
         self.write()
+    }
+
+    /// Adds what the socket has to `rest`; 0 at its end. Unlike the socket's own `try_read` this
+    /// remembers that a short read has emptied it, which saves a second one.
+    fn try_read(&mut self, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(scratch);
+        let read = Pin::new(&mut self.socket).poll_read(&mut nobody(), &mut buffer);
+        read.map_ok(|()| {
+            self.rest = join(std::mem::take(&mut self.rest), buffer.filled());
+            buffer.filled().len()
+        })
     }
 
     /// Has the line buffer work on what was read, and sends its results on their ways.
@@ -324,7 +337,10 @@ impl Connection {
     fn write(&mut self) -> Result<(), CloseReason> {
         while !self.replies.unsent().is_empty() {
             match self.socket.try_write(self.replies.unsent()) {
-                Ok(n_bytes) => self.replies.sent(n_bytes, Instant::now()),
+                Ok(n_bytes) => {
+                    self.last_active = Instant::now();
+                    self.replies.sent(n_bytes, self.last_active);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.replies.sent(0, Instant::now());
                     break;
@@ -336,11 +352,12 @@ impl Connection {
     }
 
     /// The deadlines of a connection that is served, each with what its passing means.
+    ///
+    /// A device that waits for replies is not idle: the replies have deadlines of their own.
     fn deadlines(&self) -> [(Option<Instant>, Option<CloseReason>); 5] {
-        let idle = self
-            .listener
-            .idle_timeout
-            .map(|timeout| self.last_read + timeout);
+        let idle_timeout = self.listener.idle_timeout;
+        let idle = idle_timeout.filter(|_| !self.replies.are_pending());
+        let idle = idle.map(|timeout| self.last_active + timeout);
         let first_line = self.opened + self.shared.config.first_line_timeout;
         let first_line = (!self.session.is_understood).then_some(first_line);
         [
@@ -371,6 +388,10 @@ impl Connection {
 
     async fn on_timer(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
+        if self.is_kept_waiting() {
+            // Its silence is ours: the clocks for what it should say begin anew.
+            (self.opened, self.last_active) = (now, now);
+        }
         for (deadline, reason) in self.deadlines() {
             match (deadline.filter(|deadline| *deadline <= now), reason) {
                 (Some(_), Some(reason)) => {
@@ -384,6 +405,16 @@ impl Connection {
             }
         }
         self.write()
+    }
+
+    /// Whether bytes of the device lie in its socket because there is no room for them.
+    fn is_kept_waiting(&self) -> bool {
+        let mut one_byte = [0];
+        self.shared.room.free_bytes() < READ_BYTES_MAX
+            && self
+                .socket
+                .poll_peek(&mut nobody(), &mut ReadBuf::new(&mut one_byte))
+                .is_ready()
     }
 
     /// After the last read: completes what is half merged, and lets the replies that are due leave.
@@ -421,9 +452,13 @@ impl Connection {
     }
 }
 
+/// The context of a look at the socket that nobody is woken for.
+const fn nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
 /// The bytes of `rest` and `new` in one piece; copies `rest` only if others still hold it.
-fn join(rest: Bytes, new: Option<&[u8]>) -> Bytes {
-    let new = new.unwrap_or_default();
+fn join(rest: Bytes, new: &[u8]) -> Bytes {
     if rest.is_empty() {
         return Bytes::copy_from_slice(new);
     }
@@ -458,6 +493,6 @@ mod tests {
         assert_eq!(rest.len(), 10);
         drop(chunk);
         assert!(rest.try_into_mut().unwrap().capacity() < 100);
-        assert_eq!(join(Bytes::from_static(b"ab"), Some(b"cd")), "abcd");
+        assert_eq!(join(Bytes::from_static(b"ab"), b"cd"), "abcd");
     }
 }

@@ -66,6 +66,11 @@ impl Replies {
         !self.waiting.is_empty()
     }
 
+    /// Whether replies wait for a verdict, or for the device to take them.
+    pub(crate) fn are_pending(&self) -> bool {
+        self.is_waiting() || !self.unsent().is_empty()
+    }
+
     /// Whether more may be read for this connection.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < CHUNKS_IN_FLIGHT_MAX && self.unsent().len() < UNREAD_BYTES_MAX

@@ -2,6 +2,7 @@
 //! holds in its hand.
 
 mod bench;
+mod deadlines;
 mod toy;
 
 use std::{sync::Arc, time::Duration};

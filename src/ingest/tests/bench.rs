@@ -133,6 +133,11 @@ impl Vehicle {
         self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// False once the node has closed the connection.
+    pub(super) async fn tries_to_say(&mut self, text: &str) -> bool {
+        self.0.get_mut().write_all(text.as_bytes()).await.is_ok()
+    }
+
     #[track_caller]
     pub(super) fn hears(&mut self, expected: &str) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
