@@ -24,7 +24,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 pub use self::{
     error::{CommitError, LogError},
@@ -106,7 +106,8 @@ impl<S: Storage> Log<S> {
     /// the end of its frame.
     ///
     /// # Errors
-    /// [`LogError`] names file and offset of what cannot be used; nothing was changed.
+    /// [`LogError`] names file and offset of what cannot be used; nothing was changed that a later
+    /// open would miss.
     pub fn open(
         storage: Arc<S>,
         config: LogConfig,
@@ -230,22 +231,40 @@ impl<S: Storage> Log<S> {
         }
         let mut segment = self.writable_segment()?;
         self.seal(kind, segment.base, segment.end);
-        let name = || file_name(segment.base);
-        // Until both steps have succeeded the segment is not put back: it stays closed.
-        let written = segment
-            .file
-            .write_at(&self.group, segment.end - segment.base);
-        written.map_err(|source| LogError::io("write", name(), source))?;
-        segment
-            .file
-            .sync()
-            .map_err(|source| LogError::io("sync", name(), source))?;
+        // Until this has succeeded the segment is not put back: it stays closed.
+        if let Err(error) = self.write_frames(&segment) {
+            if segment.end == segment.base + HEADER_BYTES as u64 {
+                self.segments.forget(segment.base);
+                self.remove_void(segment.base);
+            }
+            return Err(error);
+        }
         segment.end += self.group.len() as u64;
         self.durable = segment.end;
         self.next_base = segment.end;
         self.segments.extend_last(segment.end);
         self.open = Some(segment);
         Ok(())
+    }
+
+    fn write_frames(&self, segment: &OpenSegment<S::File>) -> Result<(), LogError> {
+        let failed = |action, source| LogError::io(action, file_name(segment.base), source);
+        let written = segment
+            .file
+            .write_at(&self.group, segment.end - segment.base);
+        written.map_err(|source| failed("write", source))?;
+        segment.file.sync().map_err(|source| failed("sync", source))
+    }
+
+    /// Removes the file of a try that failed, so that a disk that fails for long is not filled with
+    /// them. What remains, also of a removal that is lost, is removed by the next start.
+    fn remove_void(&self, base: u64) {
+        let name = file_name(base);
+        match self.storage.remove(&name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::debug!(name, %error, "a void segment remains until a start"),
+        }
     }
 
     /// Takes the open segment out, or makes a new one if there is none or it is full.
@@ -279,7 +298,10 @@ impl<S: Storage> Log<S> {
             self.storage.sync()?;
             Ok(file)
         });
-        let file = made.map_err(|source| LogError::io("create", name, source))?;
+        let file = made.map_err(|source| {
+            self.remove_void(base);
+            LogError::io("create", name, source)
+        })?;
         self.segments.push(Span { base, end });
         Ok(OpenSegment { file, base, end })
     }

@@ -118,9 +118,6 @@ pub(super) fn recover<S: Storage>(
             });
             span.end = end;
             scan.secure(synced..end)?;
-            storage
-                .sync()
-                .map_err(|source| LogError::io("sync the folder of", "the log", source))?;
         }
     }
     let chain_end = chain.last().map_or(0, |span| span.end);
@@ -235,12 +232,10 @@ fn remove_void<S: Storage>(
             .map_err(|source| LogError::io("remove", name.clone(), source))?;
         report.void.push(name);
     }
-    if !report.void.is_empty() {
-        storage
-            .sync()
-            .map_err(|source| LogError::io("sync the folder of", "the log", source))?;
-    }
-    Ok(())
+    // Also without a file of its own making: the process before may have made or removed some.
+    storage
+        .sync()
+        .map_err(|source| LogError::io("sync the folder of", "the log", source))
 }
 
 /// What a [`Scan`] came upon.
