@@ -62,6 +62,8 @@ pub struct Quarantine<S: Storage> {
     bytes_max: u64,
     file: S::File,
     file_bytes: u64,
+    /// Whether the files have begun to change places and not ended.
+    is_rotating: bool,
     gathered: Vec<u8>,
 }
 
@@ -76,12 +78,17 @@ impl<S: Storage> Quarantine<S> {
             opened => opened,
         }?;
         let file_bytes = file.len()?;
+        let mut last = [b'\n'];
+        file.read_at(&mut last, file_bytes.saturating_sub(1))?;
+        // A process that was killed may have left half a line.
+        let gathered = if last == *b"\n" { vec![] } else { vec![b'\n'] };
         Ok(Self {
             storage,
             bytes_max,
             file,
             file_bytes,
-            gathered: Vec::new(),
+            is_rotating: false,
+            gathered,
         })
     }
 
@@ -129,9 +136,11 @@ impl<S: Storage> Quarantine<S> {
         let entries = rest
             .get(skipped.unwrap_or(rest.len())..)
             .unwrap_or_default();
-        if self.file_bytes + entries.len() as u64 > half {
+        if self.is_rotating || self.file_bytes + entries.len() as u64 > half {
+            self.is_rotating = true;
             self.file = rotate(self.storage.as_ref(), &self.file)?;
             self.file_bytes = 0;
+            self.is_rotating = false;
         }
         self.file.write_at(entries, self.file_bytes)?;
         self.file_bytes += entries.len() as u64;
@@ -144,15 +153,20 @@ fn rotate<S: Storage>(storage: &S, younger: &S::File) -> io::Result<S::File> {
     let n_bytes = usize::try_from(younger.len()?).map_err(io::Error::other)?;
     let mut content = vec![0; n_bytes];
     let n_read = younger.read_at(&mut content, 0)?;
-    match storage.remove(OLDER) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(storage, OLDER)?;
     storage
         .create(OLDER)?
         .write_at(content.get(..n_read).unwrap_or_default(), 0)?;
-    storage.remove(YOUNGER)?;
+    // An earlier try may have come just so far.
+    remove_if_there(storage, YOUNGER)?;
     storage.create(YOUNGER)
+}
+
+fn remove_if_there<S: Storage>(storage: &S, name: &str) -> io::Result<()> {
+    match storage.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -224,5 +238,36 @@ mod tests {
         quarantine.push(&entry(b"kept"));
         quarantine.flush();
         assert!(text_of(&disk, YOUNGER).contains("kept"));
+    }
+
+    #[test]
+    fn a_disk_that_refuses_while_files_change_places_does_not_end_it() {
+        for failing in 0..6 {
+            let disk = SimDisk::new(1);
+            let mut quarantine = Quarantine::open(Arc::new(disk.clone()), 1_000).unwrap();
+            quarantine.push(&entry(&[b'x'; 200]));
+            quarantine.flush();
+            disk.fail_after(failing);
+            for line in [&[b'y'; 200][..], b"kept"] {
+                quarantine.push(&entry(line));
+                quarantine.flush();
+            }
+            assert!(text_of(&disk, YOUNGER).contains("kept"), "step {failing}");
+        }
+    }
+
+    #[test]
+    fn half_a_line_spoils_no_other() {
+        let disk = SimDisk::new(1);
+        disk.create(YOUNGER)
+            .unwrap()
+            .write_at(b"{\"half", 0)
+            .unwrap();
+        let mut quarantine = Quarantine::open(Arc::new(disk.clone()), 10_000).unwrap();
+        quarantine.push(&entry(b"whole"));
+        quarantine.flush();
+        let text = text_of(&disk, YOUNGER);
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(last["line"], "whole");
     }
 }
