@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     delivery::group::{
-        FRAME_MAGIC, FrameFault, FramePlace, HEADER_BYTES, HeaderError, SegmentHeader, open_frame,
+        FRAME_MAGIC, FrameFault, FrameHead, FramePlace, HEADER_BYTES, HeaderError, SegmentHeader,
+        open_frame, peek_frame,
     },
     store::storage::{Storage, StorageFile},
     types::record::Record,
@@ -174,7 +175,8 @@ fn unborn<S: Storage>(
     while let Some((base, Err(_))) = headers.last_key_value() {
         let base = *base;
         let scan = Scan::new(storage, base, 0)?;
-        if scan.has_frame_behind(base.max(needed_from))? {
+        let synced_min = base + HEADER_BYTES as u64;
+        if scan.has_frame_behind(base.max(needed_from), synced_min)? {
             return Err(scan.damaged(base, "its header is damaged"));
         }
         headers.remove(&base);
@@ -352,38 +354,33 @@ impl<F: StorageFile> Scan<F> {
 
     /// The frame at `end` is bad: that is damage if a later frame tells that it was synced.
     fn check_nothing_confirmed_behind(&self, end: u64) -> Result<(), LogError> {
-        match self
-            .frames_behind(end)?
-            .into_iter()
-            .find(|synced| *synced > end)
-        {
-            Some(_) => Err(self.damaged(end, "a later frame tells that it was confirmed")),
-            None => Ok(()),
+        if self.has_frame_behind(end, end + 1)? {
+            return Err(self.damaged(end, "a later frame tells that it was confirmed"));
         }
+        Ok(())
     }
 
-    fn has_frame_behind(&self, offset: u64) -> Result<bool, LogError> {
-        Ok(!self.frames_behind(offset)?.is_empty())
-    }
-
-    /// What the whole frames behind `offset` say of how far the segment was synced before them.
-    fn frames_behind(&self, offset: u64) -> Result<Vec<u64>, LogError> {
+    /// Whether a whole frame lies at or behind `offset` before which the segment was synced up to
+    /// `synced_min` at least.
+    fn has_frame_behind(&self, offset: u64, synced_min: u64) -> Result<bool, LogError> {
         if offset >= self.file_end() {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         // A segment is bounded and this happens once after a crash, so one read will do.
         let bytes = self.read(offset, self.file_end(), usize::MAX)?;
-        let mut found = Vec::new();
-        for start in memmem::find_iter(&bytes, &FRAME_MAGIC) {
+        let is_frame = |start: usize| {
             let place = FramePlace {
                 base: self.base,
                 offset: offset + start as u64,
             };
-            if let Ok(frame) = open_frame(bytes.get(start..).unwrap_or_default(), place) {
-                found.push(frame.head.synced);
-            }
-        }
-        Ok(found)
+            let bytes = bytes.get(start..).unwrap_or_default();
+            // The head first: lines of a vehicle may hold any number of bytes that look like one,
+            // each of which would have the checksum of all behind it computed.
+            let may_be = |head: FrameHead| (synced_min..=place.offset).contains(&head.synced);
+            peek_frame(bytes).is_ok_and(|(head, _)| may_be(head))
+                && open_frame(bytes, place).is_ok()
+        };
+        Ok(memmem::find_iter(&bytes, &FRAME_MAGIC).any(is_frame))
     }
 
     fn read(&self, at: u64, goal: u64, n_bytes_max: usize) -> Result<Vec<u8>, LogError> {

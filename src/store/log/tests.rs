@@ -1,5 +1,8 @@
 //! The log against disks that forget, fail and are altered.
 
+mod layout;
+mod recovery;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Log, LogConfig, LogError, LogOffset, Recovery};
