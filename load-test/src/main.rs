@@ -10,10 +10,12 @@
 //! node's library so that one build gives both, and runs itself as `load-test node …` where it needs
 //! a node.
 
+mod bench;
 mod books;
 mod demo;
 mod device;
 mod fleet;
+mod floor;
 mod node_process;
 mod out;
 mod replay;
@@ -39,6 +41,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Send recorded lines to a node, shifted in time and identity
     Replay(replay::ReplayArgs),
+    /// Compare what a line costs a node with what it costs the least server there can be
+    Bench(bench::BenchArgs),
+    /// Run the least server there can be, the baseline of `bench`
+    Floor(floor::FloorArgs),
     /// Run a node, with the options of `waymesh run`
     #[command(disable_help_flag = true)]
     Node {
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Floor(args) => floor::run(&args),
         Command::Node { options } => {
             let head = ["waymesh", "run"].map(str::to_owned);
             waymesh::app::main(head.into_iter().chain(options))

@@ -24,11 +24,25 @@ pub(crate) struct NodeProcess {
     child: Option<Child>,
     folder: PathBuf,
     cluster: String,
+    options: NodeOptions,
     /// Where vehicles connect.
     pub(crate) vehicles: SocketAddr,
     http: SocketAddr,
     /// What its lives before this one cost.
     past: Usage,
+}
+
+/// How a node is run, beside where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NodeOptions {
+    /// Whether it has an index.
+    pub(crate) is_indexed: bool,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { is_indexed: true }
+    }
 }
 
 /// What a process cost.
@@ -41,10 +55,20 @@ pub(crate) struct Usage {
 impl NodeProcess {
     /// Starts a node in `folder`, on free ports of loopback, and waits until it is ready.
     pub(crate) async fn start(folder: &Path, cluster: &str) -> io::Result<Self> {
+        Self::start_with(folder, cluster, NodeOptions::default()).await
+    }
+
+    /// Starts a node as `options` say; else as [`NodeProcess::start`].
+    pub(crate) async fn start_with(
+        folder: &Path,
+        cluster: &str,
+        options: NodeOptions,
+    ) -> io::Result<Self> {
         let mut node = Self {
             child: None,
             folder: folder.to_owned(),
             cluster: cluster.to_owned(),
+            options,
             vehicles: free_address()?,
             http: free_address()?,
             past: Usage::default(),
@@ -69,6 +93,11 @@ impl NodeProcess {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// The id of its process, while it runs.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// A client of the node.
@@ -101,6 +130,7 @@ impl NodeProcess {
                 "--http",
                 &self.http.to_string(),
             ])
+            .args((!self.options.is_indexed).then_some("--without-index"))
             .args(["--link", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(self.folder.join("data"))
             .current_dir(&self.folder)

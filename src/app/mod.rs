@@ -11,7 +11,13 @@ mod run;
 
 pub use self::command::main;
 
-use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +30,7 @@ use crate::{
         BindAddress, Ingest, IngestParts,
         listener::{Bound, bind},
     },
-    metrics::Metrics,
+    metrics::{Metrics, names::StoreMetrics},
     node::{
         identity::{Identity, IdentityError},
         query::NodeAnswers,
@@ -33,9 +39,9 @@ use crate::{
     },
     protocol::Registry,
     store::{
-        OpenError, Store, StoreParts,
+        OpenError, Store, StoreConfig, StoreParts,
         disk::Disk,
-        index::{FjallIndex, IndexError},
+        index::{FjallIndex, Index, IndexError, NoIndex},
     },
     types::status::Addresses,
 };
@@ -296,25 +302,42 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
     }
     let metrics = metrics.store.clone();
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
-        let folder = |name: &str| {
-            let path = data.join(name);
-            Disk::open(&path)
-                .map(Arc::new)
-                .map_err(|error| AppError::Folder(path, error))
-        };
-        let index = Arc::new(FjallIndex::open(&data.join("index"), store_config.index())?);
-        let parts = StoreParts {
-            log: folder("log")?,
-            quarantine: folder("quarantine")?,
-            index,
-        };
-        let (store, recovery) = Store::open(parts, &store_config, metrics)?;
-        tracing::info!(%recovery, "log opened");
-        Ok(store)
+        let folder = data.join("index");
+        if store_config.is_indexed {
+            let index = FjallIndex::open(&folder, store_config.index())?;
+            return open_with(index, &data, &store_config, metrics);
+        }
+        if folder.exists() {
+            let why = io::Error::other("this data has an index, which would miss what comes now");
+            return Err(AppError::Folder(folder, why));
+        }
+        open_with(NoIndex, &data, &store_config, metrics)
     });
     opened
         .await
         .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
+}
+
+fn open_with<I: Index>(
+    index: I,
+    data: &Path,
+    config: &StoreConfig,
+    metrics: StoreMetrics,
+) -> Result<Store, AppError> {
+    let folder = |name: &str| {
+        let path = data.join(name);
+        Disk::open(&path)
+            .map(Arc::new)
+            .map_err(|error| AppError::Folder(path, error))
+    };
+    let parts = StoreParts {
+        log: folder("log")?,
+        quarantine: folder("quarantine")?,
+        index: Arc::new(index),
+    };
+    let (store, recovery) = Store::open(parts, config, metrics)?;
+    tracing::info!(%recovery, "log opened");
+    Ok(store)
 }
 
 /// Lowers the number of connections to what the process may open, and says so.

@@ -49,6 +49,9 @@ pub(super) struct RunArgs {
     /// How to log: human, json, or auto (human on a terminal)
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// For measurements: no index, so nothing can be asked and repeats are stored again
+    #[arg(long, hide = true)]
+    without_index: bool,
 }
 
 impl RunArgs {
@@ -70,6 +73,7 @@ impl RunArgs {
 /// Runs a node until it is told to end.
 pub(super) fn run(mut args: RunArgs) -> ExitCode {
     let (file, protocols) = (args.config.take(), Registry::built_in());
+    let is_indexed = !args.without_index;
     let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
     let loaded = load(&Sources {
         file: file.as_deref(),
@@ -81,7 +85,8 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return fail(&faults.render(paint()), EXIT_USAGE),
     };
-    let config = loaded.config.clone();
+    let mut config = loaded.config.clone();
+    config.store.is_indexed = is_indexed;
     if let Err(error) = start_logging(&config.tracing) {
         return fail(&error, EXIT_USAGE);
     }

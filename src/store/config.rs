@@ -24,6 +24,9 @@ pub struct StoreConfig {
     pub index_cache_bytes: u64,
     /// Records that may be in the log and not yet in the index; beyond it no socket is read.
     pub index_lag_records_max: u64,
+    /// Whether there is an index at all; without one nothing can be asked and repeats are stored
+    /// again. For measurements.
+    pub is_indexed: bool,
 }
 
 impl Default for StoreConfig {
@@ -36,6 +39,7 @@ impl Default for StoreConfig {
             log_bytes_max: 8192 * MIB,
             index_cache_bytes: 64 * MIB,
             index_lag_records_max: 1_000_000,
+            is_indexed: true,
         }
     }
 }

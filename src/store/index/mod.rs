@@ -36,6 +36,7 @@
 
 mod fjall;
 mod map;
+mod none;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -54,10 +55,17 @@ use crate::{
 pub use self::{
     fjall::{FjallIndex, IndexConfig},
     map::MapIndex,
+    none::NoIndex,
 };
 
 /// The queryable side of the store.
 pub trait Index: Send + Sync + fmt::Debug + 'static {
+    /// Whether records need to be read back from the log for [`Index::apply`]; false for one that is
+    /// switched off.
+    fn takes_records(&self) -> bool {
+        true
+    }
+
     /// Up to where the log is known to be in the index on disk: what it says after a power cut.
     /// The log is applied again from here.
     fn persisted(&self) -> LogOffset;

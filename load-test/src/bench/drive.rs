@@ -1,0 +1,283 @@
+//! Drives one server with many connections from one thread, as cheaply as it can: epoll, lines made
+//! from a template, answers counted by their ends.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+    fd::OwnedFd,
+};
+use socket2::SockRef;
+use waymesh::base::time::Stopwatch;
+
+use super::{line::Lines, loads::Load};
+
+/// Without an answer for so long the server is taken for broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const EVENTS_MAX: usize = 1_024;
+
+/// Longest answer time that is told apart, in microseconds.
+const LATENCY_MICROS_MAX: u64 = 60_000_000;
+
+/// How long to wait for events before lines that have become due are sent.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Connections to one server, logged in.
+pub(super) struct Driver {
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    scratch: Vec<u8>,
+    line: Vec<u8>,
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// Writes that are not answered in full: when, and how many lines of each are left.
+    unanswered: VecDeque<(u64, u32)>,
+    /// What the socket did not take.
+    unsent: Vec<u8>,
+    is_waiting_to_send: bool,
+}
+
+/// What was said and answered in a turn.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) n_lines: u64,
+    pub(super) seconds: f64,
+    /// From a write until the answer to its last line, in microseconds.
+    pub(super) latency: Histogram<u32>,
+}
+
+impl Driver {
+    /// Opens `n_connections` and logs in over each; how long that took until the last answer.
+    ///
+    /// # Errors
+    /// What the system says, and a server that does not answer a login as it should.
+    pub(super) fn connect(
+        server: SocketAddr,
+        n_connections: usize,
+    ) -> io::Result<(Self, Duration)> {
+        let started = Stopwatch::start();
+        let mut driver = Self {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            connections: Vec::with_capacity(n_connections),
+            scratch: vec![0; 64 * 1024],
+            line: Vec::new(),
+        };
+        for number in 0..n_connections {
+            let mut socket = TcpStream::connect(server)?;
+            socket.set_nodelay(true)?;
+            // Closed at once, so that the ports are free for the next turn.
+            SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+            socket.write_all(&Lines::login(number))?;
+            socket.set_nonblocking(true)?;
+            let data = EventData::new_u64(number as u64);
+            epoll::add(&driver.epoll, &socket, data, EventFlags::IN)?;
+            driver.connections.push(Connection {
+                socket,
+                unanswered: VecDeque::from([(0, 1)]),
+                unsent: Vec::new(),
+                is_waiting_to_send: false,
+            });
+        }
+        let mut n_left = n_connections as u64;
+        let mut latency = new_histogram();
+        while n_left > 0 {
+            n_left =
+                n_left.saturating_sub(driver.take_answers(PATIENCE, &started, &mut latency)?);
+        }
+        let took = started.elapsed();
+        Ok((driver, took))
+    }
+
+    /// Sends lines for `duration` as `load` says, then waits until all are answered.
+    ///
+    /// # Errors
+    /// A connection that broke, or a server that does not answer any more.
+    pub(super) fn run(
+        &mut self,
+        load: &Load,
+        duration: Duration,
+        lines: &mut [Lines],
+    ) -> io::Result<Answered> {
+        let started = Stopwatch::start();
+        let mut latency = new_histogram();
+        let (mut n_sent, mut n_answered) = (0_u64, 0_u64);
+        let mut next = 0;
+        while started.elapsed() < duration {
+            let patience = match load.lines_per_second {
+                Some(rate) => {
+                    let n_due = (f64::from(rate) * started.elapsed().as_secs_f64()) as u64;
+                    while n_sent < n_due {
+                        n_sent += self.send(next, load, lines, &started)?;
+                        next = (next + 1) % self.connections.len().max(1);
+                    }
+                    PACE
+                }
+                None => {
+                    let mut n_sent_now = 0;
+                    for number in 0..self.connections.len() {
+                        n_sent_now += self.send(number, load, lines, &started)?;
+                    }
+                    n_sent += n_sent_now;
+                    if n_sent_now > 0 { Duration::ZERO } else { PACE }
+                }
+            };
+            n_answered += self.take_answers(patience, &started, &mut latency)?;
+        }
+        let mut heard = Stopwatch::start();
+        while n_answered < n_sent {
+            let n_new = self.take_answers(PACE, &started, &mut latency)?;
+            n_answered += n_new;
+            if n_new > 0 {
+                heard = Stopwatch::start();
+            } else if heard.elapsed() > PATIENCE {
+                let n_missing = n_sent - n_answered;
+                return Err(io::Error::other(format!(
+                    "{n_missing} lines were not answered"
+                )));
+            }
+        }
+        Ok(Answered {
+            n_lines: n_answered,
+            seconds: started.elapsed().as_secs_f64(),
+            latency,
+        })
+    }
+
+    /// One write of a connection, if its window and its socket allow; the lines in it.
+    fn send(
+        &mut self,
+        number: usize,
+        load: &Load,
+        lines: &mut [Lines],
+        clock: &Stopwatch,
+    ) -> io::Result<u64> {
+        let (Some(connection), Some(lines)) =
+            (self.connections.get_mut(number), lines.get_mut(number))
+        else {
+            return Ok(0);
+        };
+        let is_paced = load.lines_per_second.is_some();
+        let has_window = is_paced || connection.unanswered.len() < load.writes_in_flight_max;
+        if !has_window || connection.is_waiting_to_send {
+            return Ok(0);
+        }
+        self.line.clear();
+        (0..load.lines_per_write).for_each(|_| lines.next(&mut self.line));
+        let n_micros = clock.elapsed().as_micros() as u64;
+        connection
+            .unanswered
+            .push_back((n_micros, load.lines_per_write));
+        let n_bytes = match connection.socket.write(&self.line) {
+            Ok(n_bytes) => n_bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if n_bytes < self.line.len() {
+            connection
+                .unsent
+                .extend_from_slice(self.line.get(n_bytes..).unwrap_or_default());
+            connection.is_waiting_to_send = true;
+            let data = EventData::new_u64(number as u64);
+            let flags = EventFlags::IN | EventFlags::OUT;
+            epoll::modify(&self.epoll, &connection.socket, data, flags)?;
+        }
+        Ok(u64::from(load.lines_per_write))
+    }
+
+    /// Waits for events at most `patience`, and takes what has come; the lines answered.
+    fn take_answers(
+        &mut self,
+        patience: Duration,
+        clock: &Stopwatch,
+        latency: &mut Histogram<u32>,
+    ) -> io::Result<u64> {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
+        let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if events.is_empty() && patience >= PATIENCE {
+            return Err(io::Error::other("the server does not answer"));
+        }
+        let mut n_answered = 0;
+        for event in &events {
+            let number = event.data.u64();
+            let Some(connection) = self.connections.get_mut(number as usize) else {
+                continue;
+            };
+            let flags = event.flags;
+            if flags.contains(EventFlags::OUT) && connection.flush()? {
+                let data = EventData::new_u64(number);
+                epoll::modify(&self.epoll, &connection.socket, data, EventFlags::IN)?;
+            }
+            if flags.contains(EventFlags::IN) {
+                n_answered += connection.take_answers(&mut self.scratch, clock, latency)?;
+            } else if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+        Ok(n_answered)
+    }
+}
+
+impl Connection {
+    /// Sends on; true if nothing is left.
+    fn flush(&mut self) -> io::Result<bool> {
+        match self.socket.write(&self.unsent) {
+            Ok(n_bytes) => drop(self.unsent.drain(..n_bytes)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        self.is_waiting_to_send = !self.unsent.is_empty();
+        Ok(!self.is_waiting_to_send)
+    }
+
+    fn take_answers(
+        &mut self,
+        scratch: &mut [u8],
+        clock: &Stopwatch,
+        latency: &mut Histogram<u32>,
+    ) -> io::Result<u64> {
+        let n_bytes = match self.socket.read(scratch) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n_bytes) => n_bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let bytes = scratch.get(..n_bytes).unwrap_or_default();
+        let n_answers = memchr::memchr_iter(b'\n', bytes).count() as u32;
+        let now_micros = clock.elapsed().as_micros() as u64;
+        let mut n_left = n_answers;
+        while n_left > 0 {
+            let Some((sent_micros, n_lines)) = self.unanswered.front_mut() else {
+                return Err(io::Error::other("more answers than lines"));
+            };
+            let n_taken = n_left.min(*n_lines);
+            *n_lines -= n_taken;
+            n_left -= n_taken;
+            if *n_lines == 0 {
+                latency.saturating_record(now_micros.saturating_sub(*sent_micros).max(1));
+                self.unanswered.pop_front();
+            }
+        }
+        Ok(u64::from(n_answers))
+    }
+}
+
+fn new_histogram() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("constant bounds are sound")
+}

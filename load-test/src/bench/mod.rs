@@ -1,0 +1,238 @@
+//! `load-test bench`: what a line costs a node, beside what it costs the least server there can be.
+//!
+//! ```text
+//! for each load, in short turns that alternate:   floor · node · floor · node · …
+//!     connect and log in ─▶ send as the load says ─▶ all answered, index followed ─▶ processor time
+//! ```
+//!
+//! The result is the ratio of the medians. Both servers say `durable` before they answer, on the
+//! same disk, driven by the same thread of this process. A turn in which others used the machine, or
+//! in which this tool itself was at its limit, is told as such; the figures stay.
+
+mod cost;
+mod drive;
+mod line;
+mod loads;
+mod server;
+mod table;
+
+use std::{io, path::Path, process::ExitCode, time::Duration};
+
+use self::{
+    cost::{Reading, resident_bytes},
+    drive::Driver,
+    line::Lines,
+    loads::{IDLE, IDLE_CONNECTIONS, LOADS, Load},
+    server::{Server, Which},
+    table::{Comparison, IdleTurn, LoadTurn, Outcome},
+};
+use crate::out::{Out, Progress};
+
+/// Share of the machine that others may use in a turn before it counts as disturbed.
+const DISTURBED_SHARE: f64 = 0.1;
+
+/// Share of one processor at which this tool counts as its own limit.
+const OWN_SHARE_MAX: f64 = 0.9;
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  load-test bench\n  load-test bench --without-index --load fleet\n  \
+    load-test bench --rounds 1 --seconds 2 --json"
+)]
+pub(crate) struct BenchArgs {
+    /// Loads to run: fleet, flood100, flood1000, paced1000, idle [default: all]
+    #[arg(long = "load", value_name = "NAME", value_delimiter = ',',
+        value_parser = ["fleet", "flood100", "flood1000", "paced1000", "idle"])]
+    loads: Vec<String>,
+    /// Turns of each server for each load
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Seconds of a turn
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Leave the index of the node out
+    #[arg(long)]
+    without_index: bool,
+    /// Where the servers keep their files [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the bench; 0 if all turns came to their end, whatever their figures.
+pub(crate) fn run(args: &BenchArgs) -> ExitCode {
+    match bench_in_folder(args) {
+        Ok(outcome) if args.json => {
+            Out.line(&serde_json::to_string(&outcome).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Ok(outcome) => {
+            table::lines(&outcome)
+                .iter()
+                .for_each(|line| Out.line(line));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            Out.note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench_in_folder(args: &BenchArgs) -> io::Result<Outcome> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("waymesh-bench-");
+    let folder = match &args.data {
+        Some(data) => builder.tempdir_in(data)?,
+        None => builder.tempdir()?,
+    };
+    waymesh::base::machine::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = bench(args, folder.path()) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
+        }
+    })
+}
+
+async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
+    let is_asked = |name: &str| args.loads.is_empty() || args.loads.iter().any(|load| load == name);
+    let loads: Vec<Load> = LOADS
+        .into_iter()
+        .filter(|load| is_asked(load.name))
+        .collect();
+    let mut bench = Bench {
+        node: Which::Node {
+            is_indexed: !args.without_index,
+        },
+        folder,
+        progress: Progress::new(loads.len() as u64 * u64::from(args.rounds) * 2 + 2),
+        n_steps: 0,
+    };
+    let idle = if is_asked(IDLE) {
+        Some(bench.idle().await?)
+    } else {
+        None
+    };
+    let mut comparisons = Vec::new();
+    for load in &loads {
+        comparisons.push(bench.compare(load, args).await?);
+    }
+    bench.progress.finish();
+    Ok(Outcome {
+        is_indexed: !args.without_index,
+        rounds: args.rounds,
+        seconds: args.seconds,
+        loads: comparisons,
+        idle,
+    })
+}
+
+struct Bench<'a> {
+    node: Which,
+    folder: &'a Path,
+    progress: Progress,
+    n_steps: u64,
+}
+
+/// A server with what its vehicles will say.
+struct Side {
+    server: Server,
+    lines: Vec<Lines>,
+}
+
+impl Bench<'_> {
+    fn stand(&mut self, what: &str) {
+        self.progress.stand(self.n_steps, what);
+        self.n_steps += 1;
+    }
+
+    /// One load on both servers, in turns.
+    async fn compare(&mut self, load: &Load, args: &BenchArgs) -> io::Result<Comparison> {
+        let folder = self.folder.join(load.name);
+        let mut sides = Vec::new();
+        for (name, which) in [("floor", Which::Floor), ("node", self.node)] {
+            sides.push(Side {
+                server: Server::start(which, &folder.join(name)).await?,
+                lines: vec![Lines::new(); load.n_connections],
+            });
+        }
+        let duration = Duration::from_secs(args.seconds.into());
+        let (mut floor, mut node) = (Vec::new(), Vec::new());
+        for round in 1..=args.rounds {
+            for (side, turns) in sides.iter_mut().zip([&mut floor, &mut node]) {
+                self.stand(&format!("{}, round {round} of {}", load.name, args.rounds));
+                turns.push(tokio::task::block_in_place(|| side.turn(load, duration))?);
+            }
+        }
+        Ok(Comparison::new(load.name, floor, node))
+    }
+
+    /// Connections that log in and rest.
+    async fn idle(&mut self) -> io::Result<table::IdleComparison> {
+        let folder = self.folder.join(IDLE);
+        let mut turns = Vec::new();
+        for (name, which) in [("floor", Which::Floor), ("node", self.node)] {
+            self.stand(&format!("{IDLE}, {name}"));
+            let server = Server::start(which, &folder.join(name)).await?;
+            turns.push(tokio::task::block_in_place(|| idle_turn(&server))?);
+        }
+        let mut turns = turns.into_iter();
+        let both = turns.next().zip(turns.next());
+        let (floor, node) = both.ok_or_else(|| io::Error::other("a turn is missing"))?;
+        Ok(table::IdleComparison {
+            n_connections: IDLE_CONNECTIONS,
+            floor,
+            node,
+        })
+    }
+}
+
+impl Side {
+    fn turn(&mut self, load: &Load, duration: Duration) -> io::Result<LoadTurn> {
+        let process = self.server.process()?;
+        let (mut driver, connected) = Driver::connect(self.server.address(), load.n_connections)?;
+        let before = Reading::now(process)?;
+        let answered = driver.run(load, duration, &mut self.lines)?;
+        let sent = before.until(&Reading::now(process)?);
+        tokio::runtime::Handle::current().block_on(self.server.settle())?;
+        let spent = before.until(&Reading::now(process)?);
+        let micros = |quantile| answered.latency.value_at_quantile(quantile) as f64 / 1_000.0;
+        let rate = answered.n_lines as f64 / answered.seconds;
+        let is_behind = load
+            .lines_per_second
+            .is_some_and(|asked| rate < 0.97 * f64::from(asked));
+        Ok(LoadTurn {
+            cpu_micros_per_line: spent.server_seconds * 1e6 / answered.n_lines.max(1) as f64,
+            lines_per_second: rate,
+            connections_per_second: load.n_connections as f64 / connected.as_secs_f64(),
+            answer_ms_p50: micros(0.5),
+            answer_ms_p99: micros(0.99),
+            others_share: spent.others_share,
+            is_disturbed: spent.others_share > DISTURBED_SHARE,
+            is_tool_the_limit: sent.own_share > OWN_SHARE_MAX,
+            is_behind,
+        })
+    }
+}
+
+fn idle_turn(server: &Server) -> io::Result<IdleTurn> {
+    let process = server.process()?;
+    // What the first connections make once is not theirs.
+    drop(Driver::connect(server.address(), 100)?);
+    let before = resident_bytes(process)?;
+    let (driver, took) = Driver::connect(server.address(), IDLE_CONNECTIONS)?;
+    let bytes = resident_bytes(process)?.saturating_sub(before);
+    drop(driver);
+    Ok(IdleTurn {
+        bytes_per_connection: bytes as f64 / IDLE_CONNECTIONS as f64,
+        connections_per_second: IDLE_CONNECTIONS as f64 / took.as_secs_f64(),
+    })
+}

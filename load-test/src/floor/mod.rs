@@ -1,0 +1,51 @@
+//! `load-test floor`: the least that a server can do with a vehicle's line, as the baseline of the
+//! benches.
+//!
+//! ```text
+//! poller (one thread, epoll): read, find lines, parse, pick a shard, append to the open group
+//!    ▲ answers: one write for each socket and group        │ every 5 ms
+//!    └──────────── syncer (one thread): write, fdatasync ◀─┘
+//! ```
+//!
+//! It keeps its word (an answer leaves after the sync that covers the line) and no other promise of
+//! the node: no limits, no duplicates, no recovery, no supervision. It shares no code with the node,
+//! so that a mistake of one is not a mistake of both.
+
+mod group;
+mod line;
+mod poller;
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use self::{group::Syncer, poller::Poller};
+use crate::out::Out;
+
+/// Options of `floor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FloorArgs {
+    /// Where vehicles connect; port 0 takes any
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    vehicles: SocketAddr,
+    /// Folder for the file of records
+    #[arg(long, value_name = "DIR", default_value = "./floor-data")]
+    data: PathBuf,
+}
+
+/// Serves until the process is killed; the first line of standard output is the address.
+pub(crate) fn run(args: &FloorArgs) -> ExitCode {
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Out.note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &FloorArgs) -> io::Result<()> {
+    std::fs::create_dir_all(&args.data)?;
+    let syncer = Syncer::start(&args.data.join("records"))?;
+    let mut poller = Poller::bind(args.vehicles, syncer)?;
+    Out.line(&poller.address()?.to_string());
+    poller.run()
+}
