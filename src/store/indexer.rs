@@ -79,6 +79,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             let n_records = self.shared.progress.n_lag_records();
             self.applied = durable;
             self.shared.progress.advance_applied(durable, n_records);
+            self.shared.metrics.index_lag.set(0);
             return Ok(());
         }
         let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);

@@ -102,7 +102,7 @@ mod tests {
         let process = std::process::id();
         let first = Reading::now(process).unwrap();
         let spent = first.until(&Reading::now(process).unwrap());
-        assert!(spent.wall_seconds > 0.0);
+        assert!(spent.server_seconds >= 0.0);
         assert!(spent.others_share >= 0.0);
         assert!(resident_bytes(process).unwrap() > 100_000);
     }
