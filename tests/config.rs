@@ -1,6 +1,9 @@
 //! The configuration from outside: layers, faults, the example file, and `check-config`.
 
-#![allow(clippy::unwrap_used, reason = "test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+#[path = "config/own_protocol.rs"]
+mod own_protocol;
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -82,6 +82,7 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Err(faults) => return fail(&faults.render(paint()), EXIT_USAGE),
     };
     let config = loaded.config.clone();
+    let protocols = protocols.with_own(&config.protocols);
     if let Err(error) = start_logging(&config.tracing) {
         return fail(&error, EXIT_USAGE);
     }

@@ -8,7 +8,8 @@ use crate::ingest::ListenerConfig;
 
 use super::{
     Loaded,
-    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, VEHICLE_KEYS, VehicleDraft},
+    own_protocol::ProtocolDraft,
+    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, PROTOCOL_KEYS, VEHICLE_KEYS, VehicleDraft},
     settings::AppConfig,
 };
 
@@ -27,6 +28,10 @@ impl Loaded {
         }
         for listener in &self.config.ingest.listeners {
             push_table(&mut text, "listener", LISTENER_KEYS, &draft_of(listener));
+        }
+        for protocol in &self.config.protocols {
+            let draft = ProtocolDraft::of(protocol.spec());
+            push_table(&mut text, "protocol", PROTOCOL_KEYS, &draft);
         }
         for (id, known) in &self.config.vehicles.by_id {
             let draft = VehicleDraft {
