@@ -185,20 +185,26 @@ fn all_faults_of_all_protocols_are_told_at_once() {
                 "known here: name, line",
             ),
             (
-                24,
+                23,
                 "protocol.attributes",
-                "`heavy` is none of bool",
-                "\"float\"",
+                "`inputs` is integer",
+                "\"integer\"",
             ),
-            (26, "protocol.name", "`acme` is there twice", "another name"),
-            (28, "protocol.name", "is missing", "a name"),
+            (25, "protocol.name", "`acme` is there twice", "another name"),
+            (27, "protocol.name", "is missing", "a name"),
             (
-                29,
+                28,
                 "protocol.line",
                 "no line has the group `vehicle`",
                 "(?<vehicle>..)",
             ),
-            (32, "protocol.line", "0 expressions", "1 to 32"),
+            (31, "protocol.line", "0 expressions", "1 to 32"),
+            (
+                32,
+                "protocol.attributes",
+                "`heavy` is none of bool",
+                "\"float\"",
+            ),
         ],
     );
 }

@@ -35,13 +35,15 @@ impl Compiled {
     pub(super) fn new(spec: OwnSpec) -> Result<Self, Vec<SpecFault>> {
         let mut compiler = Compiler {
             spec: &spec,
+            groups: Vec::new(),
+            has_doubt: false,
             faults: Vec::new(),
         };
         let shapes = compiler.shapes();
-        let time_format = compiler.time_format(&shapes);
+        let time_format = compiler.time_format();
         let refusal = compiler.refusal();
-        compiler.check_valid(&shapes);
-        compiler.check_attributes(&shapes);
+        compiler.check_valid();
+        compiler.check_attributes();
         let faults = compiler.faults;
         if !faults.is_empty() {
             return Err(faults);
@@ -90,10 +92,14 @@ impl Compiled {
     }
 }
 
-/// Goes through a description and gathers what is wrong. A line that is wrong is absent from the
-/// shapes, and nothing is said about what might have been in it.
+/// Goes through a description and gathers what is wrong.
 struct Compiler<'a> {
     spec: &'a OwnSpec,
+    /// The names of the groups of all lines.
+    groups: Vec<String>,
+    /// A line is no expression, or has a group of which nobody knows what is meant: nothing is said
+    /// to be missing then.
+    has_doubt: bool,
     faults: Vec<SpecFault>,
 }
 
@@ -114,11 +120,20 @@ impl Compiler<'_> {
         }
         let reply = self.written(&self.spec.reply, &Part::Reply);
         let shapes: Vec<_> = (0..n_lines).map(|idx| self.shape(idx, &reply)).collect();
-        let is_named = |shape: &Option<Shape>| shape.as_ref().is_none_or(Shape::has_vehicle);
-        if !shapes.iter().any(is_named) {
+        if !self.may_have("vehicle") {
             self.fault(Part::Lines, None, Problem::NoVehicle);
         }
         shapes
+    }
+
+    /// Whether a line has a group called `name`.
+    fn has(&self, name: &str) -> bool {
+        self.groups.iter().any(|group| group == name)
+    }
+
+    /// Whether a line has a group called `name`, or could have.
+    fn may_have(&self, name: &str) -> bool {
+        self.has_doubt || self.has(name)
     }
 
     fn shape(&mut self, idx: usize, reply: &Written) -> Option<Shape> {
@@ -127,13 +142,17 @@ impl Compiler<'_> {
             Ok(expression) => expression,
             Err((problem, span)) => {
                 self.fault(Part::Line(idx), span, problem);
+                self.has_doubt = true;
                 return None;
             }
         };
+        let names = expression.groups().iter().map(|group| group.name.clone());
+        self.groups.extend(names);
         let mut shape = match Shape::new(expression, &self.spec.attributes) {
             Ok(shape) => shape,
             Err(wrong) => {
                 for (problem, span) in wrong {
+                    self.has_doubt |= matches!(problem, Problem::UnknownGroup(_));
                     self.fault(Part::Line(idx), Some(span), problem);
                 }
                 return None;
@@ -175,16 +194,14 @@ impl Compiler<'_> {
         })
     }
 
-    fn time_format(&mut self, shapes: &[Option<Shape>]) -> Option<TimeFormat> {
-        let has_time = |shape: &Shape| shape.has(|core| core == Core::Time);
-        let is_used = shapes.iter().flatten().any(has_time);
+    fn time_format(&mut self) -> Option<TimeFormat> {
         let Some(text) = &self.spec.time_format else {
-            if is_used {
+            if self.has("time") {
                 self.fault(Part::TimeFormat, None, Problem::TimeFormatMissing);
             }
             return None;
         };
-        if !is_used && shapes.iter().all(Option::is_some) {
+        if !self.may_have("time") {
             self.fault(Part::TimeFormat, None, Problem::TimeFormatUnused);
         }
         match text.parse() {
@@ -196,27 +213,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn check_valid(&mut self, shapes: &[Option<Shape>]) {
-        let has_valid = |shape: &Option<Shape>| match shape {
-            Some(shape) => shape.has(|core| core == Core::Valid),
-            None => true,
-        };
-        if self.spec.valid.is_some() && !shapes.iter().any(has_valid) {
+    fn check_valid(&mut self) {
+        if self.spec.valid.is_some() && !self.may_have("valid") {
             self.fault(Part::Valid, None, Problem::ValidUnused);
         }
     }
 
-    fn check_attributes(&mut self, shapes: &[Option<Shape>]) {
-        let is_given = |name: &str| {
-            let gives = |shape: &Option<Shape>| match shape {
-                Some(shape) => {
-                    let mut groups = shape.expression.groups().iter();
-                    groups.any(|group| group.name == name)
-                }
-                None => true,
-            };
-            shapes.iter().any(gives)
-        };
+    fn check_attributes(&mut self) {
         for (name, value_type) in &self.spec.attributes {
             let problem = match table_type(name) {
                 _ if core(name).is_some() || name.starts_with('_') => {
@@ -226,7 +229,7 @@ impl Compiler<'_> {
                     name: name.clone(),
                     value_type: of_table,
                 },
-                _ if !is_given(name) => Problem::AttributeUnused(name.clone()),
+                _ if !self.may_have(name) => Problem::AttributeUnused(name.clone()),
                 _ => continue,
             };
             self.fault(Part::Attribute(name.clone()), None, problem);

@@ -85,12 +85,13 @@ impl Core {
     }
 }
 
-/// The names of all groups that have a meaning: fields, then attributes.
+/// The names of all groups that have a meaning: fields, then attributes. Of those that are
+/// numbered, the first stands for all.
 pub fn group_names() -> impl Iterator<Item = &'static str> {
     let fields = CORE.iter().map(|(name, _)| *name);
     let rows = TABLE.iter().map(|row| row.name);
     let rows = rows.filter(|name| !name.ends_with('}') && core(name).is_none());
-    fields.chain(rows)
+    fields.chain(rows).chain(["adc1"])
 }
 
 /// The field that a group called `name` holds.

@@ -77,11 +77,16 @@ fn try_signs(signs: &str) -> Result<(), String> {
     if parts.iana_time_zone().is_some() {
         return Err("names of time zones are not known here; `%z` is an offset".into());
     }
-    let read = timestamp_of(&mut parts).map_err(|error| error.to_string())?;
+    let read = timestamp_of(&mut parts).map_err(|error| last_cause(&error.to_string()))?;
     if read.0.div_euclid(MINUTE_MILLIS) != TRIAL.0.div_euclid(MINUTE_MILLIS) {
         return Err("it does not say the time of day to the minute".into());
     }
     Ok(())
+}
+
+/// What is said behind the last colon: the causes before it are ours.
+fn last_cause(causes: &str) -> String {
+    causes.rsplit(": ").next().unwrap_or_default().to_owned()
 }
 
 fn timestamp_of(parts: &mut BrokenDownTime) -> Result<UnixMillis, jiff::Error> {
