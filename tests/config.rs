@@ -467,6 +467,7 @@ fn the_example_has_every_key_with_its_default() {
     let defaults = AppConfig::default();
     assert_eq!(config.ingest.listeners.len(), 1);
     assert_eq!(config.vehicles.by_id.len(), 1);
+    assert_eq!(config.protocols.len(), 1);
     // These have no default that a file could name.
     config.node.name.clone_from(&defaults.node.name);
     config.node.secret_file = None;
@@ -474,6 +475,7 @@ fn the_example_has_every_key_with_its_default() {
     config.advertise = Default::default();
     config.ingest.listeners.clear();
     config.vehicles.by_id.clear();
+    config.protocols.clear();
     assert_eq!(config, defaults);
 
     let given = Given {

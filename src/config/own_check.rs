@@ -175,6 +175,9 @@ fn remedy(item: &Item<ProtocolDraft>, problem: &Problem) -> String {
                 .into()
         }
         Problem::TooLarge(_) => "make several lines of it, or its repetitions smaller".into(),
+        Problem::MatchesNothing => {
+            "take the end of the line out of the expression; `terminator` says which it is".into()
+        }
         Problem::UnknownGroup(name) => remedy_for_group(item, name),
         Problem::TwiceTheSame(..) => "take one of them out".into(),
         Problem::Needs { needs, .. } => {

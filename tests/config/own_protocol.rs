@@ -1,6 +1,6 @@
 //! The `[[protocol]]` tables: what they take, what is wrong with them and where.
 
-use waymesh::protocol::{Protocol as _, attributes::ValueType};
+use waymesh::protocol::{Protocol as _, attributes::ValueType, own::group_names};
 
 use super::*;
 
@@ -33,6 +33,21 @@ fn the_example_is_a_protocol() {
         ..config
     };
     assert_eq!(config, AppConfig::default());
+}
+
+#[test]
+fn the_readme_shows_a_protocol() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let block = readme.split("```toml\n").nth(1).unwrap();
+    let config = accept(block.split("```").next().unwrap());
+    assert_eq!(config.protocols[0].spec().lines.len(), 2);
+    for name in group_names() {
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "{name} is not in the README"
+        );
+    }
 }
 
 #[test]
@@ -119,94 +134,94 @@ line = []
 attributes = { weight = "heavy" }
 "##;
 
+/// What is wrong there, as (line, key, problem, remedy).
+const ALL_OF_THEM: &[(usize, &str, &str, &str)] = &[
+    (
+        2,
+        "protocol.name",
+        "is a protocol that is built in",
+        "another name",
+    ),
+    (
+        3,
+        "protocol.line",
+        "`vehicel` is no group",
+        "did you mean `vehicle`?",
+    ),
+    (
+        3,
+        "protocol.line",
+        "`lat` needs the group `lon`",
+        "(?<lon>..)",
+    ),
+    (4, "protocol.time_format", "year", "signs of strptime"),
+    (6, "protocol.name", "`Acme` is no name", "small letters"),
+    (
+        7,
+        "protocol.line",
+        "`repyl` is no key of a line",
+        "match = ..",
+    ),
+    (8, "protocol.terminator", "`!!` is not one", "line ends"),
+    (9, "protocol.time_format", "is missing", "unix_ms"),
+    (12, "protocol.line", "`fule` is no group", "fule = \"text\""),
+    (
+        13,
+        "protocol.line",
+        "`speed_kmh` and `speed_mph`",
+        "take one",
+    ),
+    (
+        14,
+        "protocol.line",
+        "`lat` needs the group `lon`",
+        "(?<lon>..)",
+    ),
+    (
+        15,
+        "protocol.line",
+        "compiles to more than",
+        "several lines",
+    ),
+    (17, "protocol.reply", "a brace without", "`{{`"),
+    (
+        18,
+        "protocol.refusal",
+        "`reason` is no group",
+        "only `{vehicle}`",
+    ),
+    (
+        20,
+        "protocol.colour",
+        "unknown key",
+        "known here: name, line",
+    ),
+    (
+        23,
+        "protocol.attributes",
+        "`inputs` is integer",
+        "\"integer\"",
+    ),
+    (25, "protocol.name", "`acme` is there twice", "another name"),
+    (27, "protocol.name", "is missing", "a name"),
+    (
+        28,
+        "protocol.line",
+        "no line has the group `vehicle`",
+        "(?<vehicle>..)",
+    ),
+    (31, "protocol.line", "0 expressions", "1 to 32"),
+    (
+        32,
+        "protocol.attributes",
+        "`heavy` is none of bool",
+        "\"float\"",
+    ),
+];
+
 #[test]
 fn all_faults_of_all_protocols_are_told_at_once() {
-    refuse(
-        MANY_FAULTS,
-        &[
-            (
-                2,
-                "protocol.name",
-                "is a protocol that is built in",
-                "another name",
-            ),
-            (
-                3,
-                "protocol.line",
-                "`vehicel` is no group",
-                "did you mean `vehicle`?",
-            ),
-            (
-                3,
-                "protocol.line",
-                "`lat` needs the group `lon`",
-                "(?<lon>..)",
-            ),
-            (4, "protocol.time_format", "year", "signs of strptime"),
-            (6, "protocol.name", "`Acme` is no name", "small letters"),
-            (
-                7,
-                "protocol.line",
-                "`repyl` is no key of a line",
-                "match = ..",
-            ),
-            (8, "protocol.terminator", "`!!` is not one", "line ends"),
-            (9, "protocol.time_format", "is missing", "unix_ms"),
-            (12, "protocol.line", "`fule` is no group", "fule = \"text\""),
-            (
-                13,
-                "protocol.line",
-                "`speed_kmh` and `speed_mph`",
-                "take one",
-            ),
-            (
-                14,
-                "protocol.line",
-                "`lat` needs the group `lon`",
-                "(?<lon>..)",
-            ),
-            (
-                15,
-                "protocol.line",
-                "compiles to more than",
-                "several lines",
-            ),
-            (17, "protocol.reply", "a brace without", "`{{`"),
-            (
-                18,
-                "protocol.refusal",
-                "`reason` is no group",
-                "only `{vehicle}`",
-            ),
-            (
-                20,
-                "protocol.colour",
-                "unknown key",
-                "known here: name, line",
-            ),
-            (
-                23,
-                "protocol.attributes",
-                "`inputs` is integer",
-                "\"integer\"",
-            ),
-            (25, "protocol.name", "`acme` is there twice", "another name"),
-            (27, "protocol.name", "is missing", "a name"),
-            (
-                28,
-                "protocol.line",
-                "no line has the group `vehicle`",
-                "(?<vehicle>..)",
-            ),
-            (31, "protocol.line", "0 expressions", "1 to 32"),
-            (
-                32,
-                "protocol.attributes",
-                "`heavy` is none of bool",
-                "\"float\"",
-            ),
-        ],
-    );
+    refuse(MANY_FAULTS, ALL_OF_THEM);
 }
 
 #[test]
@@ -267,6 +282,25 @@ fn a_protocol_that_would_be_taken_for_another_needs_a_port_of_its_own() {
     refuse(&two, &[(6, "protocol.line", "is taken for `one`", remedy)]);
     // A line that names no vehicle is never the first.
     accept("[[protocol]]\nname = 'a'\nline = ['[*](?<vehicle>\\w+)', '\\$GPX']\n");
+}
+
+#[test]
+fn an_expression_does_without_the_end_of_its_line() {
+    let own =
+        |line: &str, more: &str| format!("[[protocol]]\nname = 'a'\nline = '{line}'\n{more}\n");
+    for (line, more) in [
+        (r"(?<vehicle>x)\r\n", ""),
+        (r"(?<vehicle>x)(?:\r|\n)", ""),
+        (r"(?<vehicle>x)[#]", "terminator = '#'"),
+    ] {
+        refuse(
+            &own(line, more),
+            &[(3, "protocol.line", "comes without its end", "`terminator`")],
+        );
+    }
+    accept(&own(r"(?<vehicle>x)(?:\r?\n)?", ""));
+    accept(&own("(?<vehicle>x)(?:#|;)", "terminator = '#'"));
+    accept(&own("(?<vehicle>[^,]+),[#;]", "terminator = '#'"));
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Compiler<'_> {
 
     fn shape(&mut self, idx: usize, reply: &Written) -> Option<Shape> {
         let line = self.spec.lines.get(idx)?;
-        let expression = match Expression::compile(&line.expression) {
+        let expression = match Expression::compile(&line.expression, self.spec.terminator) {
             Ok(expression) => expression,
             Err((problem, span)) => {
                 self.fault(Part::Line(idx), span, problem);

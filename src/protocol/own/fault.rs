@@ -50,6 +50,9 @@ pub enum Problem {
     /// The expression is too long, or what it compiles to is too large.
     #[error("the expression is too large: {0}")]
     TooLarge(TooLarge),
+    /// The expression asks for the byte that ends a line, or for what cannot be.
+    #[error("no line can match, since it comes without its end")]
+    MatchesNothing,
     /// A group has a name without a meaning.
     #[error("`{0}` is no group that has a meaning")]
     UnknownGroup(String),

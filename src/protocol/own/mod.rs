@@ -52,6 +52,8 @@ pub const PROTOCOLS_MAX: usize = 32;
 pub const LINES_MAX: usize = 32;
 /// Longest expression in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
+/// Longest line in bytes that an expression is tried on; a longer one is malformed.
+pub const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Texts of the group `valid` that mean a fix which can be believed, where the spec names none.
 pub const VALID: [&str; 2] = ["A", "1"];
 

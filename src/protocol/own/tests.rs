@@ -466,11 +466,14 @@ fn lines_are_bytes_and_digits_are_ascii() {
 #[test]
 fn an_expression_that_is_slow_elsewhere_is_not_slow_here() {
     let mut talk = Talk::new(spec(&["(?<vehicle>v)(?:(?:a+)+)+b"]));
-    let line = format!("v{}", "a".repeat(20_000));
-    assert_eq!(
-        talk.say(&line).outcome,
-        Outcome::Rejected(RejectReason::Malformed)
-    );
+    let malformed = Outcome::Rejected(RejectReason::Malformed);
+    let line = |n_letters| format!("v{}", "a".repeat(n_letters));
+    assert_eq!(talk.say(&line(LINE_BYTES_MAX - 1)).outcome, malformed);
+    // A line over the limit is not even tried.
+    let longest = line(LINE_BYTES_MAX - 2) + "b";
+    assert_eq!(talk.say(&longest).outcome, Outcome::NoPosition);
+    let too_long = line(LINE_BYTES_MAX - 1) + "b";
+    assert_eq!(talk.say(&too_long).outcome, malformed);
 }
 
 /// Expects these faults, as (part, bytes of it, problem).
@@ -538,6 +541,14 @@ fn faults_of_expressions_point_at_their_place() {
     assert_eq!(syntax(r"(?<vehicle>\y)"), 11..13);
     assert_eq!(syntax(r"(?<a>1)(?<a>2)"), 10..11);
     assert_eq!(syntax(r"a(?=b)"), 1..4);
+    for text in [
+        "(?<vehicle>[a&&b])",
+        "(?<vehicle>v)\r",
+        "(?<vehicle>v)\\s*?\n",
+    ] {
+        let nothing = (Part::Line(0), None, Problem::MatchesNothing);
+        refuse(spec(&[text]), &[nothing]);
+    }
     let large = r"(?<vehicle>(?:\d{1000}){1000})".to_owned();
     let long = "x".repeat(EXPRESSION_BYTES_MAX + 1);
     for text in [large, long] {
@@ -680,7 +691,6 @@ fn a_line_is_made_up_for_each_kind_that_names_a_vehicle() {
         r"^\$ACME,(?<vehicle>\d{3}),(?:a|b)?x+[^,]*$",
         "beat",
         r"(?i)hi (?<vehicle>[xyz]{2,})\b",
-        r"(?<vehicle>[a&&b])",
     ]);
     assert_eq!(
         made_up,
