@@ -68,8 +68,42 @@ fn push_table<T>(text: &mut String, word: &str, keys: &[Key<T>], values: &T) {
     push_line(text, format_args!("\n[[{word}]]"));
     for key in keys {
         if let Some(value) = (key.show)(values) {
-            push_line(text, format_args!("{} = {value}", key.name));
+            push_line(text, format_args!("{} = {}", key.name, in_one_line(&value)));
         }
+    }
+}
+
+/// A value in one line, also where a text holds line ends.
+fn in_one_line(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) if text.contains(char::is_control) => {
+            let escaped: String = text.chars().map(escaped).collect();
+            format!("\"{escaped}\"")
+        }
+        toml::Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(in_one_line).collect();
+            format!("[{}]", items.join(", "))
+        }
+        toml::Value::Table(entries) => {
+            let entries = entries.iter().map(|(key, value)| {
+                let key = toml::Value::String(key.clone());
+                format!("{key} = {}", in_one_line(value))
+            });
+            let entries: Vec<String> = entries.collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A letter as it stands in double quotes.
+fn escaped(letter: char) -> String {
+    match letter {
+        '\n' => "\\n".into(),
+        '\r' => "\\r".into(),
+        '"' | '\\' => format!("\\{letter}"),
+        letter if letter.is_control() => format!("\\u{:04X}", u32::from(letter)),
+        letter => letter.into(),
     }
 }
 

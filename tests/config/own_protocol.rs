@@ -326,5 +326,9 @@ fn check_config_prints_protocols_as_they_can_be_read_again() {
         effective.contains("\n[[protocol]]\nname = \"acme\"\n"),
         "{effective}"
     );
+    assert!(
+        effective.contains(r#"reply = "OK {vehicle}\r\n""#),
+        "{effective}"
+    );
     assert_eq!(accept(&effective), config);
 }
