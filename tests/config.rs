@@ -1,6 +1,9 @@
 //! The configuration from outside: layers, faults, the example file, and `check-config`.
 
-#![allow(clippy::unwrap_used, reason = "test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+#[path = "config/own_protocol.rs"]
+mod own_protocol;
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -464,6 +467,7 @@ fn the_example_has_every_key_with_its_default() {
     let defaults = AppConfig::default();
     assert_eq!(config.ingest.listeners.len(), 1);
     assert_eq!(config.vehicles.by_id.len(), 1);
+    assert_eq!(config.protocols.len(), 1);
     // These have no default that a file could name.
     config.node.name.clone_from(&defaults.node.name);
     config.node.secret_file = None;
@@ -471,6 +475,7 @@ fn the_example_has_every_key_with_its_default() {
     config.advertise = Default::default();
     config.ingest.listeners.clear();
     config.vehicles.by_id.clear();
+    config.protocols.clear();
     assert_eq!(config, defaults);
 
     let given = Given {

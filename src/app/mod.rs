@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -115,14 +118,18 @@ struct Sockets {
 }
 
 impl App {
-    /// Starts a node; it takes in vehicles when this returns.
+    /// Starts a node; it takes in vehicles when this returns, on the runtime of `vehicles`.
     ///
     /// # Errors
     /// [`AppError`] says what is in the way.
-    pub async fn start(mut config: AppConfig, protocols: Registry) -> Result<Self, AppError> {
+    pub async fn start(
+        mut config: AppConfig,
+        protocols: Registry,
+        vehicles: &Handle,
+    ) -> Result<Self, AppError> {
         lower_connections(&mut config);
         let identity = Identity::open(&config.node.data)?;
-        let sockets = bind_all(&config)?;
+        let sockets = bind_all(&config, vehicles)?;
         let addresses = Addresses {
             vehicles: sockets.vehicles.iter().map(Bound::address).collect(),
             link: None,
@@ -161,6 +168,7 @@ impl App {
             identity,
         };
         app.serve_api(sockets.http);
+        let _on_vehicles = vehicles.enter();
         for (bound, listener) in sockets
             .vehicles
             .into_iter()
@@ -260,8 +268,9 @@ fn log_start(profile: &Profile) {
     tracing::info!(name, %id, cluster, incarnation = profile.incarnation, "node started");
 }
 
-fn bind_all(config: &AppConfig) -> Result<Sockets, AppError> {
+fn bind_all(config: &AppConfig, on_vehicles: &Handle) -> Result<Sockets, AppError> {
     let mut vehicles = Vec::new();
+    let guard = on_vehicles.enter();
     for (idx, listener) in config.ingest.all_listeners().iter().enumerate() {
         let key = if idx == 0 {
             "vehicles".to_owned()
@@ -270,6 +279,7 @@ fn bind_all(config: &AppConfig) -> Result<Sockets, AppError> {
         };
         vehicles.push(bind_named(&key, listener.address)?);
     }
+    drop(guard);
     Ok(Sockets {
         vehicles,
         http: bind_named("http", BindAddress::One(config.http.address))?,

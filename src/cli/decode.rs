@@ -8,6 +8,7 @@
 
 use std::{
     io::{self, BufRead, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use super::out::{EXIT_FAILURE, EXIT_USAGE, fail};
 use crate::{
     base::time::{Instant, wall_millis},
+    config::{Environment, Faults, Paint, Sources, load},
     protocol::{
         AdmitAll, Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol,
         Registry, RejectReason,
@@ -52,6 +54,9 @@ pub struct DecodeArgs {
     /// Take lines whose checksum is wrong
     #[arg(long)]
     lenient: bool,
+    /// Configuration file with protocols of one's own [default: none; those built in alone]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Runs the command on standard input and output; gives its exit code.
@@ -61,8 +66,12 @@ pub fn run(args: &DecodeArgs) -> ExitCode {
         is_lenient: args.lenient,
         received: UnixMillis(wall_millis()),
     };
+    let registry = match registry(args.config.as_deref()) {
+        Ok(registry) => registry,
+        Err(faults) => return fail(&faults.render(Paint::Plain), EXIT_USAGE),
+    };
     let (input, output) = (io::stdin().lock(), io::BufWriter::new(io::stdout().lock()));
-    match decode(input, output, &Registry::built_in(), &options) {
+    match decode(input, output, &registry, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DecodeError::UnknownProtocol { .. }) => fail(&error, EXIT_USAGE),
         Err(DecodeError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -70,6 +79,25 @@ pub fn run(args: &DecodeArgs) -> ExitCode {
         }
         Err(error) => fail(&error, EXIT_FAILURE),
     }
+}
+
+/// The protocols that are built in, and those of a configuration as a node would take it.
+///
+/// # Errors
+/// All that is wrong with the configuration.
+pub fn registry(config: Option<&Path>) -> Result<Registry, Faults> {
+    let registry = Registry::built_in();
+    let Some(file) = config else {
+        return Ok(registry);
+    };
+    let names: Vec<_> = registry.iter().map(|protocol| protocol.name()).collect();
+    let loaded = load(&Sources {
+        file: Some(file),
+        environment: Environment::of_process(),
+        protocols: &names.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+        ..Sources::default()
+    })?;
+    Ok(registry.with_own(&loaded.config.protocols))
 }
 
 /// Why `decode` ended before its input.

@@ -12,6 +12,7 @@ use crate::{
 use super::{
     fault::{Fault, Place},
     nearest::nearest,
+    own_check::check_protocols,
     raw::{Item, RawConfig},
     schema::{ListenerDraft, never_if_zero},
     settings::AppConfig,
@@ -29,7 +30,13 @@ pub(super) type Checked = Result<(AppConfig, BTreeMap<&'static str, Place>), Vec
 pub(super) fn checked(mut raw: RawConfig, protocols: &[&str]) -> Checked {
     let mut faults = std::mem::take(&mut raw.faults);
     check_vehicles(&mut raw, &mut faults);
-    check_listeners(&mut raw, protocols, &mut faults);
+    let own_names = check_protocols(&mut raw, protocols, &mut faults);
+    let names: Vec<&str> = protocols
+        .iter()
+        .copied()
+        .chain(own_names.iter().map(String::as_str))
+        .collect();
+    check_listeners(&mut raw, &names, &mut faults);
     check_addresses(&raw, &mut faults);
     check_sizes(&raw, &mut faults);
     if faults.is_empty() {
@@ -165,11 +172,12 @@ fn check_sizes(raw: &RawConfig, faults: &mut Vec<Fault>) {
 }
 
 /// Where a key of a table was set, or where the table begins.
-fn place_in<T>(item: &Item<T>, key: &str) -> Place {
+pub(super) fn place_in<T>(item: &Item<T>, key: &str) -> Place {
     item.places.get(key).unwrap_or(&item.place).clone()
 }
 
-fn fault(
+/// A fault of a key.
+pub(super) fn fault(
     key: &str,
     problem: impl Into<String>,
     remedy: impl Into<String>,

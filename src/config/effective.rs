@@ -8,7 +8,8 @@ use crate::ingest::ListenerConfig;
 
 use super::{
     Loaded,
-    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, VEHICLE_KEYS, VehicleDraft},
+    own_protocol::ProtocolDraft,
+    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, PROTOCOL_KEYS, VEHICLE_KEYS, VehicleDraft},
     settings::AppConfig,
 };
 
@@ -27,6 +28,10 @@ impl Loaded {
         }
         for listener in &self.config.ingest.listeners {
             push_table(&mut text, "listener", LISTENER_KEYS, &draft_of(listener));
+        }
+        for protocol in &self.config.protocols {
+            let draft = ProtocolDraft::of(protocol.spec());
+            push_table(&mut text, "protocol", PROTOCOL_KEYS, &draft);
         }
         for (id, known) in &self.config.vehicles.by_id {
             let draft = VehicleDraft {
@@ -63,8 +68,42 @@ fn push_table<T>(text: &mut String, word: &str, keys: &[Key<T>], values: &T) {
     push_line(text, format_args!("\n[[{word}]]"));
     for key in keys {
         if let Some(value) = (key.show)(values) {
-            push_line(text, format_args!("{} = {value}", key.name));
+            push_line(text, format_args!("{} = {}", key.name, in_one_line(&value)));
         }
+    }
+}
+
+/// A value in one line, also where a text holds line ends.
+fn in_one_line(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) if text.contains(char::is_control) => {
+            let escaped: String = text.chars().map(escaped).collect();
+            format!("\"{escaped}\"")
+        }
+        toml::Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(in_one_line).collect();
+            format!("[{}]", items.join(", "))
+        }
+        toml::Value::Table(entries) => {
+            let entries = entries.iter().map(|(key, value)| {
+                let key = toml::Value::String(key.clone());
+                format!("{key} = {}", in_one_line(value))
+            });
+            let entries: Vec<String> = entries.collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A letter as it stands in double quotes.
+fn escaped(letter: char) -> String {
+    match letter {
+        '\n' => "\\n".into(),
+        '\r' => "\\r".into(),
+        '"' | '\\' => format!("\\{letter}"),
+        letter if letter.is_control() => format!("\\u{:04X}", u32::from(letter)),
+        letter => letter.into(),
     }
 }
 

@@ -51,6 +51,33 @@ impl Place {
         Some(1 + before.matches('\n').count())
     }
 
+    /// The bytes `span` of the same file; this place itself where it is in none.
+    pub(super) fn at(&self, span: &Range<usize>) -> Self {
+        match self {
+            Self::File { source, .. } => Self::File {
+                source: Arc::clone(source),
+                span: span.clone(),
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// The bytes `part` of the text that is written here, `text` when read: where they stand in the
+    /// file, or this place itself where that cannot be said.
+    pub(super) fn within(&self, text: &str, part: &Range<usize>) -> Self {
+        let Self::File { source, span } = self else {
+            return self.clone();
+        };
+        let raw = source.text.get(span.clone()).unwrap_or_default();
+        match part_of_literal(raw, text, part) {
+            Some(part) => Self::File {
+                source: Arc::clone(source),
+                span: span.start + part.start..span.start + part.end,
+            },
+            None => self.clone(),
+        }
+    }
+
     /// Order in which faults are told: file from top to bottom, environment, command line.
     fn rank(&self) -> (u8, usize) {
         match self {
@@ -164,6 +191,43 @@ impl Fault {
         };
         renderer.render(&[group.element(Level::HELP.message(self.remedy.as_str()))])
     }
+}
+
+/// Where the bytes `part` of `text` stand in `raw`, the same text as TOML writes it; `None` for a
+/// text whose escapes leave that open.
+fn part_of_literal(raw: &str, text: &str, part: &Range<usize>) -> Option<Range<usize>> {
+    let quotes = ["\"\"\"", "'''", "\"", "'"];
+    let quote = quotes.into_iter().find(|quote| raw.starts_with(quote))?;
+    let inner = raw.strip_prefix(quote)?.strip_suffix(quote)?;
+    let content = match quote.len() {
+        3 => inner
+            .strip_prefix("\r\n")
+            .or_else(|| inner.strip_prefix('\n')),
+        _ => None,
+    };
+    let content = content.unwrap_or(inner);
+    let start = quote.len() + inner.len() - content.len();
+    if content == text {
+        return Some(start + part.start..start + part.end);
+    }
+    // Backslashes that stand for one sign each, as expressions are full of them.
+    let mut offsets = Vec::new();
+    let mut at = start;
+    let mut letters = content.chars();
+    while let Some(letter) = letters.next() {
+        offsets.extend((0..letter.len_utf8()).map(|idx| at + idx));
+        at += letter.len_utf8();
+        if letter == '\\' {
+            let escaped = letters
+                .next()
+                .filter(|escaped| "\\\"nrtbfe".contains(*escaped))?;
+            at += escaped.len_utf8();
+        }
+    }
+    offsets.push(at);
+    let is_whole = offsets.len() == text.len() + 1;
+    let (from, to) = (offsets.get(part.start)?, offsets.get(part.end)?);
+    is_whole.then_some(*from..*to)
 }
 
 /// The same text, byte for byte as long, with `*` for all that follows `password =` in its line.

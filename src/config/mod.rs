@@ -22,6 +22,8 @@ mod effective;
 mod fault;
 mod nearest;
 mod overlay;
+mod own_check;
+mod own_protocol;
 mod raw;
 mod schema;
 mod settings;
@@ -48,7 +50,7 @@ pub struct Sources<'a> {
     pub environment: Environment,
     /// The flags.
     pub overlay: Overlay,
-    /// Names of the protocols that a listener may be pinned to.
+    /// Names of the protocols that a listener may be pinned to, besides those of the file itself.
     pub protocols: &'a [&'a str],
 }
 

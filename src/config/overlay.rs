@@ -1,9 +1,9 @@
 //! The layers above the file: environment and flags.
 //!
 //! Every key of the file is a variable too: `WAYMESH_SECTION__KEY`, at the top level
-//! `WAYMESH_KEY`; `WAYMESH_LISTENER` and `WAYMESH_VEHICLE` take a list of inline tables. A variable
-//! with this beginning that is no key is a fault, since a setting that is silently not taken costs
-//! more than a start that is refused.
+//! `WAYMESH_KEY`; `WAYMESH_LISTENER`, `WAYMESH_VEHICLE` and `WAYMESH_PROTOCOL` take a list of inline
+//! tables. A variable with this beginning that is no key is a fault, since a setting that is
+//! silently not taken costs more than a start that is refused.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
 
@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use super::{
     fault::{Fault, Place},
     nearest::nearest,
-    raw::{LISTENER, RawConfig, VEHICLE},
+    raw::{LISTENER, PROTOCOL, RawConfig, VEHICLE},
     schema::{Form, KEYS},
     value::Found,
 };
@@ -96,7 +96,7 @@ impl RawConfig {
                     remedy: "write a TOML value".into(),
                     place: Some(place),
                 }),
-                Ok(value) if matches!(name, LISTENER | VEHICLE) => {
+                Ok(value) if matches!(name, LISTENER | VEHICLE | PROTOCOL) => {
                     self.apply_tables(name, &value, &|_| place.clone());
                 }
                 Ok(value) => self.apply_value(name, &value, &|_| place.clone(), 0..0),
@@ -136,7 +136,8 @@ fn key_of(variable: &str) -> Option<&'static str> {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|key| key.name).chain([LISTENER, VEHICLE])
+    let tables = [LISTENER, VEHICLE, PROTOCOL];
+    KEYS.iter().map(|key| key.name).chain(tables)
 }
 
 fn form_of(name: &str) -> Form {

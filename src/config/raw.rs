@@ -12,7 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::{
     fault::{Fault, Place, SourceText},
     nearest::nearest,
-    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, VEHICLE_KEYS, VehicleDraft},
+    own_protocol::ProtocolDraft,
+    schema::{KEYS, Key, LISTENER_KEYS, ListenerDraft, PROTOCOL_KEYS, VEHICLE_KEYS, VehicleDraft},
     settings::AppConfig,
     value::Found,
 };
@@ -21,6 +22,8 @@ use super::{
 pub(super) const LISTENER: &str = "listener";
 /// See [`LISTENER`].
 pub(super) const VEHICLE: &str = "vehicle";
+/// See [`LISTENER`].
+pub(super) const PROTOCOL: &str = "protocol";
 
 /// The values that were found, and what is wrong with them one by one.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub(super) struct RawConfig {
     pub(super) listeners: Vec<Item<ListenerDraft>>,
     /// The `[[vehicle]]` tables.
     pub(super) vehicles: Vec<Item<VehicleDraft>>,
+    /// The `[[protocol]]` tables.
+    pub(super) protocols: Vec<Item<ProtocolDraft>>,
     /// What is wrong so far.
     pub(super) faults: Vec<Fault>,
 }
@@ -67,7 +72,7 @@ impl RawConfig {
         }
         for (key, value) in table.get_ref() {
             let (word, span) = (key.get_ref().as_ref(), key.span());
-            if matches!(word, LISTENER | VEHICLE) {
+            if matches!(word, LISTENER | VEHICLE | PROTOCOL) {
                 self.apply_tables(word, value, &place_at);
             } else if section_names().any(|section| section == word) {
                 self.apply_section(word, value, &place_at);
@@ -118,17 +123,18 @@ impl RawConfig {
         }
     }
 
-    /// Replaces the `[[listener]]` or `[[vehicle]]` tables by those of a list.
+    /// Replaces the tables of one kind, of which there may be several, by those of a list.
     pub(super) fn apply_tables(
         &mut self,
         word: &str,
         value: &Found<'_>,
         place_at: &impl Fn(Range<usize>) -> Place,
     ) {
-        if word == LISTENER {
-            self.listeners = items(word, LISTENER_KEYS, value, (place_at, &mut self.faults));
-        } else {
-            self.vehicles = items(word, VEHICLE_KEYS, value, (place_at, &mut self.faults));
+        let around = (place_at, &mut self.faults);
+        match word {
+            LISTENER => self.listeners = items(word, LISTENER_KEYS, value, around),
+            PROTOCOL => self.protocols = items(word, PROTOCOL_KEYS, value, around),
+            _ => self.vehicles = items(word, VEHICLE_KEYS, value, around),
         }
     }
 }
@@ -239,7 +245,7 @@ fn unknown_key_remedy(name: &str) -> String {
         Some((home, _)) => return format!("`{word}` belongs to the section [{home}]"),
         None => {}
     }
-    let tables = [LISTENER, VEHICLE];
+    let tables = [LISTENER, VEHICLE, PROTOCOL];
     if section.is_empty() {
         let candidates = KEYS.iter().map(|key| key.name).chain(tables);
         let candidates = candidates.chain(section_names());

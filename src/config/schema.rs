@@ -14,6 +14,10 @@ use crate::ingest::{BindAddress, ReplyPolicy};
 use super::{
     address::{bind, bind_local, broadcast, group, group6, host_port, interface, interface_text},
     defaults::LINK_PORT,
+    own_protocol::{
+        ProtocolDraft, attributes, lines, protocol_name, show_attributes, show_lines,
+        show_terminator, terminator, words,
+    },
     settings::{AppConfig, ConnectMode, LogFormat, MinConnections, Transport},
     value::{
         Complaint, Found, choice, duration, list, name, number, quoted, show, show_duration,
@@ -256,6 +260,28 @@ pub(super) const VEHICLE_KEYS: &[Key<VehicleDraft>] = keys![
     "password" Text "what the device gives, 1 byte or more, or leave the key out",
         |v, found| v.password = Some(some_text(found)?.to_owned()),
         |v| v.password.as_ref().and_then(|_| show(HIDDEN));
+];
+
+/// The keys of a `[[protocol]]`.
+pub(super) const PROTOCOL_KEYS: &[Key<ProtocolDraft>] = keys![
+    "name" Text "1 to 32 small letters, digits, `-` and `_`, the first a letter",
+        |p, v| p.name = Some(protocol_name(v)?), |p| p.name.as_ref().and_then(show);
+    "line" List "a regular expression, or a list of them and of { match = .., reply = .. }",
+        |p, v| p.lines = Some(lines(v)?), |p| p.lines.as_deref().and_then(show_lines);
+    "terminator" Text "the one ASCII character that ends a line, or leave the key out for line ends",
+        |p, v| p.terminator = Some(terminator(v)?), |p| p.terminator.and_then(show_terminator);
+    "time_format" Text "\"unix\", \"unix_ms\", \"rfc3339\", or signs such as \"%Y%m%d%H%M%S\"",
+        |p, v| p.time_format = Some(some_text(v)?.to_owned()),
+        |p| p.time_format.as_ref().and_then(show);
+    "valid" List "a text such as \"A\", or a list of them",
+        |p, v| p.valid = Some(words(v)?), |p| p.valid.as_ref().and_then(show_list);
+    "reply" Text "a text with groups in braces, such as \"OK {vehicle}\\r\\n\"",
+        |p, v| p.reply = Some(text(v)?.to_owned()), |p| p.reply.as_ref().and_then(show);
+    "refusal" Text "a text, in which {vehicle} may stand",
+        |p, v| p.refusal = Some(text(v)?.to_owned()), |p| p.refusal.as_ref().and_then(show);
+    "attributes" Value "a table of groups with their types: \"bool\", \"integer\", \"float\", \"text\"",
+        |p, v| p.attributes = Some(attributes(v)?),
+        |p| p.attributes.as_deref().and_then(show_attributes);
 ];
 
 /// What is shown instead of a password.

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     ingest::{BindAddress, IngestConfig},
+    protocol::own::OwnProtocol,
     store::StoreConfig,
     vehicles::KnownVehicles,
 };
@@ -27,6 +28,8 @@ pub struct AppConfig {
     pub ingest: IngestConfig,
     /// The vehicles that are known by name, and whether others may speak.
     pub vehicles: KnownVehicles,
+    /// Text protocols of the user's own, besides those that are built in.
+    pub protocols: Vec<OwnProtocol>,
     /// Log, index and quarantine.
     pub store: StoreConfig,
     /// The HTTP side.

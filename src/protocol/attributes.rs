@@ -52,6 +52,18 @@ pub enum ValueType {
     Text,
 }
 
+impl ValueType {
+    /// Its word in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {

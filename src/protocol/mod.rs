@@ -11,7 +11,8 @@
 //! if it does nevertheless, the line buffer loses that line alone.
 //!
 //! **Adding a protocol** is one file in this folder that implements [`Protocol`] and [`Decoder`],
-//! one folder of fixtures, and one line in [`Registry::built_in`].
+//! one folder of fixtures, and one line in [`Registry::built_in`]. Text protocols that a user
+//! describes in the configuration are all decoded by [`own`].
 //!
 //! Invariants:
 //! - A line has exactly one [`Outcome`], at once or, where it is [`Outcome::Held`], later through
@@ -26,6 +27,7 @@ pub mod attributes;
 pub mod fix;
 pub mod framing;
 pub mod nmea;
+pub mod own;
 pub mod wialon;
 
 use std::{fmt, sync::Arc};
@@ -229,46 +231,77 @@ pub enum FlushReason {
 
 /// The protocols a node speaks.
 #[derive(Debug, Clone)]
-pub struct Registry(Vec<Arc<dyn Protocol>>);
+pub struct Registry {
+    /// Those of this program, asked one after the other.
+    built_in: Vec<Arc<dyn Protocol>>,
+    /// Those of the configuration, asked together once all others have said no.
+    own: Vec<Arc<dyn Protocol>>,
+}
 
 impl Registry {
     /// The protocols that are built in, in the order in which they are asked to recognise.
     pub fn built_in() -> Self {
-        Self(vec![Arc::new(wialon::Wialon), Arc::new(nmea::Nmea)])
+        Self {
+            built_in: vec![Arc::new(wialon::Wialon), Arc::new(nmea::Nmea)],
+            own: Vec::new(),
+        }
     }
 
     /// No protocol at all, to add some to.
     pub const fn empty() -> Self {
-        Self(Vec::new())
+        Self {
+            built_in: Vec::new(),
+            own: Vec::new(),
+        }
     }
 
-    /// The same with one more, asked last.
+    /// The same with one more, asked after the ones that are built in.
     #[must_use]
     pub fn with(mut self, protocol: Arc<dyn Protocol>) -> Self {
-        self.0.push(protocol);
+        self.built_in.push(protocol);
+        self
+    }
+
+    /// The same with the protocols of a configuration.
+    #[must_use]
+    pub fn with_own(mut self, protocols: &[own::OwnProtocol]) -> Self {
+        for protocol in protocols {
+            self.own.push(Arc::new(protocol.clone()));
+        }
         self
     }
 
     /// The protocol called `name`.
     pub fn by_name(&self, name: &str) -> Option<&Arc<dyn Protocol>> {
-        self.0.iter().find(|protocol| protocol.name() == name)
+        self.iter().find(|protocol| protocol.name() == name)
     }
 
     /// All protocols in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Protocol>> {
-        self.0.iter()
+        self.built_in.iter().chain(&self.own)
     }
 
     /// The protocol of a connection that begins with `head`: the first that says yes, once all
     /// before it have said no. `Err(true)` if more bytes may tell, `Err(false)` if none fits.
+    ///
+    /// Protocols of the configuration say yes to a whole line alone, and do not wait for each
+    /// other: one may end its lines with a byte that another's never hold.
     pub fn recognise(&self, head: &[u8]) -> Result<&Arc<dyn Protocol>, bool> {
-        for protocol in &self.0 {
+        for protocol in &self.built_in {
             match protocol.recognise(head) {
                 Recognition::Yes => return Ok(protocol),
                 Recognition::More => return Err(true),
                 Recognition::No => {}
             }
         }
-        Err(false)
+        let mut wants_more = false;
+        for protocol in &self.own {
+            match protocol.recognise(head) {
+                Recognition::Yes => return Ok(protocol),
+                Recognition::More => wants_more = true,
+                Recognition::No => {}
+            }
+        }
+        Err(wants_more)
     }
 }

@@ -12,9 +12,7 @@ use std::{
 use waymesh::{
     base::{prng::Prng, time::Instant},
     delivery::frame::{decode_record, encode_record},
-    protocol::{
-        AdmitAll, Context, Decoded, DecoderOptions, FlushReason, Outcome, Protocol, Registry,
-    },
+    protocol::{AdmitAll, Context, Decoded, DecoderOptions, FlushReason, Outcome, Protocol},
     types::{
         ids::VehicleId,
         json::RecordJson,
@@ -24,7 +22,7 @@ use waymesh::{
     },
 };
 
-use crate::fixtures::{cases_in, folder_of};
+use crate::fixtures::{cases_in, folder_of, registry};
 
 /// Seeds that always run; one that finds something joins them.
 const SEEDS: [u64; 2] = [1, 20_261_122];
@@ -86,7 +84,7 @@ fn damaged_lines_panic_nowhere_and_give_no_impossible_record() {
     };
     for seed in seeds {
         let mut outcomes = BTreeMap::new();
-        for protocol in Registry::built_in().iter() {
+        for protocol in registry().iter() {
             let corpus = corpus_of(&protocol.name());
             let mut hand = Hand(Prng::new(seed));
             for _ in 0..N_CONNECTIONS {

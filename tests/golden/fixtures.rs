@@ -10,7 +10,7 @@ use std::{
 };
 
 use waymesh::{
-    cli::decode::{DecodeOptions, decode},
+    cli::decode::{self, DecodeOptions, decode},
     protocol::Registry,
     types::time::UnixMillis,
 };
@@ -22,7 +22,7 @@ const RECEIVED: &str = "2026-11-20T12:00:00Z";
 fn every_fixture_of_every_protocol_decodes_to_what_stands_beside_it() {
     let is_update = std::env::var_os("UPDATE").is_some();
     let mut differences = Vec::new();
-    for protocol in Registry::built_in().iter() {
+    for protocol in registry().iter() {
         let folder = folder_of(protocol.name().as_ref());
         let cases = cases_in(&folder);
         assert!(!cases.is_empty(), "{} holds no fixture", folder.display());
@@ -41,13 +41,22 @@ fn every_fixture_of_every_protocol_decodes_to_what_stands_beside_it() {
 
 #[test]
 fn no_fixture_is_left_without_its_protocol() {
-    let registry = Registry::built_in();
+    let registry = registry();
     for entry in fs::read_dir(folder_of("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(
             registry.by_name(&name).is_some(),
             "fixtures/{name} belongs to no protocol of the registry"
         );
+    }
+}
+
+/// The protocols that are built in, and the one that the example of the configuration describes.
+pub(crate) fn registry() -> Registry {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/own-protocol.toml");
+    match decode::registry(Some(Path::new(example))) {
+        Ok(registry) => registry,
+        Err(faults) => panic!("{faults}"),
     }
 }
 
@@ -76,7 +85,7 @@ fn decoded(text: &[u8]) -> String {
         received: UnixMillis::parse(RECEIVED).unwrap(),
     };
     let mut output = Vec::new();
-    decode(text, &mut output, &Registry::built_in(), &options).unwrap();
+    decode(text, &mut output, &registry(), &options).unwrap();
     String::from_utf8(output).unwrap()
 }
 

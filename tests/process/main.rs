@@ -18,6 +18,7 @@ mod vehicle;
 mod hostile;
 mod kill;
 mod nmea;
+mod own_protocol;
 mod power_cut;
 mod recognition;
 mod stop;
