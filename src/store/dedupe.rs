@@ -23,7 +23,7 @@ use super::{
     log::LogOffset,
 };
 use crate::types::{
-    ids::VehicleId,
+    ids::{VEHICLE_ID_BYTES_MAX, VehicleId},
     record::{Flags, Kind, Record},
 };
 
@@ -49,12 +49,10 @@ pub(crate) enum Novelty {
 #[derive(Debug)]
 pub(crate) struct Dedupe<I> {
     index: Arc<I>,
-    tail: HashSet<KeyDigest, Hasher>,
-    /// Keys of the tail by the end of the group they lie in, oldest first.
-    groups: VecDeque<(LogOffset, Vec<KeyDigest>)>,
-    /// Keys of the group that is being gathered.
-    current: Vec<KeyDigest>,
+    tail: Tail,
     vehicles: KnownVehicles,
+    /// What is known of the vehicle of the record before, not yet noted: records come in runs.
+    latest: Option<(VehicleId, Known)>,
     /// Where the last group ends that is durable.
     end: LogOffset,
 }
@@ -64,22 +62,16 @@ impl<I: Index> Dedupe<I> {
     pub(crate) fn new(index: Arc<I>, n_vehicles_max: usize) -> Self {
         Self {
             index,
-            tail: HashSet::default(),
-            groups: VecDeque::new(),
-            current: Vec::new(),
+            tail: Tail::default(),
             vehicles: KnownVehicles::new(n_vehicles_max),
+            latest: None,
             end: LogOffset(0),
         }
     }
 
     /// Enters a record that recovery found in the tail of the log, in a group that ends at `end`.
     pub(crate) fn recover(&mut self, end: LogOffset, record: &Record) {
-        let digest = digest_of(record);
-        self.tail.insert(digest);
-        match self.groups.back_mut() {
-            Some((last, digests)) if *last == end => digests.push(digest),
-            _ => self.groups.push_back((end, vec![digest])),
-        }
+        self.tail.recover(end, digest_of(record));
         let vehicle = &record.key.vehicle;
         let known = self.vehicles.get(vehicle).unwrap_or_default();
         self.vehicles.put(vehicle, known.merge(told_by(record)));
@@ -90,22 +82,19 @@ impl<I: Index> Dedupe<I> {
     /// Whether `record` is new; if so, its key is in the tail from now on.
     pub(crate) fn admit(&mut self, record: &Record) -> Result<Novelty, IndexError> {
         let digest = digest_of(record);
-        if self.tail.contains(&digest) {
-            return Ok(Novelty::Repeat);
-        }
         let known = self.known(&record.key.vehicle)?;
         let is_future = record.flags.contains(Flags::FUTURE);
         let is_fix = record.kind() == Kind::Position;
         let is_newer = known.newest.is_none_or(|newest| record.key.time > newest);
         let is_surely_new = is_fix && is_newer && !is_future && !known.has_future;
-        if !is_surely_new && self.index.contains(record.kind(), &record.key)? {
+        if !is_surely_new
+            && (self.tail.contains(digest) || self.index.contains(record.kind(), &record.key)?)
+        {
             return Ok(Novelty::Repeat);
         }
-        self.tail.insert(digest);
-        self.current.push(digest);
-        let known_now = known.merge(told_by(record));
-        if known_now != known {
-            self.vehicles.put(&record.key.vehicle, known_now);
+        self.tail.push(digest);
+        if let Some((_, latest)) = &mut self.latest {
+            *latest = known.merge(told_by(record));
         }
         let is_late = is_fix && known.newest.is_some_and(|newest| record.key.time < newest);
         Ok(Novelty::New { is_late })
@@ -113,33 +102,45 @@ impl<I: Index> Dedupe<I> {
 
     /// The records admitted since the last call are durable in a group that ends at `end`.
     pub(crate) fn confirm(&mut self, end: LogOffset) {
-        if !self.current.is_empty() {
-            self.groups
-                .push_back((end, std::mem::take(&mut self.current)));
-        }
+        self.note_latest();
+        self.tail.confirm(end);
         self.end = end;
         self.vehicles.settle(end);
     }
 
     /// The records admitted since the last call were not made durable: their keys are free again.
     pub(crate) fn withdraw(&mut self) {
-        for digest in self.current.drain(..) {
-            self.tail.remove(&digest);
-        }
+        self.note_latest();
+        self.tail.withdraw();
         self.vehicles.settle(self.end);
     }
 
     /// The index shows everything up to `applied`: those keys need not be held any more.
     pub(crate) fn forget(&mut self, applied: LogOffset) {
-        while let Some((_, digests)) = self.groups.pop_front_if(|(end, _)| *end <= applied) {
-            for digest in digests {
-                self.tail.remove(&digest);
-            }
-        }
+        self.tail.forget(applied);
         self.vehicles.forget(applied);
     }
 
+    /// What is known of a vehicle, which is the latest one from now on.
     fn known(&mut self, vehicle: &VehicleId) -> Result<Known, IndexError> {
+        if let Some((latest, known)) = &self.latest
+            && latest == vehicle
+        {
+            return Ok(*known);
+        }
+        self.note_latest();
+        let known = self.look_up(vehicle)?;
+        self.latest = Some((vehicle.clone(), known));
+        Ok(known)
+    }
+
+    fn note_latest(&mut self) {
+        if let Some((vehicle, known)) = self.latest.take() {
+            self.vehicles.put(&vehicle, known);
+        }
+    }
+
+    fn look_up(&mut self, vehicle: &VehicleId) -> Result<Known, IndexError> {
         let known = self.vehicles.get(vehicle).unwrap_or_default();
         if known.is_whole {
             return Ok(known);
@@ -149,9 +150,87 @@ impl<I: Index> Dedupe<I> {
             has_future: self.index.has_future(vehicle)?,
             is_whole: true,
         };
-        let known = known.merge(in_index);
-        self.vehicles.put(vehicle, known);
-        Ok(known)
+        Ok(known.merge(in_index))
+    }
+}
+
+/// Keys of the part of the log that the index does not show yet.
+///
+/// Most are never looked for, so they are entered in the set only when one is: a list costs a
+/// fraction of it.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Keys that can be looked for.
+    entered: HashSet<KeyDigest, Hasher>,
+    /// Groups that are durable, oldest first; those that are entered come first.
+    groups: VecDeque<Group>,
+    /// The group that is being gathered.
+    current: Group,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// Where the group ends in the log.
+    end: LogOffset,
+    digests: Vec<KeyDigest>,
+    /// How many of them, from the front, are entered.
+    n_entered: usize,
+}
+
+impl Group {
+    fn enter(&mut self, into: &mut HashSet<KeyDigest, Hasher>) {
+        into.extend(self.digests.iter().skip(self.n_entered));
+        self.n_entered = self.digests.len();
+    }
+
+    fn leave(self, from: &mut HashSet<KeyDigest, Hasher>) {
+        for digest in self.digests.iter().take(self.n_entered) {
+            from.remove(digest);
+        }
+    }
+}
+
+impl Tail {
+    fn contains(&mut self, digest: KeyDigest) -> bool {
+        let groups = self.groups.iter_mut().rev();
+        for group in groups.take_while(|group| group.n_entered < group.digests.len()) {
+            group.enter(&mut self.entered);
+        }
+        self.current.enter(&mut self.entered);
+        self.entered.contains(&digest)
+    }
+
+    fn push(&mut self, digest: KeyDigest) {
+        self.current.digests.push(digest);
+    }
+
+    fn recover(&mut self, end: LogOffset, digest: KeyDigest) {
+        match self.groups.back_mut() {
+            Some(group) if group.end == end => group.digests.push(digest),
+            _ => self.groups.push_back(Group {
+                end,
+                digests: vec![digest],
+                n_entered: 0,
+            }),
+        }
+    }
+
+    fn confirm(&mut self, end: LogOffset) {
+        let mut group = std::mem::take(&mut self.current);
+        if !group.digests.is_empty() {
+            group.end = end;
+            self.groups.push_back(group);
+        }
+    }
+
+    fn withdraw(&mut self) {
+        std::mem::take(&mut self.current).leave(&mut self.entered);
+    }
+
+    fn forget(&mut self, applied: LogOffset) {
+        while let Some(group) = self.groups.pop_front_if(|group| group.end <= applied) {
+            group.leave(&mut self.entered);
+        }
     }
 }
 
@@ -167,18 +246,20 @@ fn told_by(record: &Record) -> Known {
 }
 
 fn digest_of(record: &Record) -> KeyDigest {
-    let mut bytes = [0_u8; 17 + crate::types::ids::VEHICLE_ID_BYTES_MAX];
-    let kind = [u8::from(record.kind() == Kind::Event)];
+    let mut bytes = [0_u8; 17 + VEHICLE_ID_BYTES_MAX];
     let parts: [&[u8]; 4] = [
-        &kind,
+        &[u8::from(record.kind() == Kind::Event)],
         &record.key.time.0.to_le_bytes(),
         &record.key.hash.to_le_bytes(),
         record.key.vehicle.as_str().as_bytes(),
     ];
     let mut n_bytes = 0;
-    for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
-        n_bytes += 1;
+    let mut rest = bytes.as_mut_slice();
+    for part in parts {
+        let (to, behind) = rest.split_at_mut(part.len());
+        to.copy_from_slice(part);
+        n_bytes += part.len();
+        rest = behind;
     }
     xxh3_128(bytes.get(..n_bytes).unwrap_or_default())
 }

@@ -34,10 +34,11 @@ const CODE_BYTES_MAX: usize = 40;
 pub fn position_hash(fix: &Fix, code: &str) -> u64 {
     let mut bytes = [0_u8; 22 + CODE_BYTES_MAX];
     let mut n_bytes = 0;
+    let mut rest = bytes.as_mut_slice();
     let mut put = |part: &[u8]| {
-        for (to, from) in bytes.iter_mut().skip(n_bytes).zip(part) {
-            *to = *from;
-        }
+        let (to, behind) = std::mem::take(&mut rest).split_at_mut(part.len());
+        to.copy_from_slice(part);
+        rest = behind;
         n_bytes += part.len();
     };
     put(&[0]);
