@@ -31,6 +31,10 @@ const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 /// A protocol that still asks for more bytes than this to recognise itself does not fit.
 const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes of a line as most are: a guess at how many records a chunk gives, so that their list
+/// seldom grows.
+const LINE_BYTES_USUAL: usize = 64;
+
 /// Bytes kept of a line that is over the limit.
 const HEAD_BYTES: usize = 8;
 
@@ -218,7 +222,10 @@ pub(crate) fn run(
     let done = JobDone {
         session,
         consumed_bytes: 0,
-        decoded: Decoded::default(),
+        decoded: Decoded {
+            records: Vec::with_capacity(job.bytes.len() / LINE_BYTES_USUAL + 1),
+            ..Decoded::default()
+        },
         tally: Tally::default(),
         rejected: Vec::new(),
         has_gap: false,
