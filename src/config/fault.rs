@@ -155,7 +155,11 @@ impl Fault {
                 group.element(Level::NOTE.message(format!("the file is {path}")))
             }
             Some(Place::Environment(variable)) => group.element(
-                Level::NOTE.message(format!("set by the environment variable {variable}")),
+                // Whoever sets a variable may write anything into its name.
+                Level::NOTE.message(format!(
+                    "set by the environment variable {}",
+                    variable.escape_debug()
+                )),
             ),
             Some(Place::Flag(flag)) => {
                 group.element(Level::NOTE.message(format!("set by the flag {flag}")))

@@ -45,8 +45,10 @@ pub(crate) struct Outcomes {
     /// The records, without the time of reception.
     pub(crate) records: Vec<Record>,
     pub(crate) replies: Vec<u8>,
+    /// Lines that were set aside: those that were rejected at once.
     pub(crate) rejected: Vec<(RejectReason, Vec<u8>)>,
-    pub(crate) n_lines: u64,
+    /// Lines with positions, merged, without a position, rejected at once or later.
+    pub(crate) counts: [u64; 4],
 }
 
 /// The input: four lengths of pieces that take turns, then what the device says.
@@ -151,13 +153,12 @@ impl Node {
         let books = Books::of(&self.metrics);
         let mut outcomes = std::mem::take(&mut *self.collected.0.lock().expect("no one panics"));
         outcomes.replies = replies.expect("loopback works");
-        outcomes.n_lines = books.received - before.received;
+        outcomes.counts = [0, 1, 2, 3].map(|idx| books.outcomes[idx] - before.outcomes[idx]);
         let is_position = |record: &&Record| record.kind() == Kind::Position;
         let n_positions = outcomes.records.iter().filter(is_position).count() as u64;
         assert_eq!(books.positions - before.positions, n_positions);
-        assert_eq!(books.with_outcome - before.with_outcome, outcomes.n_lines);
-        let n_rejected = outcomes.rejected.len() as u64;
-        assert_eq!(books.rejected - before.rejected, n_rejected);
+        let n_lines: u64 = outcomes.counts.iter().sum();
+        assert_eq!(books.received - before.received, n_lines);
         assert_eq!(books.restarts, 0, "a line buffer crashed");
         assert_eq!(self.ingest.room().taken_bytes(), 0);
         for record in &mut outcomes.records {
@@ -200,8 +201,7 @@ impl Node {
 /// What is counted.
 struct Books {
     received: u64,
-    with_outcome: u64,
-    rejected: u64,
+    outcomes: [u64; 4],
     positions: u64,
     restarts: u64,
 }
@@ -210,11 +210,9 @@ impl Books {
     fn of(metrics: &Metrics) -> Self {
         let metrics = &metrics.ingest;
         let outcomes = ["positions", "merged", "no_position", "rejected"];
-        let counts = outcomes.map(|outcome| metrics.lines.count(outcome));
         Self {
             received: metrics.lines_received.get(),
-            with_outcome: counts.iter().sum(),
-            rejected: metrics.lines.count("rejected"),
+            outcomes: outcomes.map(|outcome| metrics.lines.count(outcome)),
             positions: metrics.positions_accepted.get(),
             restarts: metrics.line_buffer_restarts.get(),
         }

@@ -21,7 +21,7 @@ const VEHICLE: &str = "bus-7";
 /// The first time that two digits of a year take for one of the last century: the start of 2070.
 const TIME_END: UnixMillis = UnixMillis(3_155_760_000_000);
 
-/// Fewest satellites of a fix that Wialon takes for valid.
+/// Fewest satellites of a fix that is taken for valid from Wialon, where nothing else says so.
 const SATELLITES_MIN: u8 = 3;
 
 /// That `record` comes back from what a device would have to send for it.
@@ -40,7 +40,7 @@ fn check_wialon(record: &Record) {
         return;
     };
     let fix = record.fix().map(|fix| Fix {
-        valid: fix.satellites.is_none_or(|n| n >= SATELLITES_MIN),
+        valid: fix.satellites.is_some_and(|n| n >= SATELLITES_MIN),
         ..*fix
     });
     let reading = Reading {
@@ -101,7 +101,8 @@ fn decoded(protocol: &dyn Protocol, lines: &[u8]) -> Record {
 }
 
 /// Attributes as a Wialon device can say them: without the bytes that the format keeps for itself in
-/// a text. `None` where they stand in a name, which may then be that of another.
+/// a text, and without a text that says there is none. `None` where such bytes stand in a name, which
+/// may then be that of another.
 fn as_written(attributes: &Attributes) -> Option<Attributes> {
     let is_kept = |letter: char| ";,|:\r\n".contains(letter);
     let mut written = Attributes::new();
@@ -110,6 +111,7 @@ fn as_written(attributes: &Attributes) -> Option<Attributes> {
             return None;
         }
         let value = match value {
+            Value::Text(text) if matches!(text.as_ref(), "" | "NA") => continue,
             Value::Text(text) => Value::Text(text.replace(is_kept, "_").into()),
             other => other.clone(),
         };

@@ -21,13 +21,16 @@ use super::{
 /// Files at most.
 const FILES_MAX: usize = 5;
 
+/// The index, whose word is taken, says nothing greater.
+const NEEDED_MAX: u64 = u64::MAX >> 2;
+
 /// Pieces of a file at most.
 const PIECES_MAX: usize = 8;
 
 /// The input: from where the log is needed, then files, each of pieces.
 pub(crate) fn check(input: &[u8]) {
     let mut choices = Choices::new(input);
-    let needed_from = LogOffset(offset(&mut choices, 0));
+    let needed_from = LogOffset(offset(&mut choices, 0) & NEEDED_MAX);
     let mut files = Files::new();
     let mut end = 0;
     for _ in 0..choices.below(FILES_MAX) {

@@ -119,13 +119,31 @@ impl Whole<'_> {
         };
         match outcome {
             Outcome::Rejected(reason) => self.reject(reason, line),
-            _ => self.outcomes.n_lines += 1,
+            other => self.count(other),
         }
+        self.count_released();
     }
 
     fn reject(&mut self, reason: RejectReason, line: &[u8]) {
-        self.outcomes.n_lines += 1;
+        self.count(Outcome::Rejected(reason));
         self.outcomes.rejected.push((reason, line.to_vec()));
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        let idx = match outcome {
+            Outcome::Positions => 0,
+            Outcome::Merged => 1,
+            Outcome::NoPosition => 2,
+            Outcome::Rejected(_) => 3,
+            Outcome::Held => return,
+        };
+        self.outcomes.counts[idx] += 1;
+    }
+
+    fn count_released(&mut self) {
+        for outcome in std::mem::take(&mut self.decoded.released) {
+            self.count(outcome);
+        }
     }
 
     /// Refuses the line over the cap that `rest` begins with; false if that leaves a gap.
@@ -143,5 +161,6 @@ impl Whole<'_> {
         if let Some((_, decoder)) = &mut self.language {
             decoder.flush(&self.context, FlushReason::End, &mut self.decoded);
         }
+        self.count_released();
     }
 }
