@@ -247,6 +247,16 @@ error: discovery.group: `10.1.1.1` is no multicast address
         assert!(variable.unwrap() < text.find("set by the flag --name").unwrap());
     }
 
+    /// Found by fuzzing: the name came to the terminal as it was.
+    #[test]
+    fn control_characters_in_a_variables_name_are_made_visible() {
+        let mut fault = in_file("x", "x");
+        fault.place = Some(Place::Environment("WAYMESH_\u{1b}[2J".into()));
+        let text = Faults::new(vec![fault]).render(Paint::Plain);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.contains("variable WAYMESH_\\u{1b}[2J"), "{text}");
+    }
+
     #[test]
     fn colour_is_there_only_when_asked_for() {
         let faults = Faults::new(vec![in_file("a = 1", "1")]);

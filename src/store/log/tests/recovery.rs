@@ -156,3 +156,27 @@ fn a_torn_header_without_frames_is_no_damage_and_one_before_frames_is() {
     let error = open_from(&disk, 0, &SMALL).unwrap_err();
     assert!(matches!(error, LogError::Damaged { file, position: 0, .. } if file == second));
 }
+
+/// Found by fuzzing: sums with a base near the greatest number overflowed, and a sign in the name
+/// made one file look like another.
+#[test]
+fn a_file_that_no_log_can_have_made_is_no_segment_and_stays() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    put(&mut log, 0..9);
+    let names = [
+        "18446744073709551615.segment",
+        "18446744073709551575.segment",
+        "+0000000000000000040.segment",
+        "99999999999999999999.segment",
+    ];
+    for name in names {
+        drop(disk.create(name).unwrap());
+    }
+    let (mut log, found) = open(&disk);
+    assert_eq!(found, range(0..9));
+    put(&mut log, 9..12);
+    assert_eq!(read_all(&log, LogOffset(0), 50), range(0..12));
+    let left = disk.list().unwrap();
+    assert!(names.iter().all(|name| left.iter().any(|one| one == name)));
+}

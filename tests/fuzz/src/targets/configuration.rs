@@ -32,7 +32,7 @@ pub(crate) fn check(input: &[u8]) {
         fs::write(&path, file).expect("the folder can be written");
         match loaded(&path, environment.clone()) {
             Ok(loaded) => check_settings(&path, environment, &loaded),
-            Err(faults) => check_faults(&String::from_utf8_lossy(file), &faults),
+            Err(faults) => check_faults(&String::from_utf8_lossy(input), &faults),
         }
     });
 }
@@ -49,6 +49,7 @@ fn loaded(path: &Path, environment: Environment) -> Result<Loaded, Faults> {
     })
 }
 
+/// `text` is the whole input: a password that stands in it twice may be shown for something else.
 fn check_faults(text: &str, faults: &Faults) {
     assert!(faults.iter().count() > 0);
     for fault in faults.iter() {
@@ -66,15 +67,23 @@ fn check_faults(text: &str, faults: &Faults) {
     }
 }
 
-/// The passwords of a file that is TOML.
+/// The passwords of a file, and of the variable that may hold some, as far as they are TOML.
 fn passwords_in(text: &str) -> Vec<String> {
-    let table: toml::Table = text.parse().unwrap_or_default();
-    let vehicles = table.get("vehicle").and_then(toml::Value::as_array);
-    let passwords = vehicles.into_iter().flatten().filter_map(|vehicle| {
-        let password = vehicle.get("password")?.as_str()?;
-        Some(password.to_owned())
-    });
-    passwords.collect()
+    let (file, variables) = text.split_once('\0').unwrap_or((text, ""));
+    let of_variables = variables
+        .lines()
+        .filter_map(|line| line.strip_prefix("WAYMESH_VEHICLE="))
+        .map(|list| format!("vehicle = {list}"));
+    let mut passwords = Vec::new();
+    for text in of_variables.chain([file.to_owned()]) {
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let vehicles = table.get("vehicle").and_then(toml::Value::as_array);
+        for vehicle in vehicles.into_iter().flatten() {
+            let password = vehicle.get("password").and_then(toml::Value::as_str);
+            passwords.extend(password.map(str::to_owned));
+        }
+    }
+    passwords
 }
 
 fn check_settings(path: &Path, environment: Environment, loaded_first: &Loaded) {
@@ -82,7 +91,10 @@ fn check_settings(path: &Path, environment: Environment, loaded_first: &Loaded) 
     let mut shown = Vec::new();
     let code = check_config(Some(path), environment, Paint::Plain, &mut shown);
     assert_eq!(code.expect("writing to memory succeeds"), 0);
-    assert_eq!(String::from_utf8_lossy(&shown), format!("# ok\n{effective}"));
+    assert_eq!(
+        String::from_utf8_lossy(&shown),
+        format!("# ok\n{effective}")
+    );
 
     let again_path = path.with_file_name("again.toml");
     fs::write(&again_path, &effective).expect("the folder can be written");
@@ -95,7 +107,10 @@ fn check_settings(path: &Path, environment: Environment, loaded_first: &Loaded) 
     for known in loaded_first.config.vehicles.by_id.values() {
         let password = known.password.as_deref().unwrap_or_default();
         let is_told = password.len() >= PASSWORD_LETTERS_MIN && effective.contains(password);
-        assert!(!is_told || effective_again.contains(password), "{effective}");
+        assert!(
+            !is_told || effective_again.contains(password),
+            "{effective}"
+        );
     }
 }
 

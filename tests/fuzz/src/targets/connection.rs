@@ -23,7 +23,7 @@ use waymesh::{
         Route, listener::bind,
     },
     metrics::Metrics,
-    protocol::{RejectReason, Registry},
+    protocol::{Registry, RejectReason},
     types::record::{Kind, Record},
     vehicles::{KnownVehicle, KnownVehicles},
 };
@@ -97,13 +97,21 @@ struct Collected(Mutex<Outcomes>);
 
 impl Route for Collected {
     fn deliver(&self, records: Vec<Record>, settle: Settle) {
-        self.0.lock().expect("no one panics").records.extend(records);
+        self.0
+            .lock()
+            .expect("no one panics")
+            .records
+            .extend(records);
         settle.settle(Verdict::Durable);
     }
 
     fn quarantine(&self, line: RejectedLine) {
         let rejected = (line.reason, line.line.to_vec());
-        self.0.lock().expect("no one panics").rejected.push(rejected);
+        self.0
+            .lock()
+            .expect("no one panics")
+            .rejected
+            .push(rejected);
     }
 }
 
@@ -223,7 +231,10 @@ impl Books {
 async fn until(mut is_so: impl FnMut() -> bool) {
     let watch = Stopwatch::start();
     while !is_so() {
-        assert!(watch.elapsed() < Duration::from_secs(60), "never came to be");
+        assert!(
+            watch.elapsed() < Duration::from_secs(60),
+            "never came to be"
+        );
         tokio::task::yield_now().await;
     }
 }

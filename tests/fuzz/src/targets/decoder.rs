@@ -13,7 +13,7 @@ use waymesh::{
     types::{record::Record, time::UnixMillis},
 };
 
-use super::{choices::Choices, record, round_trip, seal::sealed};
+use super::{choices::Choices, possible, round_trip, seal::sealed};
 
 /// When all lines are read.
 const RECEIVED: UnixMillis = UnixMillis(1_795_176_000_000);
@@ -125,10 +125,7 @@ impl Conversation<'_> {
     /// Time passes, and with it the deadlines in it.
     fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
-        let due = self
-            .decoder
-            .next_deadline()
-            .filter(|due| *due <= self.now);
+        let due = self.decoder.next_deadline().filter(|due| *due <= self.now);
         if due.is_some() {
             self.flush(FlushReason::Deadline);
             let next = self.decoder.next_deadline();
@@ -170,7 +167,7 @@ impl Conversation<'_> {
 
     fn check_record(&self, record: &Record) {
         assert_eq!(record.protocol, self.protocol.name());
-        record::check_decoded(record, RECEIVED);
+        possible::check(record, RECEIVED);
         round_trip::check(record);
     }
 }

@@ -73,7 +73,10 @@ pub(crate) fn open_and_go_on(
         Err(error) => {
             assert!(disk.files() == before, "changed in spite of: {error}");
             let again = open(disk, config, needed_from).err();
-            assert_eq!(again.map(|again| again.to_string()), Some(error.to_string()));
+            assert_eq!(
+                again.map(|again| again.to_string()),
+                Some(error.to_string())
+            );
             return Err(error);
         }
     };
@@ -92,7 +95,11 @@ fn go_on(disk: &MemoryDisk, config: &LogConfig, needed_from: LogOffset, opened: 
     } = opened;
     let durable = log.durable();
     assert!(durable >= needed_from);
-    assert!(entries.iter().all(|(end, _)| *end > needed_from && *end <= durable));
+    assert!(
+        entries
+            .iter()
+            .all(|(end, _)| *end > needed_from && *end <= durable)
+    );
     let mut records: Vec<Record> = entries.into_iter().map(|(_, record)| record).collect();
     assert_eq!(read(&log, needed_from), records);
     for number in [-1, -2] {
@@ -105,8 +112,15 @@ fn go_on(disk: &MemoryDisk, config: &LogConfig, needed_from: LogOffset, opened: 
     let end = log.durable();
     log.close().expect("this disk never fails");
     let again = open(disk, config, needed_from).expect("a log that was closed in order opens");
-    assert!(again.log.durable() > end, "the closing mark has a place too");
-    let found: Vec<Record> = again.entries.into_iter().map(|(_, record)| record).collect();
+    assert!(
+        again.log.durable() > end,
+        "the closing mark has a place too"
+    );
+    let found: Vec<Record> = again
+        .entries
+        .into_iter()
+        .map(|(_, record)| record)
+        .collect();
     assert_eq!(found, records);
     assert_eq!(again.recovery.cut, None);
 }

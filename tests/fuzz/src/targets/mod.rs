@@ -12,6 +12,7 @@ mod decoder;
 mod disk;
 mod framing;
 mod log;
+mod possible;
 mod record;
 mod recovery;
 mod round_trip;

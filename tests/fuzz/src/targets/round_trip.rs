@@ -91,7 +91,10 @@ fn decoded(protocol: &dyn Protocol, lines: &[u8]) -> Record {
         if !line.is_empty() {
             let outcome = decoder.line(&context, line, &mut out);
             let shown = String::from_utf8_lossy(lines);
-            assert!(!matches!(outcome, Outcome::Rejected(_)), "{outcome:?}: {shown}");
+            assert!(
+                !matches!(outcome, Outcome::Rejected(_)),
+                "{outcome:?}: {shown}"
+            );
         }
     }
     decoder.flush(&context, FlushReason::End, &mut out);

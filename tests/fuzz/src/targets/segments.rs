@@ -44,7 +44,11 @@ pub(crate) fn check(input: &[u8]) {
         frame_bytes_max: 200,
     };
     // An error is as good as a start here.
-    drop(open_and_go_on(&MemoryDisk::new(files), &config, needed_from));
+    drop(open_and_go_on(
+        &MemoryDisk::new(files),
+        &config,
+        needed_from,
+    ));
 }
 
 /// An offset: at `near`, a little behind it, small, or any.
