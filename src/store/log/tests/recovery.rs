@@ -157,18 +157,29 @@ fn a_torn_header_without_frames_is_no_damage_and_one_before_frames_is() {
     assert!(matches!(error, LogError::Damaged { file, position: 0, .. } if file == second));
 }
 
-/// Found by fuzzing: sums with a base near the greatest number overflowed, and a sign in the name
-/// made one file look like another.
+/// Found by fuzzing: sums with a base near the greatest number overflowed.
 #[test]
-fn a_file_that_no_log_can_have_made_is_no_segment_and_stays() {
+fn a_segment_at_an_offset_that_no_log_reaches_is_named() {
+    for base in [u64::MAX, u64::MAX - 40, u64::MAX / 2] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        put(&mut log, 0..9);
+        drop(disk.create(&file_name(base)).unwrap());
+        let error = open_from(&disk, 0, &SMALL).unwrap_err();
+        assert!(matches!(error, LogError::Damaged { file, .. } if file == file_name(base)));
+    }
+}
+
+/// Found by fuzzing: a sign in a name made one file look like another, which was not there.
+#[test]
+fn a_file_whose_name_is_not_a_segments_stays_as_it_is() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);
     put(&mut log, 0..9);
     let names = [
-        "18446744073709551615.segment",
-        "18446744073709551575.segment",
         "+0000000000000000040.segment",
         "99999999999999999999.segment",
+        "40.segment",
     ];
     for name in names {
         drop(disk.create(name).unwrap());

@@ -67,14 +67,15 @@ fn check_faults(text: &str, faults: &Faults) {
     }
 }
 
-/// The passwords of a file, and of the variable that may hold some, as far as they are TOML.
+/// The passwords of a file, and of the variable that may hold some, as far as they are TOML; of a
+/// file that is none, what stands in quotes behind the key.
 fn passwords_in(text: &str) -> Vec<String> {
     let (file, variables) = text.split_once('\0').unwrap_or((text, ""));
     let of_variables = variables
         .lines()
         .filter_map(|line| line.strip_prefix("WAYMESH_VEHICLE="))
         .map(|list| format!("vehicle = {list}"));
-    let mut passwords = Vec::new();
+    let mut passwords: Vec<String> = file.lines().filter_map(quoted_password).collect();
     for text in of_variables.chain([file.to_owned()]) {
         let table: toml::Table = text.parse().unwrap_or_default();
         let vehicles = table.get("vehicle").and_then(toml::Value::as_array);
@@ -84,6 +85,14 @@ fn passwords_in(text: &str) -> Vec<String> {
         }
     }
     passwords
+}
+
+fn quoted_password(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let (_, value) = value.split_once('"')?;
+    let (value, _) = value.rsplit_once('"')?;
+    let is_password = key.trim().trim_matches('"') == "password";
+    is_password.then(|| value.to_owned())
 }
 
 fn check_settings(path: &Path, environment: Environment, loaded_first: &Loaded) {

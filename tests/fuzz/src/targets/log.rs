@@ -14,6 +14,10 @@ use waymesh::{
 
 use super::disk::MemoryDisk;
 
+/// A log that begins below this goes on, and an index says nothing greater; what is near the greatest
+/// number need not.
+pub(crate) const OFFSET_END: u64 = u64::MAX >> 3;
+
 /// Records, each with the end of its frame.
 pub(crate) type Entries = Vec<(LogOffset, Record)>;
 
@@ -85,7 +89,9 @@ pub(crate) fn open_and_go_on(
     assert_eq!(opened.log.durable(), first.log.durable());
     assert_eq!(opened.recovery.cut, first.recovery.cut);
     assert!(opened.recovery.void.is_empty(), "void files come back");
-    go_on(disk, config, needed_from, opened);
+    if opened.log.durable().0 < OFFSET_END {
+        go_on(disk, config, needed_from, opened);
+    }
     Ok(first.entries)
 }
 

@@ -15,14 +15,11 @@ use waymesh::{
 use super::{
     choices::Choices,
     disk::{Files, MemoryDisk},
-    log::{open_and_go_on, record},
+    log::{OFFSET_END, open_and_go_on, record},
 };
 
 /// Files at most.
 const FILES_MAX: usize = 5;
-
-/// The index, whose word is taken, says nothing greater.
-const NEEDED_MAX: u64 = u64::MAX >> 2;
 
 /// Pieces of a file at most.
 const PIECES_MAX: usize = 8;
@@ -30,7 +27,7 @@ const PIECES_MAX: usize = 8;
 /// The input: from where the log is needed, then files, each of pieces.
 pub(crate) fn check(input: &[u8]) {
     let mut choices = Choices::new(input);
-    let needed_from = LogOffset(offset(&mut choices, 0) & NEEDED_MAX);
+    let needed_from = LogOffset(offset(&mut choices, 0) % OFFSET_END);
     let mut files = Files::new();
     let mut end = 0;
     for _ in 0..choices.below(FILES_MAX) {
