@@ -127,6 +127,11 @@ fn connection_holds() {
 }
 
 #[test]
+fn decode_holds() {
+    hold("decode");
+}
+
+#[test]
 fn record_holds() {
     hold("record");
 }

@@ -8,6 +8,7 @@
 mod choices;
 mod configuration;
 mod connection;
+mod decode_command;
 mod decoder;
 mod disk;
 mod framing;
@@ -29,6 +30,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("wialon", decoder::check_wialon),
     ("nmea", decoder::check_nmea),
     ("connection", connection::check),
+    ("decode", decode_command::check),
     ("record", record::check),
     ("recovery", recovery::check),
     ("segments", segments::check),
