@@ -182,7 +182,11 @@ impl Fault {
                 group.element(Level::NOTE.message(format!("the file is {path}")))
             }
             Some(Place::Environment(variable)) => group.element(
-                Level::NOTE.message(format!("set by the environment variable {variable}")),
+                // Whoever sets a variable may write anything into its name.
+                Level::NOTE.message(format!(
+                    "set by the environment variable {}",
+                    variable.escape_debug()
+                )),
             ),
             Some(Place::Flag(flag)) => {
                 group.element(Level::NOTE.message(format!("set by the flag {flag}")))
@@ -230,32 +234,58 @@ fn part_of_literal(raw: &str, text: &str, part: &Range<usize>) -> Option<Range<u
     is_whole.then_some(*from..*to)
 }
 
-/// The same text, byte for byte as long, with `*` for all that follows `password =` in its line.
+/// The same text, byte for byte as long, with `*` for all that may be a password.
 ///
-/// By lines and not by the parsed values, so that it holds for a file that cannot be parsed.
+/// By lines and not by the parsed values, so that it holds for a file that cannot be parsed; and
+/// rather too much than too little, since only excerpts are shown.
 fn without_passwords(text: &str) -> String {
-    text.split_inclusive('\n')
-        .map(|line| match password_start(line) {
-            Some(start) => {
-                let (open, secret) = line.split_at(start);
-                let covered = secret.chars().map(|letter| match letter {
-                    '\r' | '\n' => String::from(letter),
-                    _ => "*".repeat(letter.len_utf8()),
-                });
-                open.chars().map(String::from).chain(covered).collect()
-            }
-            None => line.to_owned(),
-        })
-        .collect()
+    let mut covered = String::with_capacity(text.len());
+    let mut until: Option<&'static str> = None;
+    for line in text.split_inclusive('\n') {
+        let start = match until {
+            Some(_) => Some(0),
+            None => password_start(line),
+        };
+        let (open, secret) = line.split_at(start.unwrap_or(line.len()));
+        covered.push_str(open);
+        covered.extend(secret.chars().map(|letter| match letter {
+            '\r' | '\n' => String::from(letter),
+            _ => "*".repeat(letter.len_utf8()),
+        }));
+        until = match until {
+            Some(end) => Some(end).filter(|end| !ends(secret, end)),
+            None => start.and_then(|_| value_end(secret)),
+        };
+    }
+    covered
 }
 
-/// Where the value begins that follows the key `password` in a line.
+/// Where the value begins in a line that gives one to a key that is `password`, or like it: whoever
+/// mistypes the key has typed a password all the same.
 fn password_start(line: &str) -> Option<usize> {
-    line.match_indices("password").find_map(|(at, word)| {
-        let after = line.get(at + word.len()..)?;
-        let rest = after.trim_start_matches(['"', '\'', ' ', '\t']);
-        rest.starts_with('=').then(|| line.len() - rest.len() + 1)
+    line.match_indices(['=', ':']).find_map(|(at, sign)| {
+        let before = line.get(..at)?;
+        let key = before.rsplit([',', '{', '[']).next()?.to_lowercase();
+        let may_be = ["pas", "pw", "\\"].iter().any(|part| key.contains(part));
+        may_be.then_some(at + sign.len())
     })
+}
+
+/// What ends a value that goes on behind its first line; the empty text is any text at all.
+fn value_end(value: &str) -> Option<&'static str> {
+    let value = value.trim();
+    let ends = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), ("{", "}")];
+    if value.is_empty() {
+        return Some("");
+    }
+    ends.iter().find_map(|(start, end)| {
+        let rest = value.strip_prefix(start)?;
+        (!rest.contains(end)).then_some(*end)
+    })
+}
+
+fn ends(line: &str, end: &str) -> bool {
+    !line.trim().is_empty() && line.contains(end)
 }
 
 #[cfg(test)]
@@ -307,6 +337,16 @@ error: discovery.group: `10.1.1.1` is no multicast address
         assert!(variable.unwrap() < text.find("set by the flag --name").unwrap());
     }
 
+    /// Found by fuzzing: the name came to the terminal as it was.
+    #[test]
+    fn control_characters_in_a_variables_name_are_made_visible() {
+        let mut fault = in_file("x", "x");
+        fault.place = Some(Place::Environment("WAYMESH_\u{1b}[2J".into()));
+        let text = Faults::new(vec![fault]).render(Paint::Plain);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.contains("variable WAYMESH_\\u{1b}[2J"), "{text}");
+    }
+
     #[test]
     fn colour_is_there_only_when_asked_for() {
         let faults = Faults::new(vec![in_file("a = 1", "1")]);
@@ -316,10 +356,41 @@ error: discovery.group: `10.1.1.1` is no multicast address
 
     #[test]
     fn passwords_are_covered() {
-        let text = "id = \"a\"\npassword = \"sésame\"\n{ \"password\"='x' }\nno password\n";
-        let covered = without_passwords(text);
-        assert_eq!(covered.len(), text.len());
-        assert!(!covered.contains("same") && !covered.contains('x'));
-        assert!(covered.contains("id = \"a\"\n") && covered.ends_with("\nno password\n"));
+        let open = "id = \"a\"\n";
+        let secrets = [
+            "password = \"sésame\"\n",
+            "{ \"password\"='sésame' }\n",
+            "password: sésame\n",
+            "Passwort = \"sésame\"\n",
+            "pasword = \"sésame\"\n",
+            "\"pass\\u0077ord\" = \"sésame\"\n",
+            "x = [{ id = \"a\", password = \"sésame\", y = 1 }]\n",
+            "password = \"\"\"\n\nsésame\n",
+            "password = '''x\r\nsésame'''\n",
+            "password = [\n  \"sésame\",\n]\n",
+            "password = { a = \"\"\"\nsésame\"\"\" }\n",
+            "password =\n\n\"sésame\"\n",
+        ];
+        for secret in secrets {
+            let text = format!("{open}{secret}");
+            let covered = without_passwords(&text);
+            assert_eq!(covered.len(), text.len());
+            assert!(covered.starts_with(open), "{covered}");
+            assert!(!covered.contains("same"), "{covered}");
+            let n_lines = |text: &str| text.lines().count();
+            assert_eq!(n_lines(&covered), n_lines(&text));
+        }
+        let closed = [
+            "password = \"x\"\n",
+            "password = \"\"\"x\"\"\"\n",
+            "password = [\n1\n]\n",
+            "password =\n\"x\"\n",
+        ];
+        for secret in closed {
+            let covered = without_passwords(&format!("{secret}name = \"b\"\n"));
+            assert!(covered.ends_with("\nname = \"b\"\n"), "{covered}");
+        }
+        let harmless = "vehicles = \"10.0.0.1:5000\"\nsecret_file = \"a\"\n# password\n";
+        assert_eq!(without_passwords(harmless), harmless);
     }
 }

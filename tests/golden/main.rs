@@ -7,3 +7,5 @@
 mod attack;
 mod edges;
 mod fixtures;
+#[path = "../fuzz/src/targets/possible.rs"]
+mod possible;

@@ -2,7 +2,7 @@
 //!
 //! What is written here is decoded to what was given, to the last unit. Bytes that the format
 //! keeps for itself are written as `_` where they stand in a name or a text, since it knows no
-//! escape.
+//! escape; a text `NA` is read as none.
 
 use std::io::Write as _;
 

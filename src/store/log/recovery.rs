@@ -7,7 +7,7 @@ use memchr::memmem;
 use super::{
     LogOffset,
     error::LogError,
-    segments::{Span, base_of, file_name},
+    segments::{BASE_MAX, Span, base_of, file_name},
 };
 use crate::{
     delivery::group::{
@@ -142,6 +142,13 @@ fn read_headers<S: Storage>(storage: &S) -> Result<Headers, LogError> {
         let Some(base) = base_of(&name) else {
             continue;
         };
+        if base > BASE_MAX {
+            return Err(LogError::Damaged {
+                file: name,
+                position: 0,
+                what: "no log comes to the offset in its name".to_owned(),
+            });
+        }
         let mut bytes = [0; HEADER_BYTES];
         let read = storage
             .open(&name)

@@ -4,6 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SUFFIX: &str = ".segment";
 
+/// Greatest base of a segment, so that sums of offsets and lengths stay numbers. No log grows so far.
+pub(super) const BASE_MAX: u64 = u64::MAX / 4;
+
 /// The durable part of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
@@ -64,8 +67,9 @@ pub(super) fn file_name(base: u64) -> String {
     format!("{base:020}{SUFFIX}")
 }
 
-/// The base in the name of a segment's file.
+/// The base in the name of a segment's file; `None` for a file that no log has made.
 pub(super) fn base_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+    let base = digits.parse().ok()?;
+    (file_name(base) == name).then_some(base)
 }

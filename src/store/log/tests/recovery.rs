@@ -156,3 +156,38 @@ fn a_torn_header_without_frames_is_no_damage_and_one_before_frames_is() {
     let error = open_from(&disk, 0, &SMALL).unwrap_err();
     assert!(matches!(error, LogError::Damaged { file, position: 0, .. } if file == second));
 }
+
+/// Found by fuzzing: sums with a base near the greatest number overflowed.
+#[test]
+fn a_segment_at_an_offset_that_no_log_reaches_is_named() {
+    for base in [u64::MAX, u64::MAX - 40, u64::MAX / 2] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk);
+        put(&mut log, 0..9);
+        drop(disk.create(&file_name(base)).unwrap());
+        let error = open_from(&disk, 0, &SMALL).unwrap_err();
+        assert!(matches!(error, LogError::Damaged { file, .. } if file == file_name(base)));
+    }
+}
+
+/// Found by fuzzing: a sign in a name made one file look like another, which was not there.
+#[test]
+fn a_file_whose_name_is_not_a_segments_stays_as_it_is() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    put(&mut log, 0..9);
+    let names = [
+        "+0000000000000000040.segment",
+        "99999999999999999999.segment",
+        "40.segment",
+    ];
+    for name in names {
+        drop(disk.create(name).unwrap());
+    }
+    let (mut log, found) = open(&disk);
+    assert_eq!(found, range(0..9));
+    put(&mut log, 9..12);
+    assert_eq!(read_all(&log, LogOffset(0), 50), range(0..12));
+    let left = disk.list().unwrap();
+    assert!(names.iter().all(|name| left.iter().any(|one| one == name)));
+}
