@@ -36,6 +36,7 @@ use crate::{
         OpenError, Store, StoreParts,
         disk::Disk,
         index::{FjallIndex, IndexError},
+        retention::SystemClock,
     },
     types::status::Addresses,
 };
@@ -307,6 +308,7 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
             log: folder("log")?,
             quarantine: folder("quarantine")?,
             index,
+            clock: Arc::new(SystemClock),
         };
         let (store, recovery) = Store::open(parts, &store_config, metrics)?;
         tracing::info!(%recovery, "log opened");

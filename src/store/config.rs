@@ -24,6 +24,8 @@ pub struct StoreConfig {
     pub index_cache_bytes: u64,
     /// Records that may be in the log and not yet in the index; beyond it no socket is read.
     pub index_lag_records_max: u64,
+    /// How long records are kept after their fix; absent: for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Default for StoreConfig {
@@ -36,6 +38,7 @@ impl Default for StoreConfig {
             log_bytes_max: 8192 * MIB,
             index_cache_bytes: 64 * MIB,
             index_lag_records_max: 1_000_000,
+            retention: None,
         }
     }
 }

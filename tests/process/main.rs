@@ -20,5 +20,6 @@ mod kill;
 mod nmea;
 mod power_cut;
 mod recognition;
+mod retention;
 mod stop;
 mod vectors;
