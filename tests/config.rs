@@ -456,6 +456,41 @@ fn a_listener_takes_what_it_does_not_say_from_the_top() {
 }
 
 #[test]
+fn retention_is_a_day_or_more_or_off() {
+    let days = |text: &str| {
+        accept(text)
+            .store
+            .retention
+            .map(|kept| kept.as_secs() / 86_400)
+    };
+    assert_eq!(days(""), None);
+    assert_eq!(days("[store]\nretention = 0"), None);
+    assert_eq!(days("[store]\nretention = '90 days'"), Some(90));
+    assert_eq!(days("[store]\nretention = '24h'"), Some(1));
+    let remedy = "give a duration such as \"90 days\"";
+    for (value, problem) in [
+        ("90", "less than a day"),
+        ("'23h'", "less than a day"),
+        ("'40000 days'", "not within"),
+        ("'3 months'", "no duration"),
+        ("'ever'", "no duration"),
+        ("true", "expected a duration"),
+    ] {
+        let text = format!("[store]\nretention = {value}");
+        refuse(&text, &[(2, "store.retention", problem, remedy)]);
+    }
+    refuse(
+        "retention = '90 days'",
+        &[(
+            1,
+            "retention",
+            "unknown key",
+            "belongs to the section [store]",
+        )],
+    );
+}
+
+#[test]
 fn the_example_is_the_defaults() {
     assert_eq!(accept(&example()), AppConfig::default());
 }

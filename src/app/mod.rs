@@ -45,6 +45,7 @@ use crate::{
         OpenError, Store, StoreConfig, StoreParts,
         disk::Disk,
         index::{FjallIndex, Index, IndexError, NoIndex},
+        retention::SystemClock,
     },
     types::status::Addresses,
 };
@@ -344,6 +345,7 @@ fn open_with<I: Index>(
         log: folder("log")?,
         quarantine: folder("quarantine")?,
         index: Arc::new(index),
+        clock: Arc::new(SystemClock),
     };
     let (store, recovery) = Store::open(parts, config, metrics)?;
     tracing::info!(%recovery, "log opened");

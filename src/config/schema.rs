@@ -91,6 +91,8 @@ const CONNECT_MODES: &[(&str, ConnectMode)] = &[
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any device has been sending.
+const RETENTION_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -188,6 +190,9 @@ pub(super) const KEYS: &[Key<AppConfig>] = keys![
     "store.index_lag_records_max" Value "a number of records, 1000 to 100000000",
         |c, v| c.store.index_lag_records_max = number(v, 1_000..=100_000_000)?,
         |c| show_number(c.store.index_lag_records_max);
+    "store.retention" Value "a duration such as \"90 days\", a day to 36500 days, or 0 to keep everything",
+        |c, v| c.store.retention = retention(v)?,
+        |c| show_duration(c.store.retention.unwrap_or_default());
 
     "discovery.transports" List "a list of \"multicast\", \"multicast6\", \"broadcast\", \"static\"",
         |c, v| c.discovery.transports = list(v, |item| choice(item, TRANSPORTS))?,
@@ -290,6 +295,13 @@ const HIDDEN: &str = "(hidden)";
 /// `None` for zero, which is how a file says never.
 pub(super) fn never_if_zero(duration: Duration) -> Option<Duration> {
     Some(duration).filter(|duration| !duration.is_zero())
+}
+
+fn retention(found: &Found<'_>) -> Result<Option<Duration>, Complaint> {
+    match never_if_zero(duration(found, Duration::ZERO..=RETENTION_MAX)?) {
+        Some(kept) if kept < DAY => Err(Complaint::new("is less than a day")),
+        kept => Ok(kept),
+    }
 }
 
 fn not_zero(found: &Found<'_>, low: u64) -> Result<Option<NonZeroU32>, Complaint> {

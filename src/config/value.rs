@@ -5,7 +5,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use jiff::fmt::friendly::{SpanParser, SpanPrinter};
+use jiff::{
+    SpanRelativeTo,
+    fmt::friendly::{SpanParser, SpanPrinter},
+};
 use toml::{Spanned, de::DeValue};
 
 /// Longest name of a node or a cluster in bytes; two of them fit into a beacon.
@@ -148,7 +151,8 @@ pub(super) fn size<N: TryFrom<u64>>(
     })
 }
 
-/// A duration in `range`: a number of seconds, or a text such as `1m 30s`.
+/// A duration in `range`: a number of seconds, or a text such as `1m 30s` or `90 days`; a day has 24
+/// hours.
 pub(super) fn duration(
     found: &Found<'_>,
     range: RangeInclusive<Duration>,
@@ -285,7 +289,12 @@ fn parse_duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    SpanParser::new().parse_unsigned_duration(text).ok()
+    let parser = SpanParser::new();
+    parser.parse_unsigned_duration(text).ok().or_else(|| {
+        let day = SpanRelativeTo::days_are_24_hours();
+        let duration = parser.parse_span(text).ok()?.to_duration(day).ok()?;
+        Duration::try_from(duration).ok()
+    })
 }
 
 fn shown_duration(duration: Duration) -> String {
@@ -311,6 +320,7 @@ mod tests {
             ("0", 0),
             ("10", 10_000),
             ("0.25", 250),
+            ("'0 days'", 0),
         ];
         let range = Duration::ZERO..=Duration::from_secs(3600);
         for (toml, millis) in cases {
@@ -318,9 +328,27 @@ mod tests {
             assert_eq!(read, Ok(Duration::from_millis(millis)), "{toml}");
         }
         for toml in [
-            "'soon'", "''", "-1", "'-1s'", "-0.5", "nan", "'2h'", "true", "3601",
+            "'soon'", "''", "-1", "'-1s'", "-0.5", "nan", "'2h'", "true", "3601", "'1 day'",
         ] {
             assert!(duration(&found(toml), range.clone()).is_err(), "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_day_has_24_hours_and_a_month_no_length() {
+        let cases = [
+            ("'90 days'", 2_160),
+            ("'90d'", 2_160),
+            ("'1w 2d 3h'", 219),
+            ("'2160h'", 2_160),
+        ];
+        for (toml, hours) in cases {
+            let read = duration(&found(toml), Duration::ZERO..=Duration::MAX);
+            assert_eq!(read, Ok(Duration::from_secs(hours * 3_600)), "{toml}");
+        }
+        for toml in ["'3 months'", "'1 year'", "'-90 days'", "'90 days ago'"] {
+            let read = duration(&found(toml), Duration::ZERO..=Duration::MAX);
+            assert!(read.is_err(), "{toml}");
         }
     }
 

@@ -56,6 +56,10 @@ pub struct StoreMetrics {
     pub log_syncs: Counter,
     /// Records durable in the log and not yet in the index.
     pub index_lag: Gauge,
+    /// Months that were removed because all in them was older than the retention.
+    pub months_removed: Counter,
+    /// 1 while nothing expires because the clock has jumped.
+    pub retention_stopped: Gauge,
     /// Rejected lines set aside.
     pub quarantined: Counter,
     /// Items that wait, by queue.
@@ -143,9 +147,11 @@ impl StoreMetrics {
             positions_expired: Counter::default(),
             positions_in_flight: Gauge::default(),
             positions_refused: Labelled::new("reason", REFUSALS),
-            events: Labelled::new("outcome", &["stored", "duplicate"]),
+            events: Labelled::new("outcome", &["stored", "duplicate", "expired"]),
             log_syncs: Counter::default(),
             index_lag: Gauge::default(),
+            months_removed: Counter::default(),
+            retention_stopped: Gauge::default(),
             quarantined: Counter::default(),
             queue_depth: Family::default(),
             queue_cap: Family::default(),
@@ -218,6 +224,18 @@ impl StoreMetrics {
             "index_lag_records",
             "Records durable and not yet in the index",
             self.index_lag.clone(),
+        );
+        add(
+            registry,
+            "months_removed",
+            "Months that were older than the retention",
+            self.months_removed.clone(),
+        );
+        add(
+            registry,
+            "retention_stopped",
+            "1 while nothing expires because the clock has jumped",
+            self.retention_stopped.clone(),
         );
         add(
             registry,

@@ -13,7 +13,8 @@ use crate::{
     node::status::StatusSource,
     store::{
         Store,
-        index::{Index, IndexError, RangeQuery, ScanQuery},
+        index::{IndexError, RangeQuery, ScanQuery},
+        retention::ShownIndex,
     },
     types::{
         ids::VehicleId,
@@ -48,20 +49,20 @@ impl NodeAnswers {
         Self { store, status }
     }
 
-    async fn index(&self) -> Result<Arc<dyn Index>, AnswerError> {
+    async fn index(&self) -> Result<ShownIndex, AnswerError> {
         if !self.store.is_caught_up(PATIENCE).await {
             return Err(AnswerError::Behind);
         }
-        Ok(Arc::clone(self.store.index()))
+        Ok(self.store.index().clone())
     }
 
     /// Asks the index on a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&dyn Index) -> Result<T, IndexError> + Send + 'static,
+        question: impl FnOnce(&ShownIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, AnswerError> {
         let index = self.index().await?;
-        match tokio::task::spawn_blocking(move || question(index.as_ref())).await {
+        match tokio::task::spawn_blocking(move || question(&index)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreadable(&error)),
             Err(error) => {
@@ -169,7 +170,7 @@ impl Answers for NodeAnswers {
 }
 
 struct Export {
-    index: Arc<dyn Index>,
+    index: ShownIndex,
     question: ExportQuestion,
     sender: mpsc::Sender<Result<Vec<Record>, AnswerError>>,
 }
@@ -230,7 +231,7 @@ fn unreadable(error: &IndexError) -> AnswerError {
 
 /// Last positions inside `bbox`, page by page until `limit` are found.
 fn last_positions(
-    index: &dyn Index,
+    index: &ShownIndex,
     mut after: Option<VehicleId>,
     limit: usize,
     bbox: Option<[f64; 4]>,

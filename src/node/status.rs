@@ -152,6 +152,8 @@ impl StatusSource {
             ("positions_in_flight", level(&store.positions_in_flight)),
             ("positions_refused", store.n_positions_refused()),
             ("line_buffer_restarts", ingest.line_buffer_restarts.get()),
+            ("months_removed", store.months_removed.get()),
+            ("retention_stopped", level(&store.retention_stopped)),
             ("index_lag_records", level(&store.index_lag)),
             ("room_taken_bytes", self.ingest.room().taken_bytes() as u64),
         ])

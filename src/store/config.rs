@@ -27,6 +27,8 @@ pub struct StoreConfig {
     /// Whether there is an index at all; without one nothing can be asked and repeats are stored
     /// again. For measurements.
     pub is_indexed: bool,
+    /// How long records are kept after their fix; absent: for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Default for StoreConfig {
@@ -40,6 +42,7 @@ impl Default for StoreConfig {
             index_cache_bytes: 64 * MIB,
             index_lag_records_max: 1_000_000,
             is_indexed: true,
+            retention: None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The indexer: one thread that follows the log and feeds the index in bulk.
 //!
 //! It gathers: many records at once cost the index less each. A question that waits hurries it.
-//! About once a second what was applied is made durable, after which the log below may be trimmed.
+//! About once a second what was applied is made durable, after which the log below may be trimmed, and
+//! a part of what is too old is removed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,6 +11,7 @@ use super::{
     index::Index,
     log::{LogOffset, LogReader},
     progress::Work,
+    retention::Keeper,
     storage::Storage,
 };
 use crate::base::time::Instant;
@@ -20,29 +22,35 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 /// How long fewer records than a batch may wait.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How often the index is made durable.
+/// How often the index is made durable, and looked through for what is too old.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Indexer<S: Storage, I> {
     reader: LogReader<S>,
     index: Arc<I>,
+    keeper: Keeper,
     shared: Arc<Shared>,
     applied: LogOffset,
     persisted: LogOffset,
-    persisted_at: Instant,
+    ticked_at: Instant,
 }
 
 impl<S: Storage, I: Index> Indexer<S, I> {
-    pub(crate) fn new(reader: LogReader<S>, index: Arc<I>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        reader: LogReader<S>,
+        index: Arc<I>,
+        keeper: Keeper,
+        shared: Arc<Shared>,
+    ) -> Self {
         let applied = shared.progress.applied();
-        let persisted_at = Instant::now();
         Self {
             reader,
             index,
+            keeper,
             shared,
             applied,
             persisted: applied,
-            persisted_at,
+            ticked_at: Instant::now(),
         }
     }
 
@@ -66,11 +74,21 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                 Work::Rest => {}
                 Work::End => return Ok(()),
             }
-            let is_due = Instant::now().since(self.persisted_at) >= PERSIST_INTERVAL;
-            if is_due && self.persisted < self.applied {
-                self.persist()?;
+            if Instant::now().since(self.ticked_at) >= PERSIST_INTERVAL {
+                self.tick()?;
+                self.ticked_at = Instant::now();
             }
         }
+    }
+
+    /// What is to be done about once a second.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        self.keeper.look_at_clock();
+        if self.persisted < self.applied || self.keeper.is_note_due() {
+            self.persist()?;
+        }
+        let swept = self.keeper.sweep(self.index.as_ref());
+        swept.map_err(|error| format!("what is too old cannot be removed: {error}"))
     }
 
     /// Applies what lies below `durable`, an end of a frame.
@@ -94,6 +112,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             }
             let applied = self.index.apply(&records);
             applied.map_err(|error| format!("records cannot be indexed: {error}"))?;
+            self.keeper.see(&records);
             self.applied = next;
             self.shared
                 .progress
@@ -106,10 +125,12 @@ impl<S: Storage, I: Index> Indexer<S, I> {
 
     /// Makes durable what was applied, and allows to trim the log below it.
     pub(super) fn persist(&mut self) -> Result<(), String> {
-        let kept = self.index.persist(self.applied);
+        let age = self.keeper.age();
+        let noted = self.index.note_age(&age);
+        let kept = noted.and_then(|()| self.index.persist(self.applied));
         let kept = kept.map_err(|error| format!("the index cannot be synced: {error}"))?;
+        self.keeper.confirm(age);
         self.persisted = self.applied;
-        self.persisted_at = Instant::now();
         self.shared.progress.allow_trim(kept);
         Ok(())
     }

@@ -17,6 +17,7 @@
 //!   the log is trimmed only below what the index keeps through a power cut.
 //! - A key that is in the index or in that part of the log is not appended again.
 //! - The live stream and the answers show durable records only.
+//! - What is older than the retention is confirmed and not kept; nothing else is left out.
 //! - After a failure that leaves the state of log or index unknown, [`Store::failure`] says so and
 //!   nothing more is confirmed.
 
@@ -25,6 +26,7 @@ pub mod disk;
 pub mod index;
 pub mod log;
 pub mod quarantine;
+pub mod retention;
 pub mod storage;
 
 mod dedupe;
@@ -51,11 +53,12 @@ use tokio::sync::{broadcast, watch};
 pub use self::config::StoreConfig;
 use self::{
     dedupe::Dedupe,
-    index::Index,
+    index::{Index, IndexError},
     indexer::Indexer,
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
+    retention::{Keeper, SharedHorizon, ShownIndex, Timing, WallClock},
     storage::Storage,
     writer::Writer,
 };
@@ -104,12 +107,14 @@ pub(crate) struct Shared {
     pub(crate) failure: watch::Sender<Option<String>>,
     /// Whether the disk has less room than the reserve.
     pub(crate) is_full: std::sync::atomic::AtomicBool,
+    /// What is too old to be taken or shown.
+    pub(crate) horizon: Arc<SharedHorizon>,
 }
 
 /// An open store.
 pub struct Store {
     shared: Arc<Shared>,
-    index: Arc<dyn Index>,
+    index: ShownIndex,
     quarantine: Arc<Queue<QuarantineEntry>>,
     /// Held by each thread until it ends.
     running: Mutex<Option<mpsc::SyncSender<Never>>>,
@@ -139,6 +144,8 @@ pub struct StoreParts<S, I> {
     pub quarantine: Arc<S>,
     /// The index.
     pub index: Arc<I>,
+    /// The clock that is watched for jumps.
+    pub clock: Arc<dyn WallClock>,
 }
 
 /// What the threads of a store run, before they are started.
@@ -154,6 +161,7 @@ struct Engine<S: Storage, I> {
 struct Limits {
     store: StoreConfig,
     log: LogConfig,
+    timing: Timing,
     /// Vehicles of one generation of the cache of what is known of vehicles.
     vehicles_per_generation: usize,
 }
@@ -168,6 +176,9 @@ pub enum OpenError {
     /// The quarantine's folder cannot be used.
     #[error("the quarantine cannot be opened: {0}")]
     Quarantine(std::io::Error),
+    /// The index cannot be read.
+    #[error("the index cannot be read: {0}")]
+    Index(#[from] IndexError),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -189,14 +200,15 @@ impl Store {
         let engine = Engine::open(
             parts.log,
             Arc::clone(&parts.index),
-            Limits::of(config),
+            Limits::of(config, parts.clock),
             metrics,
         )?;
         let (writer, indexer) = (engine.writer, engine.indexer);
         let (running, ended) = mpsc::sync_channel(0);
+        let horizon = Arc::clone(&engine.shared.horizon);
         let store = Self {
             shared: engine.shared,
-            index: parts.index,
+            index: ShownIndex::new(parts.index, horizon),
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
             running: Mutex::new(Some(running)),
             ended: Mutex::new(ended),
@@ -228,7 +240,7 @@ impl Store {
     }
 
     /// The index, for questions.
-    pub fn index(&self) -> &Arc<dyn Index> {
+    pub const fn index(&self) -> &ShownIndex {
         &self.index
     }
 
@@ -313,9 +325,11 @@ impl Store {
 }
 
 impl Limits {
-    fn of(config: &StoreConfig) -> Self {
+    fn of(config: &StoreConfig, clock: Arc<dyn WallClock>) -> Self {
+        let retention = config.retention;
         Self {
             log: config.log(),
+            timing: Timing { retention, clock },
             vehicles_per_generation: VEHICLES_PER_GENERATION,
             store: config.clone(),
         }
@@ -329,7 +343,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
         index: Arc<I>,
         limits: Limits,
         metrics: StoreMetrics,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, OpenError> {
         let applied = index.persisted();
         let mut dedupe = Dedupe::new(Arc::clone(&index), limits.vehicles_per_generation);
         let mut n_tail = 0;
@@ -350,8 +364,11 @@ impl<S: Storage, I: Index> Engine<S, I> {
             live: broadcast::channel(LIVE_BATCHES_MAX).0,
             failure: watch::channel(None).0,
             is_full: std::sync::atomic::AtomicBool::new(false),
+            horizon: Arc::default(),
         });
-        let indexer = Indexer::new(log.reader(), index, Arc::clone(&shared));
+        let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
+        let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);
+        let indexer = Indexer::new(log.reader(), index, keeper, Arc::clone(&shared));
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
         Ok(Self {
             shared,

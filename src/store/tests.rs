@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,8 +12,9 @@ use std::{
 use super::{
     Store, StoreConfig, StoreParts,
     disk::{Disk, DiskFile},
-    index::{Index, IndexError, MapIndex, RangeQuery, ScanPage, ScanQuery},
+    index::{Index, IndexError, MapIndex, RangeQuery, Removed, ScanPage, ScanQuery},
     log::LogOffset,
+    retention::{Age, Horizon, WallClock},
     storage::Storage,
 };
 use crate::{
@@ -144,6 +145,28 @@ impl Index for TestIndex {
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
         self.map.scan(query, limit)
     }
+
+    fn age(&self) -> Result<Option<Age>, IndexError> {
+        self.map.age()
+    }
+
+    fn note_age(&self, age: &Age) -> Result<(), IndexError> {
+        self.map.note_age(age)
+    }
+
+    fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
+        self.map.remove_past(horizon)
+    }
+}
+
+/// A clock that says what the test says.
+#[derive(Debug, Default)]
+pub(super) struct TestClock(pub(super) AtomicI64);
+
+impl WallClock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 struct Bench {
@@ -168,6 +191,7 @@ impl Bench {
             log: Arc::clone(&log),
             quarantine: folder("quarantine"),
             index: Arc::clone(&index),
+            clock: Arc::new(TestClock::default()),
         };
         let (store, _) = Store::open(parts, config, metrics.clone()).unwrap();
         Self {
@@ -221,7 +245,7 @@ fn vehicle() -> VehicleId {
     VehicleId::parse(b"v").unwrap()
 }
 
-fn position(millis: i64) -> Record {
+pub(super) fn position(millis: i64) -> Record {
     Record {
         key: RecordKey {
             vehicle: vehicle(),

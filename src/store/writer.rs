@@ -33,8 +33,10 @@ static DISK_WARNINGS: RateLimit = RateLimit::per_second(1);
 struct Counts {
     n_stored: u64,
     n_duplicate: u64,
+    n_expired: u64,
     n_events_stored: u64,
     n_events_duplicate: u64,
+    n_events_expired: u64,
 }
 
 pub(crate) struct Writer<S: Storage, I> {
@@ -149,11 +151,17 @@ impl<S: Storage, I: Index> Writer<S, I> {
     fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
         let mut counts = Counts::default();
         let has_audience = self.shared.live.receiver_count() > 0;
+        let horizon = self.shared.horizon.now();
         for record in submissions
             .iter_mut()
             .flat_map(|submission| &mut submission.records)
         {
             let is_fix = record.kind() == Kind::Position;
+            if horizon.is_some_and(|horizon| horizon.is_past(record)) {
+                counts.n_expired += u64::from(is_fix);
+                counts.n_events_expired += u64::from(!is_fix);
+                continue;
+            }
             match self.dedupe.admit(record)? {
                 Novelty::Repeat if is_fix => counts.n_duplicate += 1,
                 Novelty::Repeat => counts.n_events_duplicate += 1,
@@ -177,14 +185,16 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let metrics = &self.shared.metrics;
         metrics.positions_stored.inc_by(counts.n_stored);
         metrics.positions_duplicate.inc_by(counts.n_duplicate);
+        metrics.positions_expired.inc_by(counts.n_expired);
         metrics
             .positions_in_flight
-            .dec_by((counts.n_stored + counts.n_duplicate) as i64);
-        if counts.n_events_stored + counts.n_events_duplicate > 0 {
+            .dec_by((counts.n_stored + counts.n_duplicate + counts.n_expired) as i64);
+        if counts.n_events_stored + counts.n_events_duplicate + counts.n_events_expired > 0 {
             metrics.events.inc_by("stored", counts.n_events_stored);
             metrics
                 .events
                 .inc_by("duplicate", counts.n_events_duplicate);
+            metrics.events.inc_by("expired", counts.n_events_expired);
         }
         metrics.log_syncs.inc();
         metrics

@@ -21,5 +21,6 @@ mod nmea;
 mod own_protocol;
 mod power_cut;
 mod recognition;
+mod retention;
 mod stop;
 mod vectors;

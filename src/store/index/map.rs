@@ -4,15 +4,16 @@
 //! It must not share how rows are laid out with the real one, so that a mistake there shows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     store::{
-        index::{Index, IndexError, RangeQuery, ScanCursor, ScanPage, ScanQuery},
+        index::{Index, IndexError, RangeQuery, Removed, ScanCursor, ScanPage, ScanQuery},
         log::LogOffset,
+        retention::{Age, Horizon},
     },
     types::{
         ids::VehicleId,
@@ -29,6 +30,7 @@ pub struct MapIndex(Mutex<State>);
 struct State {
     rows: BTreeMap<RowKey, Record>,
     last: BTreeMap<VehicleId, Record>,
+    age: Option<Age>,
     persisted: LogOffset,
     /// What stood where something was written since the last [`Index::persist`], in order.
     undo: Vec<Undo>,
@@ -40,6 +42,7 @@ type RowKey = (VehicleId, Kind, UnixMillis, u64);
 enum Undo {
     Row(RowKey, Option<Record>),
     Last(VehicleId, Option<Record>),
+    Age(Option<Age>),
 }
 
 impl MapIndex {
@@ -57,6 +60,7 @@ impl MapIndex {
                 Undo::Row(key, None) => drop(state.rows.remove(&key)),
                 Undo::Last(vehicle, Some(record)) => drop(state.last.insert(vehicle, record)),
                 Undo::Last(vehicle, None) => drop(state.last.remove(&vehicle)),
+                Undo::Age(age) => state.age = age,
             }
         }
     }
@@ -183,6 +187,40 @@ impl Index for MapIndex {
             _ => None,
         };
         Ok(ScanPage { records, next })
+    }
+
+    fn age(&self) -> Result<Option<Age>, IndexError> {
+        Ok(self.state().age)
+    }
+
+    fn note_age(&self, age: &Age) -> Result<(), IndexError> {
+        let mut state = self.state();
+        let earlier = state.age.replace(*age);
+        state.undo.push(Undo::Age(earlier));
+        Ok(())
+    }
+
+    fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut months = BTreeSet::new();
+        for (key, record) in state
+            .rows
+            .extract_if(.., |_, record| horizon.is_due(record))
+        {
+            if !record.flags.contains(Flags::FUTURE) {
+                months.insert(record.key.time.month());
+            }
+            state.undo.push(Undo::Row(key, Some(record)));
+        }
+        let is_due = |_: &VehicleId, record: &mut Record| horizon.is_due(record);
+        for (vehicle, record) in state.last.extract_if(.., is_due) {
+            state.undo.push(Undo::Last(vehicle, Some(record)));
+        }
+        Ok(Removed {
+            n_months: months.len() as u64,
+            is_complete: true,
+        })
     }
 }
 

@@ -44,7 +44,10 @@ mod tests;
 use std::fmt;
 
 use crate::{
-    store::log::LogOffset,
+    store::{
+        log::LogOffset,
+        retention::{Age, Horizon},
+    },
     types::{
         ids::VehicleId,
         record::{Kind, Record, RecordKey},
@@ -123,6 +126,36 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`IndexError`] when it cannot be read, or when the cursor is not of this index's making.
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError>;
+
+    /// What was noted about time, if anything was.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn age(&self) -> Result<Option<Age>, IndexError>;
+
+    /// Notes what is known about time, in place of what was; durable with the next
+    /// [`Index::persist`].
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    fn note_age(&self, age: &Age) -> Result<(), IndexError>;
+
+    /// Removes a part of what lies behind the horizon: months of which all does, last positions,
+    /// future records. To be called again, not at once, until it is complete. A power cut may bring
+    /// back what was removed since the last [`Index::persist`]. Only by the thread that applies.
+    ///
+    /// # Errors
+    /// [`IndexError`]; any part may have been removed.
+    fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError>;
+}
+
+/// What [`Index::remove_past`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Months that are gone.
+    pub n_months: u64,
+    /// Whether nothing is left behind the horizon.
+    pub is_complete: bool,
 }
 
 /// Part of one vehicle's records.

@@ -3,9 +3,12 @@
 //! For measurements of all that lies before the index. Without it repeats are found only where a
 //! vehicle's newest fix is remembered, and no question has an answer, so no node should run so.
 
-use super::{Index, IndexError, RangeQuery, ScanPage, ScanQuery};
+use super::{Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery};
 use crate::{
-    store::log::LogOffset,
+    store::{
+        log::LogOffset,
+        retention::{Age, Horizon},
+    },
     types::{
         ids::VehicleId,
         record::{Kind, Record, RecordKey},
@@ -61,6 +64,21 @@ impl Index for NoIndex {
         Ok(ScanPage {
             records: Vec::new(),
             next: None,
+        })
+    }
+
+    fn age(&self) -> Result<Option<Age>, IndexError> {
+        Ok(None)
+    }
+
+    fn note_age(&self, _age: &Age) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    fn remove_past(&self, _horizon: &Horizon) -> Result<Removed, IndexError> {
+        Ok(Removed {
+            n_months: 0,
+            is_complete: true,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::prng::Prng,
-    store::log::LogOffset,
+    store::{log::LogOffset, retention::Horizon},
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
@@ -253,6 +253,28 @@ fn assert_same_answers(seed: u64, map: &dyn Index, fjall: &dyn Index, prng: &mut
     }
 }
 
+/// Behind all records of some months, before all of the others.
+fn random_horizon(prng: &mut Prng) -> Horizon {
+    let month = prng.below(5) as i64;
+    let oldest = MONTH_END - month * 31 * 86_400_000 + 1_000;
+    Horizon {
+        oldest: UnixMillis(oldest),
+        newest: UnixMillis(oldest + 70 * 86_400_000),
+    }
+}
+
+/// Removes what lies behind the horizon; how many months went.
+fn remove_all(index: &dyn Index, horizon: &Horizon) -> u64 {
+    let mut n_months = 0;
+    loop {
+        let removed = index.remove_past(horizon).unwrap();
+        n_months += removed.n_months;
+        if removed.is_complete {
+            return n_months;
+        }
+    }
+}
+
 fn conform(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut prng = Prng::new(seed);
@@ -268,6 +290,11 @@ fn conform(seed: u64) {
         if prng.chance(30.0) {
             assert_eq!(map.persist(applied).unwrap(), applied);
             assert_eq!(fjall.persist(applied).unwrap(), applied);
+        }
+        if prng.chance(25.0) {
+            let horizon = random_horizon(&mut prng);
+            let removed = [&map as &dyn Index, &fjall].map(|index| remove_all(index, &horizon));
+            assert_eq!(removed[0], removed[1], "SEED={seed} {horizon:?}");
         }
         if prng.chance(20.0) {
             drop(fjall);

@@ -1,5 +1,5 @@
 //! The whole store in one thread, under a seed: groups with repeats, late and future fixes, an index
-//! that lags, failing disks, power cuts and kills at any operation of the disk, start after start.
+//! that lags, retention, failing disks, power cuts and kills at any operation of the disk, start after start.
 //!
 //! Writer and indexer are those of a node; only their threads are missing, so that a seed is a run.
 //! After each group, each start and at the end the store is held against the [`model`].
@@ -67,6 +67,7 @@ fn the_runs_reach_what_they_are_for() {
         &["end in a start"],
         &["start refused"],
         &["trim", "removed"],
+        &["retention", "removed"],
         &["start", "unconfirmed"],
     ] {
         assert!(has(wanted) >= 3, "{wanted:?}: {}", has(wanted));

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    store::log::LogOffset,
+    store::{log::LogOffset, retention::Horizon},
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
         record::{Body, Fix, Flags, Kind, Record, RecordKey},
-        time::UnixMillis,
+        time::{DAY_MILLIS, UnixMillis},
     },
 };
 
@@ -30,7 +30,16 @@ pub(super) struct Model {
     present: BTreeMap<Key, LogOffset>,
     /// Newest fix that the store has of each vehicle, future ones aside.
     newest: BTreeMap<VehicleId, UnixMillis>,
+    horizon: Option<Horizon>,
+    /// What the index had and has removed: its frames may be in the log still.
+    removed: BTreeSet<(Key, LogOffset)>,
 }
+
+/// Fixes from here on lie in the future.
+pub(super) const FUTURE: UnixMillis = UnixMillis(1_000_000 * STEP_MILLIS);
+
+/// Between two times that a vehicle may report; so far apart that a run meets several months.
+pub(super) const STEP_MILLIS: i64 = DAY_MILLIS / 4;
 
 pub(super) fn key_of(record: &Record) -> Key {
     (record.kind(), record.key.clone())
@@ -39,11 +48,18 @@ pub(super) fn key_of(record: &Record) -> Key {
 /// The record of a key; all but the flags follows from the key.
 pub(super) fn record_of(key: &Key, flags: Flags) -> Record {
     let mut attributes = Attributes::new();
-    let number = key.1.time.0 * 10 + i64::try_from(key.1.hash).unwrap();
+    let number = key.1.time.0 / STEP_MILLIS * 10 + i64::try_from(key.1.hash).unwrap();
     attributes.insert("number", Value::Integer(number));
     Record {
         key: key.1.clone(),
-        received: UnixMillis(9),
+        // Those of the future came at some time of the run, the others at any.
+        received: UnixMillis(
+            key.1
+                .time
+                .0
+                .checked_sub(FUTURE.0)
+                .map_or(0, |n| n.max(0) * 5),
+        ),
         protocol: "toy".into(),
         flags,
         code: "".into(),
@@ -68,10 +84,10 @@ impl Model {
         }
     }
 
-    /// Of a group the keys that the store does not have yet, each once.
+    /// Of a group the keys that the store does not have yet and that are not too old, each once.
     pub(super) fn new_keys(&self, group: &[Record]) -> Vec<Key> {
         let mut new = Vec::new();
-        for key in group.iter().map(key_of) {
+        for key in self.young(group).map(key_of) {
             if !self.present.contains_key(&key) && !new.contains(&key) {
                 new.push(key);
             }
@@ -81,13 +97,56 @@ impl Model {
 
     /// The store has said that `group` is durable.
     pub(super) fn acknowledge(&mut self, group: &[Record]) {
-        for key in group.iter().map(key_of) {
+        let keys: Vec<Key> = self.young(group).map(key_of).collect();
+        for key in keys {
             assert!(
                 self.present.contains_key(&key),
                 "acknowledged and not in the log: {key:?}"
             );
             self.acknowledged.insert(key);
         }
+    }
+
+    /// From now on what lies behind `horizon` is too old.
+    pub(super) fn set_horizon(&mut self, horizon: Option<Horizon>) {
+        self.horizon = horizon;
+    }
+
+    /// Those records of a group that are not too old.
+    pub(super) fn young<'a>(&self, group: &'a [Record]) -> impl Iterator<Item = &'a Record> {
+        let horizon = self.horizon;
+        group
+            .iter()
+            .filter(move |record| !horizon.is_some_and(|horizon| horizon.is_past(record)))
+    }
+
+    /// The index has removed what is too old: of keys that are gone nothing is known any more.
+    pub(super) fn forget(&mut self, is_indexed: impl Fn(&Key) -> bool) -> usize {
+        let n_before = self.present.len();
+        let horizon = self.horizon.expect("something was removed");
+        self.present.retain(|key, end| {
+            // A key may have come as one of the future, and is too old by its time.
+            let may_go = horizon.is_past(&record_of(key, Flags::default()));
+            let is_there = is_indexed(key);
+            assert!(
+                may_go || is_there || key.1.time >= FUTURE,
+                "young and gone: {key:?}"
+            );
+            if !is_there {
+                self.removed.insert((key.clone(), *end));
+            }
+            is_there
+        });
+        self.acknowledged
+            .retain(|key| self.present.contains_key(key));
+        self.newest.clear();
+        for (kind, key) in self.present.keys() {
+            if *kind == Kind::Position && key.time < FUTURE {
+                let newest = self.newest.entry(key.vehicle.clone()).or_insert(key.time);
+                *newest = key.time.max(*newest);
+            }
+        }
+        n_before - self.present.len()
     }
 
     /// The log holds `record`.
@@ -121,6 +180,9 @@ impl Model {
         let mut in_log = BTreeSet::new();
         for placed in log {
             let key = key_of(&placed.1);
+            if self.removed.contains(&(key.clone(), placed.0)) {
+                continue;
+            }
             assert!(in_log.insert(key.clone()), "twice in the log: {key:?}");
             self.found_in_log(placed);
         }

@@ -6,10 +6,11 @@ use tokio::sync::broadcast;
 
 use super::{
     super::{
-        Engine, Limits, StoreConfig,
-        log::{LogConfig, LogError, LogOffset},
+        Engine, Limits, OpenError, StoreConfig,
+        log::{LogConfig, LogOffset},
+        retention::Timing,
         sim_disk::SimDisk,
-        tests::TestIndex,
+        tests::{TestClock, TestIndex},
     },
     model::Placed,
 };
@@ -38,12 +39,16 @@ fn limits() -> Limits {
             segment_bytes_max: 3_000,
             frame_bytes_max: 400,
         },
+        timing: Timing {
+            retention: None,
+            clock: Arc::new(TestClock::default()),
+        },
         vehicles_per_generation: 2,
     }
 }
 
 impl Node {
-    pub(super) fn open(disk: &SimDisk, index: &Arc<TestIndex>) -> Result<Self, LogError> {
+    pub(super) fn open(disk: &SimDisk, index: &Arc<TestIndex>) -> Result<Self, OpenError> {
         let metrics = Metrics::new().store;
         let engine = Engine::open(
             Arc::new(disk.clone()),
@@ -71,14 +76,17 @@ impl Node {
         found
     }
 
-    /// Stored and repeated positions, stored and repeated events, refused positions.
-    pub(super) fn counts(&self) -> [u64; 5] {
+    /// Stored, repeated and expired positions, stored, repeated and expired events, refused
+    /// positions.
+    pub(super) fn counts(&self) -> [u64; 7] {
         let metrics = &self.metrics;
         [
             metrics.positions_stored.get(),
             metrics.positions_duplicate.get(),
+            metrics.positions_expired.get(),
             metrics.events.count("stored"),
             metrics.events.count("duplicate"),
+            metrics.events.count("expired"),
             metrics.n_positions_refused(),
         ]
     }

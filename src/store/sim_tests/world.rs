@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::super::{
-    count_positions,
+    OpenError, count_positions,
     index::{Index, ScanQuery},
     log::{LogError, LogOffset},
+    retention::Horizon,
     sim_disk::{End, SimDisk},
     tests::TestIndex,
 };
-use super::model::{Key, Model, Placed, key_of, record_of};
+use super::model::{FUTURE, Key, Model, Placed, STEP_MILLIS, key_of, record_of};
 use crate::{
     base::{
         prng::Prng,
@@ -28,9 +29,6 @@ use crate::{
 };
 
 use super::node::Node;
-
-/// Fixes from here on lie in the future.
-const FUTURE_MILLIS: i64 = 1_000_000;
 
 /// One store over one disk, through many processes.
 pub(super) struct World {
@@ -94,7 +92,8 @@ impl World {
                 self.trim();
                 self.group();
             }
-            94..96 => self.blind_index(),
+            94..95 => self.blind_index(),
+            95..96 => self.retain(),
             96..97 => self.failing_index(),
             97..98 => self.close(),
             _ => {
@@ -182,7 +181,7 @@ impl World {
         let number = usize::try_from(self.prng.below(5)).unwrap();
         let vehicle = VehicleId::parse(format!("v{number}").as_bytes()).unwrap();
         let clock = self.clocks[number];
-        let (kind, millis) = match self.prng.below(100) {
+        let (kind, steps) = match self.prng.below(100) {
             0..25 if !self.model.submitted.is_empty() => {
                 let n_keys = self.model.submitted.len() as u64;
                 // Mostly one of the last: in the tail, or in the index for a short time.
@@ -201,11 +200,14 @@ impl World {
             }
             70..84 => (Kind::Position, self.prng.below(clock as u64 + 1) as i64),
             84..92 => (Kind::Event, self.prng.below(clock as u64 + 1) as i64),
-            _ => (Kind::Position, FUTURE_MILLIS + self.prng.below(20) as i64),
+            _ => (
+                Kind::Position,
+                FUTURE.0 / STEP_MILLIS + self.prng.below(20) as i64,
+            ),
         };
         let key = RecordKey {
             vehicle,
-            time: UnixMillis(millis),
+            time: UnixMillis(steps * STEP_MILLIS),
             hash: self.prng.below(2),
         };
         self.flagged(&(kind, key))
@@ -213,7 +215,7 @@ impl World {
 
     /// The record of `key`; in the future at its first times, and believed later.
     fn flagged(&mut self, key: &Key) -> Record {
-        let is_future = key.1.time.0 >= FUTURE_MILLIS && self.prng.chance(70.0);
+        let is_future = key.1.time >= FUTURE && self.prng.chance(70.0);
         let flags = if is_future {
             Flags::FUTURE
         } else {
@@ -223,25 +225,34 @@ impl World {
     }
 
     /// Submitted is stored, repeated or refused.
-    fn check_counts(&self, before: [u64; 5], told: &Told, new: &[Key]) {
+    fn check_counts(&self, before: [u64; 7], told: &Told, new: &[Key]) {
         let n_all = told.records.len() as u64;
         let n_positions = count_positions(&told.records).unsigned_abs();
         let n_new = new.len() as u64;
         let n_new_positions = new.iter().filter(|key| key.0 == Kind::Position).count() as u64;
         let n_new_events = n_new - n_new_positions;
+        let is_fix = |record: &&Record| record.kind() == Kind::Position;
+        let n_young = self.model.young(&told.records).count() as u64;
+        let n_young_positions = self.model.young(&told.records).filter(is_fix).count() as u64;
+        let n_young_events = n_young - n_young_positions;
         let expected = match told.verdicts[0] {
             Verdict::Durable => [
                 n_new_positions,
-                n_positions - n_new_positions,
+                n_young_positions - n_new_positions,
+                n_positions - n_young_positions,
                 n_new_events,
-                n_all - n_positions - n_new_events,
+                n_young_events - n_new_events,
+                n_all - n_positions - n_young_events,
                 0,
             ],
-            Verdict::Refused(_) => [0, 0, 0, 0, n_positions],
+            Verdict::Refused(_) => [0, 0, 0, 0, 0, 0, n_positions],
         };
         let after = self.node.counts();
         let added: Vec<_> = after.iter().zip(before).map(|(a, b)| a - b).collect();
-        assert_eq!(added, expected, "stored, repeated, of events, refused");
+        assert_eq!(
+            added, expected,
+            "stored, repeated, expired, of events, refused"
+        );
         assert_eq!(self.node.metrics.positions_in_flight.get(), 0);
     }
 
@@ -275,6 +286,37 @@ impl World {
             self.node.engine.indexer.persist().unwrap();
             self.say(format!("persisted {:?}", self.index.persisted()));
         }
+    }
+
+    /// From now on what lies before some time of the run is too old; what there is of it is removed,
+    /// or retention stands still.
+    fn retain(&mut self) {
+        if self.node.has_failed() {
+            return;
+        }
+        let shared = Arc::clone(&self.node.engine.shared);
+        let indexer = &mut self.node.engine.indexer;
+        indexer.apply_up_to(shared.progress.durable()).unwrap();
+        let newest = self.clocks.iter().max().copied().unwrap_or_default();
+        let oldest = newest - self.prng.below(newest as u64 + 1) as i64;
+        let horizon = Horizon {
+            oldest: UnixMillis(oldest * STEP_MILLIS),
+            newest: UnixMillis(newest * STEP_MILLIS),
+        };
+        let horizon = Some(horizon).filter(|_| self.prng.chance(75.0));
+        shared.horizon.set(horizon);
+        self.model.set_horizon(horizon);
+        let mut n_removed = 0;
+        if let Some(horizon) = horizon {
+            assert!(self.index.remove_past(&horizon).unwrap().is_complete);
+            indexer.persist().unwrap();
+            let index = Arc::clone(&self.index);
+            n_removed = self
+                .model
+                .forget(|key| index.map.contains(key.0, &key.1).unwrap());
+        }
+        let mark = if n_removed > 0 { "removed" } else { "nothing" };
+        self.say(format!("retention {mark} {n_removed}: {horizon:?}"));
     }
 
     fn trim(&mut self) {
@@ -378,12 +420,13 @@ impl World {
         self.disk.calm_down();
         match opened {
             Ok(node) => self.node = node,
-            Err(LogError::Io { .. }) if is_failing => {
+            Err(OpenError::Log(LogError::Io { .. })) if is_failing => {
                 self.say("start refused");
                 return false;
             }
             Err(error) => panic!("a start failed: {error}"),
         }
+        self.model.set_horizon(None);
         let log = self.node.log(LogOffset(0));
         let n_before = self.model.n_present();
         let index = Arc::clone(&self.index);

@@ -38,6 +38,11 @@ impl Memtables {
         }
     }
 
+    /// A month is gone with what it held.
+    pub(super) fn forget(&mut self, month: Month) {
+        self.held.0.remove(&month);
+    }
+
     /// Notes rows that were added. The months that are to be written now: none, or the largest
     /// ones until the rest hold at most half of what they may.
     pub(super) fn add(&mut self, added: MonthBytes) -> Vec<Month> {

@@ -10,6 +10,7 @@
 mod memtables;
 mod newest;
 mod read;
+mod retention;
 
 use std::{
     collections::BTreeMap,
@@ -29,14 +30,16 @@ use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Persis
 use self::{
     memtables::{Memtables, MonthBytes},
     newest::{NewestCache, NewestKey},
+    retention::Sweep,
 };
 use crate::{
     store::{
         index::{
-            Index, IndexError, RangeQuery, ScanPage, ScanQuery,
+            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery,
             rows::{self, FirstRow, RowWriter},
         },
         log::LogOffset,
+        retention::{Age, Horizon},
     },
     types::{
         ids::VehicleId,
@@ -47,6 +50,7 @@ use crate::{
 
 const LAYOUT_ROW: &str = "layout";
 const APPLIED_ROW: &str = "applied";
+const AGE_ROW: &str = "age";
 
 /// Least that fjall takes for [`IndexConfig::journal_bytes`].
 const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
@@ -105,6 +109,7 @@ pub struct FjallIndex {
     /// The lock is held for the whole of an `apply`.
     writing: Mutex<Writing>,
     persisted: AtomicU64,
+    sweep: Mutex<Sweep>,
 }
 
 /// What one [`Index::apply`] hands on to the next.
@@ -163,6 +168,7 @@ impl FjallIndex {
                 memtables: Memtables::new(config.memtable_bytes, config.memtables_bytes),
             }),
             persisted: AtomicU64::new(persisted),
+            sweep: Mutex::default(),
             meta,
             database,
             config,
@@ -365,6 +371,20 @@ impl Index for FjallIndex {
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
         self.read_scan(query, limit)
+    }
+
+    fn age(&self) -> Result<Option<Age>, IndexError> {
+        let value = self.meta.get(AGE_ROW).map_err(backend)?;
+        value.map(|value| rows::parse_age(&value)).transpose()
+    }
+
+    fn note_age(&self, age: &Age) -> Result<(), IndexError> {
+        let value = rows::age_value(age);
+        self.meta.insert(AGE_ROW, value).map_err(backend)
+    }
+
+    fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
+        self.remove_past_rows(horizon)
     }
 }
 

@@ -1,0 +1,116 @@
+//! The index as those see it who ask: without what is too old.
+//!
+//! What is too old is removed in larger steps; here it is hidden from the moment on when it is. Who
+//! tells duplicates must not look through this: what is hidden may be there still.
+
+use std::sync::Arc;
+
+use super::horizon::{Horizon, SharedHorizon};
+use crate::{
+    store::index::{Index, IndexError, RangeQuery, ScanPage, ScanQuery},
+    types::{ids::VehicleId, record::Record, time::UnixMillis},
+};
+
+/// The index, for questions. Blocking.
+#[derive(Debug, Clone)]
+pub struct ShownIndex {
+    index: Arc<dyn Index>,
+    horizon: Arc<SharedHorizon>,
+}
+
+impl ShownIndex {
+    pub(crate) fn new(index: Arc<dyn Index>, horizon: Arc<SharedHorizon>) -> Self {
+        Self { index, horizon }
+    }
+
+    /// See [`Index::last`].
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    pub fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        let last = self.index.last(vehicle)?;
+        Ok(last.filter(|record| is_shown(self.horizon.now(), record)))
+    }
+
+    /// See [`Index::vehicles`].
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    pub fn vehicles(
+        &self,
+        after: Option<&VehicleId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, IndexError> {
+        let mut after = after.cloned();
+        self.fill(limit, |limit| {
+            let page = self.index.vehicles(after.as_ref(), limit)?;
+            if let Some(last) = page.last() {
+                after = Some(last.key.vehicle.clone());
+            }
+            Ok(page)
+        })
+    }
+
+    /// See [`Index::range`].
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    pub fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
+        let mut query = RangeQuery {
+            from: self.from(query.from),
+            ..query.clone()
+        };
+        self.fill(limit, |limit| {
+            let page = self.index.range(&query, limit)?;
+            if let Some(last) = page.last() {
+                query.after = Some((last.key.time, last.key.hash));
+            }
+            Ok(page)
+        })
+    }
+
+    /// See [`Index::scan`].
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read, or when the cursor is not of this index's making.
+    pub fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
+        let query = ScanQuery {
+            from: self.from(query.from),
+            ..query.clone()
+        };
+        let mut page = self.index.scan(&query, limit)?;
+        let horizon = self.horizon.now();
+        page.records.retain(|record| is_shown(horizon, record));
+        Ok(page)
+    }
+
+    /// The beginning of what is shown of what begins at `from`: no record that is shown lies before
+    /// the horizon, since one that was received as a future one is newer than its reception.
+    fn from(&self, from: Option<UnixMillis>) -> Option<UnixMillis> {
+        from.max(self.horizon.now().map(|horizon| horizon.oldest))
+    }
+
+    /// Takes pages until `limit` records are there that are shown, or a page is all there is.
+    fn fill(
+        &self,
+        limit: usize,
+        mut next_page: impl FnMut(usize) -> Result<Vec<Record>, IndexError>,
+    ) -> Result<Vec<Record>, IndexError> {
+        let horizon = self.horizon.now();
+        let mut found = Vec::new();
+        loop {
+            let mut page = next_page(limit - found.len())?;
+            let n_read = page.len();
+            page.retain(|record| is_shown(horizon, record));
+            let n_hidden = n_read - page.len();
+            found.append(&mut page);
+            if n_hidden == 0 || found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn is_shown(horizon: Option<Horizon>, record: &Record) -> bool {
+    horizon.is_none_or(|horizon| !horizon.is_past(record))
+}
