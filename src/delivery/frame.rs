@@ -54,13 +54,27 @@ pub enum RecordError {
 
 #[derive(Serialize, Deserialize)]
 struct WireRecord<'a> {
+    #[serde(borrow)]
+    origin: WireOrigin<'a>,
+    flags: u8,
+    #[serde(borrow)]
+    said: WireSaid<'a>,
+}
+
+/// The fields before the flags.
+#[derive(Serialize, Deserialize)]
+struct WireOrigin<'a> {
     vehicle: &'a str,
     time: i64,
     #[serde(with = "postcard::fixint::le")]
     hash: u64,
     age: i64,
     protocol: &'a str,
-    flags: u8,
+}
+
+/// The fields behind the flags that all kinds have.
+#[derive(Serialize, Deserialize)]
+struct WireSaid<'a> {
     code: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, WireValue<'a>)>,
@@ -89,18 +103,24 @@ struct WireFix {
 
 /// Appends the bytes of `record` to `bytes`.
 pub fn encode_record(record: &Record, bytes: &mut Vec<u8>) {
+    encode_with_place(record, bytes);
+}
+
+/// Appends the bytes of `record` to `bytes`; returns where in these its flags stand.
+pub(super) fn encode_with_place(record: &Record, bytes: &mut Vec<u8>) -> usize {
     let kind = match record.kind() {
         Kind::Position => 0,
         Kind::Event => 1,
     };
     bytes.extend([RECORD_LAYOUT, kind, KEY_VERSION]);
-    let wire = WireRecord {
+    let origin = WireOrigin {
         vehicle: record.key.vehicle.as_str(),
         time: record.key.time.0,
         hash: record.key.hash,
         age: record.received.0.wrapping_sub(record.key.time.0),
         protocol: &record.protocol,
-        flags: record.flags.0,
+    };
+    let said = WireSaid {
         code: &record.code,
         attributes: record
             .attributes
@@ -109,10 +129,14 @@ pub fn encode_record(record: &Record, bytes: &mut Vec<u8>) {
             .collect(),
         raw: record.raw.as_deref(),
     };
-    append(&wire, bytes);
+    append(&origin, bytes);
+    let flags_at = bytes.len();
+    bytes.push(record.flags.0);
+    append(&said, bytes);
     if let Some(fix) = record.fix() {
         append(&WireFix::from(fix), bytes);
     }
+    flags_at
 }
 
 /// Reads one record that fills all of `bytes`.
@@ -142,20 +166,25 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, RecordError> {
     if !rest.is_empty() {
         return Err(damaged("longer than its fields"));
     }
+    let WireRecord {
+        origin,
+        flags,
+        said,
+    } = wire;
     let vehicle =
-        VehicleId::parse(wire.vehicle.as_bytes()).map_err(|error| damaged(&error.to_string()))?;
+        VehicleId::parse(origin.vehicle.as_bytes()).map_err(|error| damaged(&error.to_string()))?;
     Ok(Record {
         key: RecordKey {
             vehicle,
-            time: UnixMillis(wire.time),
-            hash: wire.hash,
+            time: UnixMillis(origin.time),
+            hash: origin.hash,
         },
-        received: UnixMillis(wire.time.wrapping_add(wire.age)),
-        protocol: wire.protocol.to_owned().into(),
-        flags: Flags(wire.flags),
-        code: wire.code.to_owned().into(),
-        attributes: to_attributes(wire.attributes),
-        raw: wire.raw.map(Bytes::copy_from_slice),
+        received: UnixMillis(origin.time.wrapping_add(origin.age)),
+        protocol: origin.protocol.to_owned().into(),
+        flags: Flags(flags),
+        code: said.code.to_owned().into(),
+        attributes: to_attributes(said.attributes),
+        raw: said.raw.map(Bytes::copy_from_slice),
         body,
     })
 }

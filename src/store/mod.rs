@@ -67,8 +67,9 @@ use crate::{
         queue::{PushError, Queue},
         verdict::{RefuseReason, Settle, Verdict},
     },
+    delivery::batch::Batch,
     metrics::{QueueLabel, names::StoreMetrics},
-    types::record::{Kind, Record},
+    types::record::Record,
 };
 
 /// Submissions that may wait for the writer; the bytes in them are bounded by their room before.
@@ -92,7 +93,7 @@ const LIVE_BATCHES_MAX: usize = 256;
 /// The records of one chunk on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    pub(crate) records: Vec<Record>,
+    pub(crate) batch: Batch,
     pub(crate) settle: Settle,
 }
 
@@ -220,8 +221,8 @@ impl Store {
     }
 
     /// Takes records to be made durable; `settle` is used once. Never waits.
-    pub fn submit(&self, records: Vec<Record>, settle: Settle) {
-        self.shared.submit(records, settle);
+    pub fn submit(&self, batch: impl Into<Batch>, settle: Settle) {
+        self.shared.submit(batch.into(), settle);
     }
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
@@ -388,10 +389,10 @@ impl Drop for Store {
 }
 
 impl Shared {
-    pub(crate) fn submit(&self, records: Vec<Record>, settle: Settle) {
-        let n_positions = count_positions(&records);
+    pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
+        let n_positions = batch.n_positions() as i64;
         self.metrics.positions_in_flight.inc_by(n_positions);
-        match self.queue.push(Submission { records, settle }) {
+        match self.queue.push(Submission { batch, settle }) {
             Ok(()) => {}
             Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
             Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
@@ -399,11 +400,11 @@ impl Shared {
     }
 
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
-        let n_positions = count_positions(&submission.records);
-        self.metrics.positions_in_flight.dec_by(n_positions);
+        let n_positions = submission.batch.n_positions();
+        self.metrics.positions_in_flight.dec_by(n_positions as i64);
         self.metrics
             .positions_refused
-            .inc_by(reason.as_str(), n_positions.unsigned_abs());
+            .inc_by(reason.as_str(), n_positions as u64);
         submission.settle.settle(Verdict::Refused(reason));
     }
 
@@ -413,13 +414,6 @@ impl Shared {
         self.queue.close();
         self.failure.send_replace(Some(why));
     }
-}
-
-pub(crate) fn count_positions(records: &[Record]) -> i64 {
-    records
-        .iter()
-        .filter(|record| record.kind() == Kind::Position)
-        .count() as i64
 }
 
 /// Tells of the end of a thread, and turns its panic into the failure of the store.

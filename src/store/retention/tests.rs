@@ -93,7 +93,7 @@ impl<I: Index> Bench<I> {
         let records = records.map(|record| Record { received, ..record });
         let (settle, mut verdict) = Settle::new(None);
         let shared = Arc::clone(&self.engine.shared);
-        shared.submit(records.collect(), settle);
+        shared.submit(records.collect::<Vec<_>>().into(), settle);
         let mut submissions = Vec::new();
         let none = Duration::ZERO;
         shared.queue.take_all(&mut submissions, none, none);

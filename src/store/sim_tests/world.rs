@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::super::{
-    OpenError, count_positions,
+    OpenError,
     index::{Index, ScanQuery},
     log::{LogError, LogOffset},
     retention::Horizon,
@@ -162,7 +162,7 @@ impl World {
             records.iter().for_each(|record| self.model.submit(record));
             all.extend(records.iter().cloned());
             let (settle, receiver) = Settle::new(None);
-            shared.submit(records, settle);
+            shared.submit(records.into(), settle);
             receivers.push(receiver);
         }
         let mut submissions = Vec::new();
@@ -227,7 +227,8 @@ impl World {
     /// Submitted is stored, repeated or refused.
     fn check_counts(&self, before: [u64; 7], told: &Told, new: &[Key]) {
         let n_all = told.records.len() as u64;
-        let n_positions = count_positions(&told.records).unsigned_abs();
+        let is_position = |record: &&Record| record.kind() == Kind::Position;
+        let n_positions = told.records.iter().filter(is_position).count() as u64;
         let n_new = new.len() as u64;
         let n_new_positions = new.iter().filter(|key| key.0 == Kind::Position).count() as u64;
         let n_new_events = n_new - n_new_positions;
