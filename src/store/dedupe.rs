@@ -23,7 +23,7 @@ use super::{
     log::LogOffset,
 };
 use crate::{
-    delivery::batch::RecordHead,
+    delivery::frame::RecordHead,
     types::{
         ids::VehicleId,
         record::{Flags, Kind, Record, RecordKey},

@@ -140,7 +140,7 @@ impl<S: Storage> Log<S> {
     pub fn append_entry(&mut self, entry: &Entry<'_>, flags: Flags) {
         let is_full = self.frames.last().is_none_or(|frame| {
             let payload_bytes = self.group.len() - frame.start - FRAME_HEAD_BYTES;
-            payload_bytes + entry.bytes().len() > self.config.frame_bytes_max && payload_bytes > 0
+            payload_bytes + entry.n_bytes() > self.config.frame_bytes_max && payload_bytes > 0
         });
         if is_full {
             self.frames.push(GatheredFrame {
@@ -149,11 +149,7 @@ impl<S: Storage> Log<S> {
             });
             self.group.resize(self.group.len() + FRAME_HEAD_BYTES, 0);
         }
-        let start = self.group.len();
-        self.group.extend_from_slice(entry.bytes());
-        if let Some(to) = self.group.get_mut(start + entry.flags_at()) {
-            *to = flags.0;
-        }
+        entry.append_to(&mut self.group, flags);
         if let Some(frame) = self.frames.last_mut() {
             frame.n_records += 1;
         }

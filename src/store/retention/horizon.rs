@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    delivery::batch::RecordHead,
+    delivery::frame::RecordHead,
     types::{
         record::{Flags, Record},
         time::{DAY_MILLIS, Month, UnixMillis},

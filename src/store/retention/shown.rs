@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::horizon::{Horizon, SharedHorizon};
 use crate::{
-    delivery::batch::RecordHead,
+    delivery::frame::RecordHead,
     store::index::{Index, IndexError, RangeQuery, ScanPage, ScanQuery},
     types::{ids::VehicleId, record::Record, time::UnixMillis},
 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    delivery::batch::RecordHead,
+    delivery::frame::RecordHead,
     store::{log::LogOffset, retention::Horizon},
     types::{
         attributes::{Attributes, Value},
