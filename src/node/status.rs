@@ -152,6 +152,7 @@ impl StatusSource {
             ("positions_in_flight", level(&store.positions_in_flight)),
             ("positions_refused", store.n_positions_refused()),
             ("line_buffer_restarts", ingest.line_buffer_restarts.get()),
+            ("index_failures", store.index_failures.get()),
             ("months_removed", store.months_removed.get()),
             ("retention_stopped", level(&store.retention_stopped)),
             ("index_lag_records", level(&store.index_lag)),

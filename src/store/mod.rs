@@ -18,8 +18,9 @@
 //! - A key that is in the index or in that part of the log is not appended again.
 //! - The live stream and the answers show durable records only.
 //! - What is older than the retention is confirmed and not kept; nothing else is left out.
-//! - After a failure that leaves the state of log or index unknown, [`Store::failure`] says so and
-//!   nothing more is confirmed.
+//! - After a failure that leaves the state of the index unknown it is opened anew and caught up from
+//!   the log, while questions wait. When that fails again and again, or the log cannot be read,
+//!   [`Store::failure`] says so and nothing more is confirmed.
 
 mod config;
 pub mod disk;
@@ -30,8 +31,10 @@ pub mod retention;
 pub mod storage;
 
 mod dedupe;
+mod gate;
 mod indexer;
 mod known;
+mod mending;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
@@ -50,12 +53,14 @@ use std::{
 
 use tokio::sync::{broadcast, watch};
 
-pub use self::config::StoreConfig;
+pub use self::{config::StoreConfig, gate::IndexOpener};
 use self::{
     dedupe::Dedupe,
+    gate::IndexGate,
     index::{Index, IndexError},
-    indexer::Indexer,
+    indexer::{Feed, Indexer},
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
+    mending::{MendLimits, Mending},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
     retention::{Keeper, SharedHorizon, ShownIndex, Timing, WallClock},
@@ -80,6 +85,9 @@ const QUARANTINE_QUEUE_MAX: usize = 4_096;
 
 /// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
 const VEHICLES_PER_GENERATION: usize = 65_536;
+
+/// How often the index is made durable, and looked through for what is too old.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
@@ -143,8 +151,8 @@ pub struct StoreParts<S, I> {
     pub log: Arc<S>,
     /// Folder of the quarantine.
     pub quarantine: Arc<S>,
-    /// The index.
-    pub index: Arc<I>,
+    /// Opens the index.
+    pub index: IndexOpener<I>,
     /// The clock that is watched for jumps.
     pub clock: Arc<dyn WallClock>,
 }
@@ -152,7 +160,7 @@ pub struct StoreParts<S, I> {
 /// What the threads of a store run, before they are started.
 struct Engine<S: Storage, I> {
     shared: Arc<Shared>,
-    writer: Writer<S, I>,
+    writer: Writer<S, IndexGate<I>>,
     indexer: Indexer<S, I>,
     recovery: Recovery,
 }
@@ -163,6 +171,9 @@ struct Limits {
     store: StoreConfig,
     log: LogConfig,
     timing: Timing,
+    mending: MendLimits,
+    /// How often the index is made durable.
+    tick_interval: Duration,
     /// Vehicles of one generation of the cache of what is known of vehicles.
     vehicles_per_generation: usize,
 }
@@ -177,8 +188,8 @@ pub enum OpenError {
     /// The quarantine's folder cannot be used.
     #[error("the quarantine cannot be opened: {0}")]
     Quarantine(std::io::Error),
-    /// The index cannot be read.
-    #[error("the index cannot be read: {0}")]
+    /// The index cannot be opened or read.
+    #[error("the index cannot be opened: {0}")]
     Index(#[from] IndexError),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
@@ -196,20 +207,25 @@ impl Store {
         config: &StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, Recovery), OpenError> {
-        let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
+        let limits = Limits::of(config, Arc::clone(&parts.clock));
+        Self::open_with(parts, limits, metrics)
+    }
+
+    fn open_with<S: Storage, I: Index>(
+        parts: StoreParts<S, I>,
+        limits: Limits,
+        metrics: StoreMetrics,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let quarantine = Quarantine::open(parts.quarantine, limits.store.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let engine = Engine::open(
-            parts.log,
-            Arc::clone(&parts.index),
-            Limits::of(config, parts.clock),
-            metrics,
-        )?;
+        let gate = Arc::new(IndexGate::open(parts.index, limits.mending.patience)?);
+        let engine = Engine::open(parts.log, Arc::clone(&gate), limits, metrics)?;
         let (writer, indexer) = (engine.writer, engine.indexer);
         let (running, ended) = mpsc::sync_channel(0);
         let horizon = Arc::clone(&engine.shared.horizon);
         let store = Self {
             shared: engine.shared,
-            index: ShownIndex::new(parts.index, horizon),
+            index: ShownIndex::new(gate, horizon),
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
             running: Mutex::new(Some(running)),
             ended: Mutex::new(ended),
@@ -331,6 +347,8 @@ impl Limits {
         Self {
             log: config.log(),
             timing: Timing { retention, clock },
+            mending: MendLimits::default(),
+            tick_interval: TICK_INTERVAL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
             store: config.clone(),
         }
@@ -341,7 +359,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
     /// Opens the log and reads the part of it that the index does not have yet. Blocking.
     fn open(
         storage: Arc<S>,
-        index: Arc<I>,
+        index: Arc<IndexGate<I>>,
         limits: Limits,
         metrics: StoreMetrics,
     ) -> Result<Self, OpenError> {
@@ -369,7 +387,14 @@ impl<S: Storage, I: Index> Engine<S, I> {
         });
         let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
         let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);
-        let indexer = Indexer::new(log.reader(), index, keeper, Arc::clone(&shared));
+        let feed = Feed {
+            reader: log.reader(),
+            index,
+            keeper,
+            mending: Mending::new(limits.mending, applied.0),
+            tick_interval: limits.tick_interval,
+        };
+        let indexer = Indexer::new(feed, Arc::clone(&shared));
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
         Ok(Self {
             shared,

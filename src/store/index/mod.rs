@@ -206,6 +206,9 @@ pub enum IndexError {
     /// The database behind it failed; what was asked may be half done.
     #[error("the index failed: {0}")]
     Backend(String),
+    /// It has failed before and is not back yet. Nothing was done.
+    #[error("the index is being opened anew after a failure")]
+    Closed,
     /// A row cannot be read as this version writes it: another version, or an altered file.
     #[error("a row of the index is damaged: {0}")]
     Damaged(String),

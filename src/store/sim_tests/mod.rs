@@ -1,10 +1,12 @@
 //! The whole store in one thread, under a seed: groups with repeats, late and future fixes, an index
-//! that lags, retention, failing disks, power cuts and kills at any operation of the disk, start after start.
+//! that lags, retention, an index that fails, failing disks, power cuts and kills at any operation of
+//! the disk, start after start.
 //!
 //! Writer and indexer are those of a node; only their threads are missing, so that a seed is a run.
 //! After each group, each start and at the end the store is held against the [`model`].
 //! `SEED`, `SEEDS` and `STEPS` come from the environment.
 
+mod index_steps;
 mod model;
 mod node;
 mod world;
@@ -68,6 +70,10 @@ fn the_runs_reach_what_they_are_for() {
         &["start refused"],
         &["trim", "removed"],
         &["retention", "removed"],
+        &["mended", "forgets true"],
+        &["mended", "forgets false"],
+        &["not mended", "Open"],
+        &["not mended", "Apply"],
         &["start", "unconfirmed"],
     ] {
         assert!(has(wanted) >= 3, "{wanted:?}: {}", has(wanted));
