@@ -101,7 +101,9 @@ impl StatusSource {
             epoch: epoch(&[self.profile.id]),
             counts: self.counts(),
             readiness: Readiness(vec![
-                ("store", self.store.is_taking()),
+                ("store", !self.store.has_failed()),
+                ("disk_room", self.store.has_room()),
+                ("index", self.store.is_answering()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
             ]),

@@ -44,6 +44,9 @@ pub(crate) struct Indexer<S: Storage, I> {
 /// What an indexer works with.
 pub(crate) struct Feed<S: Storage, I> {
     pub(crate) reader: LogReader<S>,
+    pub(crate) disk: Arc<S>,
+    /// With less room on the disk a failure is no fault of the index.
+    pub(crate) room_bytes: u64,
     pub(crate) index: Arc<IndexGate<I>>,
     pub(crate) keeper: Keeper,
     pub(crate) mending: Mending,
@@ -186,15 +189,28 @@ impl<S: Storage, I: Index> Indexer<S, I> {
     }
 
     /// Opens the index anew, after a delay, until it works; why it is given up, if it is.
-    fn mend(&mut self, mut fault: Fault) -> Result<(), String> {
+    fn mend(&mut self, fault: Fault) -> Result<(), String> {
+        self.shared.is_mending.store(true, Ordering::Relaxed);
+        let outcome = self.try_to_mend(fault);
+        self.shared
+            .is_mending
+            .store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    fn try_to_mend(&mut self, mut fault: Fault) -> Result<(), String> {
         loop {
             self.shared.metrics.index_failures.inc();
             if !fault.is_mendable() {
                 return Err(fault.to_string());
             }
-            // On a full disk nothing can be expected of it; the writer refuses all there is.
-            let is_full = self.shared.is_full.load(Ordering::Relaxed);
-            let Some(delay) = self.feed.mending.failed(Instant::now(), !is_full) else {
+            // On a full disk nothing can be expected of it.
+            let has_room = self
+                .feed
+                .disk
+                .free_bytes()
+                .is_ok_and(|free_bytes| free_bytes >= self.feed.room_bytes);
+            let Some(delay) = self.feed.mending.failed(Instant::now(), has_room) else {
                 return Err(format!("the index fails again and again: {fault}"));
             };
             if let Some(n_unsaid) = WARNINGS.pass() {

@@ -47,7 +47,11 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -89,6 +93,14 @@ const VEHICLES_PER_GENERATION: usize = 65_536;
 /// How often the index is made durable, and looked through for what is too old.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Least room on the disk with which records are taken, whatever the reserve: what is written in one
+/// go must fit.
+const DISK_RESERVE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// With less room than this on the disk a failure of the index is put down to that: tables that are
+/// written and merged take as much.
+const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -115,7 +127,9 @@ pub(crate) struct Shared {
     /// Why nothing more can be confirmed; empty while all is well.
     pub(crate) failure: watch::Sender<Option<String>>,
     /// Whether the disk has less room than the reserve.
-    pub(crate) is_full: std::sync::atomic::AtomicBool,
+    pub(crate) is_full: AtomicBool,
+    /// Whether the index has failed and is not back yet.
+    pub(crate) is_mending: AtomicBool,
     /// What is too old to be taken or shown.
     pub(crate) horizon: Arc<SharedHorizon>,
 }
@@ -278,11 +292,22 @@ impl Store {
 
     /// Whether records are taken now: the disk has room and nothing failed.
     pub fn is_taking(&self) -> bool {
-        let is_full = self
-            .shared
-            .is_full
-            .load(std::sync::atomic::Ordering::Relaxed);
-        !is_full && self.shared.failure.borrow().is_none()
+        self.has_room() && !self.has_failed()
+    }
+
+    /// Whether the disk has more room than the reserve.
+    pub fn has_room(&self) -> bool {
+        !self.shared.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether the index answers; not while it is opened anew after a failure.
+    pub fn is_answering(&self) -> bool {
+        !self.shared.is_mending.load(Ordering::Relaxed)
+    }
+
+    /// Whether log or index can no longer be trusted.
+    pub fn has_failed(&self) -> bool {
+        self.shared.failure.borrow().is_some()
     }
 
     /// The end of what is durable.
@@ -343,14 +368,16 @@ impl Store {
 
 impl Limits {
     fn of(config: &StoreConfig, clock: Arc<dyn WallClock>) -> Self {
-        let retention = config.retention;
+        let (retention, mut store) = (config.retention, config.clone());
+        let reserve_bytes = &mut store.disk_reserve_bytes;
+        *reserve_bytes = DISK_RESERVE_BYTES_MIN.max(*reserve_bytes);
         Self {
             log: config.log(),
             timing: Timing { retention, clock },
             mending: MendLimits::default(),
             tick_interval: TICK_INTERVAL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
-            store: config.clone(),
+            store,
         }
     }
 }
@@ -382,13 +409,16 @@ impl<S: Storage, I: Index> Engine<S, I> {
             metrics,
             live: broadcast::channel(LIVE_BATCHES_MAX).0,
             failure: watch::channel(None).0,
-            is_full: std::sync::atomic::AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            is_mending: AtomicBool::new(false),
             horizon: Arc::default(),
         });
         let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
         let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);
         let feed = Feed {
             reader: log.reader(),
+            disk: Arc::clone(&storage),
+            room_bytes: INDEX_ROOM_BYTES.max(limits.store.disk_reserve_bytes),
             index,
             keeper,
             mending: Mending::new(limits.mending, applied.0),
