@@ -313,7 +313,10 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
         let folder = data.join("index");
         if store_config.is_indexed {
             let index_config = store_config.index();
-            let open = move || FjallIndex::open(&folder, index_config.clone());
+            let open = move || {
+                let opened = FjallIndex::open(&folder, index_config.clone());
+                opened.map_err(|error| error.in_folder(&folder))
+            };
             return open_with(IndexOpener::new(open), &data, &store_config, metrics);
         }
         if folder.exists() {

@@ -8,6 +8,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -31,6 +32,18 @@ impl<I> IndexOpener<I> {
     /// An opener that calls `open`.
     pub fn new(open: impl Fn() -> Result<I, IndexError> + Send + Sync + 'static) -> Self {
         Self(Box::new(open))
+    }
+
+    /// Opens it. What is behind it may panic over a file that was altered.
+    fn open(&self) -> Result<I, IndexError> {
+        catch_unwind(AssertUnwindSafe(&self.0)).unwrap_or_else(|panic| {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = message.unwrap_or("a panic without a message");
+            Err(IndexError::Backend(message.to_owned()))
+        })
     }
 }
 
@@ -69,7 +82,7 @@ impl<I: Index> IndexGate<I> {
     /// What the opener says.
     pub(crate) fn open(opener: IndexOpener<I>, patience: Duration) -> Result<Self, IndexError> {
         let slot = Slot {
-            index: Some((opener.0)()?),
+            index: Some(opener.open()?),
             is_shown: true,
         };
         Ok(Self {
@@ -94,7 +107,7 @@ impl<I: Index> IndexGate<I> {
             slot.index.take()
         };
         drop(closed);
-        let opened = (self.opener.0)()?;
+        let opened = self.opener.open()?;
         self.write_slot().index = Some(opened);
         Ok(())
     }

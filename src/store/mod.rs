@@ -40,6 +40,7 @@ mod progress;
 mod sim_disk;
 #[cfg(test)]
 mod sim_tests;
+mod thread_guard;
 mod writer;
 
 #[cfg(test)]
@@ -69,6 +70,7 @@ use self::{
     quarantine::{Quarantine, QuarantineEntry},
     retention::{Keeper, SharedHorizon, ShownIndex, Timing, WallClock},
     storage::Storage,
+    thread_guard::{Never, ThreadGuard},
     writer::Writer,
 };
 use crate::{
@@ -144,10 +146,6 @@ pub struct Store {
     /// Ends when no thread runs any more.
     ended: Mutex<mpsc::Receiver<Never>>,
 }
-
-/// What is never sent.
-#[derive(Debug)]
-enum Never {}
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -468,30 +466,6 @@ impl Shared {
         tracing::error!(why, "the store has failed; nothing more is confirmed");
         self.queue.close();
         self.failure.send_replace(Some(why));
-    }
-}
-
-/// Tells of the end of a thread, and turns its panic into the failure of the store.
-struct ThreadGuard {
-    shared: Arc<Shared>,
-    name: String,
-    _running: mpsc::SyncSender<Never>,
-}
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        self.shared.progress.stop();
-        self.shared
-            .fail(format!("the thread {} panicked", self.name));
-        // If it was the writer, nobody else will settle what waits.
-        let (mut waiting, none) = (Vec::new(), Duration::ZERO);
-        if self.shared.queue.take_all(&mut waiting, none, none) {
-            let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
-            waiting.into_iter().for_each(refuse);
-        }
     }
 }
 

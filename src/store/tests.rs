@@ -1,6 +1,8 @@
 //! The store as a whole, with its threads, over a folder and an index that obeys the test.
 
+mod damage;
 mod failures;
+mod slow;
 mod test_index;
 
 use std::{

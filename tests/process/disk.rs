@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     kill::{check, id, wait_for_progress},
-    node::Node,
+    node::{Node, command},
     vehicle::{Diary, End, drive},
 };
 
@@ -190,6 +190,26 @@ fn an_index_on_a_full_disk_is_opened_anew_when_there_is_room() {
     let node = Node::start(&data);
     check(&node, &diaries);
     assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn an_index_that_is_damaged_keeps_the_node_from_starting_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert_eq!(Node::start(&data).stop(), Some(0));
+    let file = data.join("index/version");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let named = format!(
+        "the index cannot be opened: {}",
+        data.join("index").display()
+    );
+    assert!(said.contains(&named) && said.contains("restore"), "{said}");
 }
 
 /// What was acknowledged and is not in the index yet cannot be read any more: nothing but a look at

@@ -6,6 +6,7 @@
 //! After each group, each start and at the end the store is held against the [`model`].
 //! `SEED`, `SEEDS` and `STEPS` come from the environment.
 
+mod each;
 mod index_steps;
 mod model;
 mod node;

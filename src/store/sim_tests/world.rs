@@ -406,7 +406,7 @@ impl World {
     }
 }
 
-fn verdict_now(receiver: &mut VerdictReceiver) -> Verdict {
+pub(super) fn verdict_now(receiver: &mut VerdictReceiver) -> Verdict {
     let future = pin!(receiver.verdict());
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,
