@@ -313,6 +313,9 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
         let folder = data.join("index");
         if store_config.is_indexed {
             let index_config = store_config.index();
+            // fjall would make the folder and leave its name to the next sync of the data folder: what
+            // is trimmed from the log before that would be lost in a power cut.
+            Disk::open(&folder).map_err(|error| AppError::Folder(folder.clone(), error))?;
             let open = move || {
                 let opened = FjallIndex::open(&folder, index_config.clone());
                 opened.map_err(|error| error.in_folder(&folder))
