@@ -19,7 +19,7 @@ use self::world::World;
 /// Seeds that found something once.
 const FOUND: [u64; 0] = [];
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 const STEPS: u64 = 60;
 
 #[test]
