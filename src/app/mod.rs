@@ -42,9 +42,9 @@ use crate::{
     },
     protocol::Registry,
     store::{
-        OpenError, Store, StoreConfig, StoreParts,
+        IndexOpener, OpenError, Store, StoreConfig, StoreParts,
         disk::Disk,
-        index::{FjallIndex, Index, IndexError, NoIndex},
+        index::{FjallIndex, Index, NoIndex},
         retention::SystemClock,
     },
     types::status::Addresses,
@@ -78,9 +78,6 @@ pub enum AppError {
     /// The folder of a part of the store cannot be made or opened.
     #[error("{0}: {1}")]
     Folder(PathBuf, io::Error),
-    /// The index cannot be opened.
-    #[error("the index cannot be opened: {0}")]
-    Index(#[from] IndexError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -315,14 +312,22 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
         let folder = data.join("index");
         if store_config.is_indexed {
-            let index = FjallIndex::open(&folder, store_config.index())?;
-            return open_with(index, &data, &store_config, metrics);
+            let index_config = store_config.index();
+            // fjall would make the folder and leave its name to the next sync of the data folder: what
+            // is trimmed from the log before that would be lost in a power cut.
+            Disk::open(&folder).map_err(|error| AppError::Folder(folder.clone(), error))?;
+            let open = move || {
+                let opened = FjallIndex::open(&folder, index_config.clone());
+                opened.map_err(|error| error.in_folder(&folder))
+            };
+            return open_with(IndexOpener::new(open), &data, &store_config, metrics);
         }
         if folder.exists() {
             let why = io::Error::other("this data has an index, which would miss what comes now");
             return Err(AppError::Folder(folder, why));
         }
-        open_with(NoIndex, &data, &store_config, metrics)
+        let none = IndexOpener::new(|| Ok(NoIndex));
+        open_with(none, &data, &store_config, metrics)
     });
     opened
         .await
@@ -330,7 +335,7 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
 }
 
 fn open_with<I: Index>(
-    index: I,
+    index: IndexOpener<I>,
     data: &Path,
     config: &StoreConfig,
     metrics: StoreMetrics,
@@ -344,7 +349,7 @@ fn open_with<I: Index>(
     let parts = StoreParts {
         log: folder("log")?,
         quarantine: folder("quarantine")?,
-        index: Arc::new(index),
+        index,
         clock: Arc::new(SystemClock),
     };
     let (store, recovery) = Store::open(parts, config, metrics)?;

@@ -119,8 +119,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let counts = match self.append_all(submissions) {
             Ok(counts) => counts,
             Err(error) => {
-                self.shared
-                    .fail(format!("duplicates cannot be told: {error}"));
+                self.report(&error);
                 self.log.discard();
                 self.give_up(submissions);
                 return;
@@ -139,6 +138,14 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 }
                 self.give_up(submissions);
             }
+        }
+    }
+
+    /// The index cannot say what is a duplicate; unless it is being mended already, it has to be.
+    fn report(&self, error: &IndexError) {
+        if !matches!(error, IndexError::Closed) {
+            let why = format!("duplicates cannot be told: {error}");
+            self.shared.progress.report_index_failure(why);
         }
     }
 
