@@ -183,12 +183,11 @@ impl App {
         NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status)).status()
     }
 
-    /// Runs until a signal asks for the end (then drains), or the store fails.
+    /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
     ///
     /// # Errors
-    /// [`AppError::Failed`] if the store failed; [`AppError::Signal`] if signals cannot be had.
-    pub async fn run(self) -> Result<(), AppError> {
-        let mut signals = Signals::new().map_err(AppError::Signal)?;
+    /// [`AppError::Failed`] if the store failed.
+    pub async fn run(self, mut signals: Signals) -> Result<(), AppError> {
         let mut failure = self.store.failure();
         let failed = async {
             match failure.wait_for(Option::is_some).await {
@@ -379,16 +378,23 @@ fn lower_connections(config: &mut AppConfig) {
     }
 }
 
-struct Signals {
+/// The signals that ask for the end. Made before the start, so that one that comes during it, or at
+/// the moment at which the node says that it runs, ends it in order too.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// From now on the signals end the process only by way of this.
+    ///
+    /// # Errors
+    /// [`AppError::Signal`].
+    pub fn new() -> Result<Self, AppError> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate()).map_err(AppError::Signal)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(AppError::Signal)?,
         })
     }
 
