@@ -2,5 +2,6 @@
 //! by what came in.
 
 mod card;
+pub mod shard_map;
 
 pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
