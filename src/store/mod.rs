@@ -226,7 +226,7 @@ impl Store {
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
     pub fn quarantine(&self, entry: QuarantineEntry) {
-        if self.quarantine.push(entry).is_ok() {
+        if self.quarantine.push(entry.detached()).is_ok() {
             self.shared.metrics.quarantined.inc();
         }
     }
