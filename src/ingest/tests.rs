@@ -1,7 +1,8 @@
 //! Connections over real sockets, with a small language of their own and a route that the test
 //! holds in its hand.
 
-mod bench;
+pub(super) mod bench;
+mod crowds;
 mod deadlines;
 mod toy;
 

@@ -46,7 +46,7 @@ impl Route for TestRoute {
     }
 }
 
-pub(super) struct Bench {
+pub(in super::super) struct Bench {
     pub(super) ingest: Ingest,
     route: Arc<TestRoute>,
     pub(super) deliveries: mpsc::UnboundedReceiver<(Vec<i64>, Option<Settle>)>,
@@ -59,7 +59,11 @@ impl Bench {
         Self::with(is_settling, ReplyPolicy::Stored, IngestConfig::default())
     }
 
-    pub(super) fn with(is_settling: bool, reply: ReplyPolicy, config: IngestConfig) -> Self {
+    pub(in super::super) fn with(
+        is_settling: bool,
+        reply: ReplyPolicy,
+        config: IngestConfig,
+    ) -> Self {
         let listener = ListenerConfig {
             address: BindAddress::One(([127, 0, 0, 1], 0).into()),
             protocol: None,
@@ -97,6 +101,10 @@ impl Bench {
             metrics,
             address,
         }
+    }
+
+    pub(in super::super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.ingest.0)
     }
 
     pub(super) async fn connect(&self) -> Vehicle {
