@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     base::{
-        room::RoomGuard,
+        room::{Room, RoomGuard},
         time::{Instant, wall_millis},
         verdict::Settle,
     },
@@ -53,6 +53,16 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Memory that a chunk costs besides its bytes: its place in the queues.
 const CHUNK_OVERHEAD_BYTES: usize = 512;
+
+/// Room that is asked for before a read, in bytes: what the records of the largest chunk may come
+/// to, so that as many as are woken at once do not fill it together; but a part of a small room.
+const READ_ROOM_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The part of a room that is asked for at most.
+const READ_ROOM_PART: u32 = 8;
+
+/// Room that a byte of a chunk takes until its records are counted.
+const ROOM_PER_BYTE: usize = 64;
 
 /// Memory that a record costs, with what it has on the heap besides texts of its line.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
@@ -200,7 +210,7 @@ impl Connection {
             () = self.keeping.must_end(), if !self.keeping.is_empty() => Wake::Crowded,
             room = async {
                 socket.readable().await?;
-                Ok(room.take(READ_BYTES_MAX as u32).await)
+                Ok(room.take(read_room_bytes(room)).await)
             }, if may_read => Wake::Readable(room),
         }
     }
@@ -215,7 +225,7 @@ impl Connection {
         }
         self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
         self.last_active = Instant::now();
-        room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES);
+        room.resize_to(n_bytes * ROOM_PER_BYTE);
         self.process(None, Some(room)).await?;
         self.write()
     }
@@ -245,12 +255,19 @@ impl Connection {
         };
         let (id, session) = (self.trace.id, &mut self.session);
         let done = self.supervisor.run(id, &job, session, &self.shared).await;
-        let received = job.received;
+        let (received, n_bytes) = (job.received, job.bytes.len());
         drop(job);
         let done = done.map_err(|_| CloseReason::Restarts)?;
         self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
         self.note_kept(done.consumed_bytes > 0);
         self.trace.enter_vehicle(self.session.vehicle());
+        let room = room.map(|mut room| {
+            let n_records = done.decoded.records.len();
+            let n_reply_bytes = done.decoded.replies.len();
+            let records_bytes = n_records * RECORD_BYTES;
+            room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
+            room
+        });
         self.hand_on(done, received, room)
     }
 
@@ -261,10 +278,6 @@ impl Connection {
         mut room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let records = done.decoded.records;
-        if let Some(room) = &mut room {
-            let extra = records.len() * RECORD_BYTES + done.decoded.replies.len();
-            room.resize_to(room.bytes() + extra);
-        }
         let n_positions = records
             .iter()
             .filter(|record| record.kind() == Kind::Position)
@@ -394,7 +407,7 @@ impl Connection {
     /// Whether bytes of the device lie in its socket because there is no room for them.
     fn is_kept_waiting(&self) -> bool {
         let mut one_byte = [0];
-        self.shared.room.free_bytes() < READ_BYTES_MAX
+        self.shared.room.free_bytes() < read_room_bytes(&self.shared.room) as usize
             && self
                 .socket
                 .poll_peek(&mut nobody(), &mut ReadBuf::new(&mut one_byte))
@@ -439,6 +452,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Room that is asked for before a read.
+fn read_room_bytes(room: &Room) -> u32 {
+    READ_ROOM_BYTES.min(room.cap_bytes() / READ_ROOM_PART)
 }
 
 /// The context of a look at the socket that nobody is woken for.

@@ -122,6 +122,11 @@ impl Replies {
         } else if n_bytes > 0 || self.stuck_since.is_none() {
             self.stuck_since = Some(now);
         }
+        if self.sent_bytes > self.outgoing.len() / 2 {
+            // One that is never done with taking must not keep what it took.
+            self.outgoing = self.unsent().to_vec();
+            self.sent_bytes = 0;
+        }
     }
 
     /// When the front chunk's reply is overdue.
@@ -173,6 +178,18 @@ mod tests {
         first.settle(Verdict::Refused(RefuseReason::DiskFull));
         assert_eq!(replies.settle_front().await, Err(Gap));
         assert_eq!(replies.unsent(), b"");
+    }
+
+    #[test]
+    fn what_was_taken_is_not_kept() {
+        let mut replies = Replies::default();
+        replies.push(vec![1; 1_000], None, LATER, None);
+        for _ in 0..1_000 {
+            replies.push(vec![2; 1_000], None, LATER, None);
+            replies.sent(1_000, Instant::from_millis(1));
+            assert!(replies.outgoing.capacity() < 10_000);
+        }
+        assert_eq!(replies.unsent(), [2; 1_000]);
     }
 
     #[test]

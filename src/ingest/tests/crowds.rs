@@ -75,7 +75,7 @@ async fn an_overdrawn_room_is_read_into_no_more_until_it_is_settled() {
     let first = bench.deliveries.recv().await.unwrap();
     let mut settles = vec![first.1];
     // The room is full when a few chunks of what was sent are read, however they were cut.
-    until(|| bench.ingest.room().free_bytes() < 64 * 1024).await;
+    until(|| bench.ingest.room().free_bytes() < MIB as usize / 8).await;
     let mut other = bench.connect().await;
     other.say("id b\nat 7\n").await;
     while let Ok((times, settle)) = bench.deliveries.try_recv() {
