@@ -32,6 +32,12 @@ pub struct ApiConfig {
     /// Subscribers of live streams and events together; kept below the connections, so that
     /// questions find room. Further ones are told 503.
     pub n_subscribers_max: usize,
+    /// Exports at the same time; further ones are told 503. Each takes a thread and some 5 MiB at
+    /// most.
+    pub n_exports_max: usize,
+    /// Answers at the same time that may be large (pages, tracks, single vehicles), from the
+    /// question to the last byte taken; further ones wait, then are told 503.
+    pub n_pages_max: usize,
     /// Bytes of a request's line and headers, at least 8,192; beyond it the answer is 431.
     pub head_bytes_max: usize,
     /// Headers of a request; beyond it the answer is 431.
@@ -41,6 +47,8 @@ pub struct ApiConfig {
     pub head_timeout: Duration,
     /// Wait for the answer to a question, or for an export to begin; then 504.
     pub answer_timeout: Duration,
+    /// Time that a reader has to take an answer that may be large; then the connection is closed.
+    pub page_timeout: Duration,
     /// Wait for a reader that takes no byte; then the connection is closed.
     pub write_timeout: Duration,
     /// Silence on a stream after which a comment is sent, so that both ends know it lives.
@@ -54,10 +62,13 @@ impl Default for ApiConfig {
         Self {
             n_connections_max: 512,
             n_subscribers_max: 128,
+            n_exports_max: 8,
+            n_pages_max: 4,
             head_bytes_max: 16 * 1024,
             n_headers_max: 64,
             head_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(10),
+            page_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             grace_period: Duration::from_secs(10),
@@ -82,6 +93,8 @@ pub async fn serve<A: Answers>(
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
         subscribers: Arc::new(Semaphore::new(config.n_subscribers_max)),
+        pages: Arc::new(Semaphore::new(config.n_pages_max)),
+        exports: Arc::new(Semaphore::new(config.n_exports_max)),
     };
     let router = routes::router(api);
     let mut acceptor = Acceptor::new(listener, config.n_connections_max);

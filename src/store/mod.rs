@@ -32,6 +32,7 @@ pub mod storage;
 mod dedupe;
 mod indexer;
 mod known;
+mod live;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
@@ -85,9 +86,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a store that is dropped without a close waits: a node that is to end at once must end.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Batches of live positions that a slow subscriber may be behind.
-const LIVE_BATCHES_MAX: usize = 256;
 
 /// The records of one chunk on their way to the disk.
 #[derive(Debug)]
@@ -361,7 +359,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
             queue: Queue::new(SUBMISSIONS_MAX),
             progress: Progress::new(applied, log.durable(), n_tail),
             metrics,
-            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            live: live::channel(),
             failure: watch::channel(None).0,
             is_full: std::sync::atomic::AtomicBool::new(false),
             horizon: Arc::default(),
