@@ -55,7 +55,7 @@ pub use self::{
 };
 use crate::{
     base::{room::Room, task::TaskGroup, verdict::Settle},
-    metrics::names::IngestMetrics,
+    metrics::names::{IngestMetrics, TaskMetrics},
     protocol::{Registry, RejectReason},
     types::{
         ids::VehicleId,
@@ -149,6 +149,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<KnownVehicles>,
     pub(crate) route: Arc<dyn Route>,
     pub(crate) metrics: IngestMetrics,
+    pub(crate) task_metrics: TaskMetrics,
     pub(crate) room: Room,
     pub(crate) keepers: Arc<Keepers>,
     pub(crate) registry: ConnectionRegistry,
@@ -170,6 +171,8 @@ pub struct IngestParts {
     pub route: Arc<dyn Route>,
     /// Where to count.
     pub metrics: IngestMetrics,
+    /// Where to count listeners that had to be made anew.
+    pub task_metrics: TaskMetrics,
 }
 
 impl Ingest {
@@ -184,6 +187,7 @@ impl Ingest {
             admission: Arc::new(parts.vehicles),
             route: parts.route,
             metrics: parts.metrics,
+            task_metrics: parts.task_metrics,
             registry: ConnectionRegistry::default(),
             tasks: TaskGroup::new(),
             drain: CancellationToken::new(),

@@ -4,6 +4,7 @@
 pub(super) mod bench;
 mod crowds;
 mod deadlines;
+mod panics;
 mod toy;
 
 use std::{sync::Arc, time::Duration};

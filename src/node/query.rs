@@ -90,6 +90,7 @@ impl NodeAnswers {
             Ok(Err(error)) => Err(unreadable(&error)),
             Err(error) => {
                 tracing::error!(%error, "a question crashed");
+                self.status.task_metrics().panics.inc("query");
                 Err(AnswerError::Store)
             }
         }

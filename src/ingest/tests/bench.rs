@@ -90,6 +90,7 @@ impl Bench {
             vehicles: KnownVehicles::default(),
             route: Arc::clone(&route) as Arc<dyn Route>,
             metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
         });
         let bound = bind(listener.address).unwrap();
         let address = bound.address();
@@ -108,9 +109,7 @@ impl Bench {
     }
 
     pub(super) async fn connect(&self) -> Vehicle {
-        Vehicle(BufReader::new(
-            TcpStream::connect(self.address).await.unwrap(),
-        ))
+        Vehicle::connect(self.address).await
     }
 
     pub(super) fn closed(&self, reason: CloseReason) -> u64 {
@@ -137,6 +136,10 @@ impl Bench {
 pub(super) struct Vehicle(pub(super) BufReader<TcpStream>);
 
 impl Vehicle {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
     pub(super) async fn say(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
     }
