@@ -71,7 +71,7 @@ impl Default for ApiConfig {
             n_connections_max: 512,
             n_subscribers_max: 128,
             n_exports_max: 8,
-            n_pages_max: 4,
+            n_pages_max: 3,
             head_bytes_max: 16 * 1024,
             n_headers_max: 64,
             head_timeout: Duration::from_secs(10),

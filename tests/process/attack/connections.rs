@@ -14,12 +14,16 @@ use super::{
 #[test]
 fn silent_connections_are_closed_in_time() {
     const N_CONNECTIONS: u64 = 1_000;
-    let aftermath = withstand("silent connections", "first_line_timeout = \"1s\"", |node| {
-        let sockets: Vec<_> = (0..N_CONNECTIONS).map(|_| connect(node.vehicles)).collect();
-        for mut socket in sockets {
-            assert_eq!(socket.read(&mut [0]).unwrap(), 0, "closed in order");
-        }
-    });
+    let aftermath = withstand(
+        "silent connections",
+        "first_line_timeout = \"1s\"",
+        |node| {
+            let sockets: Vec<_> = (0..N_CONNECTIONS).map(|_| connect(node.vehicles)).collect();
+            for mut socket in sockets {
+                assert_eq!(socket.read(&mut [0]).unwrap(), 0, "closed in order");
+            }
+        },
+    );
     assert_eq!(aftermath.closed("first_line"), N_CONNECTIONS);
 }
 
@@ -48,7 +52,10 @@ fn lines_that_come_byte_by_byte_are_lines() {
             socket.shutdown(Shutdown::Write).unwrap();
             let mut answers = String::new();
             socket.read_to_string(&mut answers).unwrap();
-            assert_eq!(answers, format!("#AL#1\r\n{}", "#ASD#1\r\n".repeat(n_lines)));
+            assert_eq!(
+                answers,
+                format!("#AL#1\r\n{}", "#ASD#1\r\n".repeat(n_lines))
+            );
         }
     });
     assert_eq!(aftermath.rejected("cut"), N_CONNECTIONS as u64);
@@ -75,29 +82,11 @@ fn who_never_reads_its_answers_is_not_read_any_more() {
                 scope.spawn(|| sockets.iter().for_each(|socket| fill(socket, &pings)));
             }
         });
-        if is_full() {
-            let closed = r#"waymesh_connections_closed_total{reason="too_slow"}"#;
-            for _ in 0..3 {
-                wait_a_while(|| node.metrics()[closed] == n_connections as u64);
-            }
-        }
     });
-    let n_closed = if is_full() {
-        aftermath.closed("too_slow")
-    } else {
-        aftermath.closed("reset") + aftermath.closed("peer") - 1
-    };
-    assert_eq!(n_closed, n_connections as u64);
-}
-
-/// Waits for `condition`, and up to 20 s in vain.
-fn wait_a_while(mut condition: impl FnMut() -> bool) {
-    for _ in 0..200 {
-        if condition() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
+    // Closed by the node, for their own slowness or while others needed the room, or by their end.
+    let ends = ["too_slow", "reset", "peer"].map(|reason| aftermath.closed(reason));
+    assert_eq!(ends.iter().sum::<u64>(), n_connections as u64 + 1);
+    assert!(!is_full() || ends[0] > 0, "{ends:?}");
 }
 
 /// Writes until the socket takes nothing for a while, which it must come to.
@@ -107,8 +96,9 @@ fn fill(mut socket: &TcpStream, bytes: &[u8]) {
     while n_bytes < BYTES_MAX {
         match socket.write(bytes) {
             Ok(n_written) => n_bytes += n_written,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(error) => panic!("{error}"),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It takes no more, or has closed already: others needed the room.
+            Err(_) => return,
         }
     }
     panic!("{n_bytes} bytes were taken from one that reads no answer");
@@ -116,7 +106,7 @@ fn fill(mut socket: &TcpStream, bytes: &[u8]) {
 
 #[test]
 fn unfinished_lines_of_many_connections_share_one_room() {
-    let n_connections = scaled(40_000);
+    let n_connections = scaled(8_000);
     withstand("unfinished lines", "", |node| {
         let mut half = b"#D#".to_vec();
         half.resize(60 * 1024, b'x');

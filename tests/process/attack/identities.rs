@@ -3,15 +3,15 @@
 use std::{io::Read as _, iter::repeat_n};
 
 use super::{
-    arena::{Talk, connect, flood, short, withstand},
-    scaled,
+    arena::{Talk, connect, flood, short, withstand, withstand_storing},
+    is_full, scaled,
 };
 
 #[test]
 fn a_million_unknown_identities_take_no_memory() {
     const N_CONNECTIONS: usize = 4;
     let n_each = scaled(1_000_000) / N_CONNECTIONS;
-    let aftermath = withstand("unknown identities", "", |node| {
+    let aftermath = withstand_storing("unknown identities", |node| {
         std::thread::scope(|scope| {
             for number in 0..N_CONNECTIONS {
                 scope.spawn(move || {
@@ -19,7 +19,9 @@ fn a_million_unknown_identities_take_no_memory() {
                     let pieces = (0..n_each.div_ceil(500)).map(|piece| {
                         let numbers = piece * 500..((piece + 1) * 500).min(n_each);
                         let login = |n: usize| format!("#L#86{number}{n:012};NA\r\n").into_bytes();
-                        numbers.flat_map(|n| [login(n), short(7)].concat()).collect()
+                        numbers
+                            .flat_map(|n| [login(n), short(7)].concat())
+                            .collect()
                     });
                     let n_bytes = flood(&socket, pieces);
                     assert_eq!(n_bytes, (b"#AL#1\r\n#ASD#1\r\n".len() * n_each) as u64);
@@ -37,7 +39,14 @@ fn ids_of_any_length_and_kind_are_ids_or_refused() {
     let n_rounds = scaled(400) as u64;
     let long = "7".repeat(10_000);
     let refused = [&*long, "", "7\0", "\u{1b}[2J", "\r"];
-    let taken = ["../../etc/passwd", "..", "/dev/null", "C:\\", "%2e%2e", "a\u{202e}b"];
+    let taken = [
+        "../../etc/passwd",
+        "..",
+        "/dev/null",
+        "C:\\",
+        "%2e%2e",
+        "a\u{202e}b",
+    ];
     let aftermath = withstand("hostile ids", "", |node| {
         for _ in 0..n_rounds {
             for id in refused {
@@ -127,7 +136,7 @@ fn impossible_times_and_places_are_refused_one_by_one() {
 
 #[test]
 fn every_month_that_a_fix_can_have_is_no_burden() {
-    let n_years = scaled(600).max(36);
+    let n_years = if is_full() { 36 } else { 6 };
     let aftermath = withstand("fixes of all months", "", |node| {
         let mut talk = Talk::login(node.vehicles, "time traveller");
         for year in (1990..2026).take(n_years) {
@@ -139,7 +148,6 @@ fn every_month_that_a_fix_can_have_is_no_burden() {
                 assert_eq!(talk.ask(line.as_bytes()), "#ASD#1", "{line}");
             }
         }
-        assert!(!node.export().is_empty());
     });
     assert_eq!(aftermath.count("waymesh_positions_duplicate_total"), 0);
 }

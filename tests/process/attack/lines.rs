@@ -5,7 +5,7 @@ use std::iter::repeat_n;
 use waymesh::base::prng::Prng;
 
 use super::{
-    arena::{Talk, connect, flood, short, withstand},
+    arena::{Talk, connect, flood, short, withstand, withstand_storing},
     scaled,
 };
 
@@ -49,7 +49,9 @@ fn noise_is_counted_and_forgotten() {
                 scope.spawn(move || {
                     let mut prng = Prng::new(number);
                     let mut noise = || -> Vec<u8> {
-                        (0..MIB / 64).flat_map(|_| prng.next_u64().to_le_bytes()).collect()
+                        (0..MIB / 64)
+                            .flat_map(|_| prng.next_u64().to_le_bytes())
+                            .collect()
                     };
                     let pieces = (0..n_pieces).map(|_| noise());
                     if number % 2 == 0 {
@@ -130,7 +132,7 @@ fn a_million_tiny_lines_are_a_million_lines() {
 fn tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored() {
     const N_CONNECTIONS: usize = 40;
     let n_lines = scaled(2_000_000) / N_CONNECTIONS;
-    let aftermath = withstand("large records of tiny lines", "", |node| {
+    let aftermath = withstand_storing("large records of tiny lines", |node| {
         std::thread::scope(|scope| {
             for number in 0..N_CONNECTIONS {
                 scope.spawn(move || {

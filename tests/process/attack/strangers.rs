@@ -69,19 +69,23 @@ fn other_protocols_get_no_answer_and_are_counted() {
 
 #[test]
 fn a_stranger_that_waits_for_an_answer_is_closed_in_time() {
-    let aftermath = withstand("strangers that wait", "first_line_timeout = \"1s\"", |node| {
-        let sockets: Vec<_> = (0..50)
-            .map(|_| {
-                let socket = connect(node.vehicles);
-                let hello = client_hello();
-                std::io::Write::write_all(&mut &socket, &hello).unwrap();
-                socket
-            })
-            .collect();
-        for socket in sockets {
-            let n_read = std::io::Read::read(&mut &socket, &mut [0]);
-            assert!(!n_read.is_ok_and(|n_bytes| n_bytes > 0), "no answer");
-        }
-    });
+    let aftermath = withstand(
+        "strangers that wait",
+        "first_line_timeout = \"1s\"",
+        |node| {
+            let sockets: Vec<_> = (0..50)
+                .map(|_| {
+                    let socket = connect(node.vehicles);
+                    let hello = client_hello();
+                    std::io::Write::write_all(&mut &socket, &hello).unwrap();
+                    socket
+                })
+                .collect();
+            for socket in sockets {
+                let n_read = std::io::Read::read(&mut &socket, &mut [0]);
+                assert!(!n_read.is_ok_and(|n_bytes| n_bytes > 0), "no answer");
+            }
+        },
+    );
     assert_eq!(aftermath.closed("first_line"), 50);
 }
