@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// Bytes of one read at most.
-const READ_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 16 * 1024;
 
 /// Memory that a chunk costs besides its bytes: its place in the queues.
 const CHUNK_OVERHEAD_BYTES: usize = 512;

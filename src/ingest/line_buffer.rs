@@ -31,9 +31,9 @@ const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 /// A protocol that still asks for more bytes than this to recognise itself does not fit.
 const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of a line as most are: a guess at how many records a chunk gives, so that their list
-/// seldom grows.
-const LINE_BYTES_USUAL: usize = 64;
+/// Bytes of a short line: a guess at how many records a chunk gives, so that their list seldom
+/// grows.
+const LINE_BYTES_USUAL: usize = 48;
 
 /// Bytes kept of a line that is over the limit.
 const HEAD_BYTES: usize = 8;

@@ -64,6 +64,8 @@ pub struct StoreMetrics {
     pub log_syncs: Counter,
     /// Records durable in the log and not yet in the index.
     pub index_lag: Gauge,
+    /// Failures of the index, each followed by opening it anew or by the end.
+    pub index_failures: Counter,
     /// Months that were removed because all in them was older than the retention.
     pub months_removed: Counter,
     /// 1 while nothing expires because the clock has jumped.
@@ -172,6 +174,7 @@ impl StoreMetrics {
             events: Labelled::new("outcome", &["stored", "duplicate", "expired"]),
             log_syncs: Counter::default(),
             index_lag: Gauge::default(),
+            index_failures: Counter::default(),
             months_removed: Counter::default(),
             retention_stopped: Gauge::default(),
             quarantined: Counter::default(),
@@ -246,6 +249,12 @@ impl StoreMetrics {
             "index_lag_records",
             "Records durable and not yet in the index",
             self.index_lag.clone(),
+        );
+        add(
+            registry,
+            "index_failures",
+            "Failures of the index, which is opened anew then",
+            self.index_failures.clone(),
         );
         add(
             registry,

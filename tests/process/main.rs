@@ -16,6 +16,7 @@ mod reference;
 mod vehicle;
 
 mod attack;
+mod disk;
 mod hostile;
 mod kill;
 mod nmea;
