@@ -141,6 +141,7 @@ impl App {
             vehicles: config.vehicles.clone(),
             route: Arc::new(Router::new(Arc::clone(&store))),
             metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
         });
         let profile = Profile {
             name: config.node.name.clone(),
@@ -243,12 +244,10 @@ impl App {
         let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
         for socket in http.into_sockets() {
             let answers = answers.clone();
-            let stop = self.api_stop.clone();
+            let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());
+            let serving = api::serve(socket, answers, config, stop, metrics);
             // The handle is not needed: the group awaits the task.
-            drop(
-                self.api_tasks
-                    .spawn("http", api::serve(socket, answers, config, stop)),
-            );
+            drop(self.api_tasks.spawn("http", serving));
         }
     }
 }

@@ -37,6 +37,14 @@ pub struct IngestMetrics {
     pub received_bytes: Counter,
 }
 
+/// What is counted of the tasks that hold a node together.
+#[derive(Debug, Clone)]
+pub struct TaskMetrics {
+    /// Panics outside the line buffers, by task: `listener` and `http` accept connections and are
+    /// made anew, an `http_connection` is closed, a `query` is answered with a failure.
+    pub panics: Labelled,
+}
+
 /// What the store counts.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
@@ -136,6 +144,20 @@ impl IngestMetrics {
                 "received_bytes",
                 "Bytes received from vehicles",
                 Counter::default(),
+            ),
+        }
+    }
+}
+
+impl TaskMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let tasks = &["listener", "http", "http_connection", "query"];
+        Self {
+            panics: add_labelled(
+                registry,
+                "task_panics",
+                "Panics outside the line buffers by task",
+                Labelled::new("task", tasks),
             ),
         }
     }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     base::time::{Instant, wall_millis},
     ingest::Ingest,
-    metrics::Metrics,
+    metrics::{Metrics, names::TaskMetrics},
     store::Store,
     types::{
         ids::{NodeId, VehicleId},
@@ -86,6 +86,11 @@ impl StatusSource {
     /// All metrics as text.
     pub fn metrics(&self) -> String {
         self.metrics.to_text()
+    }
+
+    /// Where panics of tasks are counted.
+    pub const fn task_metrics(&self) -> &TaskMetrics {
+        &self.metrics.tasks
     }
 
     /// The node now.

@@ -34,6 +34,7 @@ mod dedupe;
 mod gate;
 mod indexer;
 mod known;
+mod live;
 mod mending;
 mod progress;
 #[cfg(test)]
@@ -108,9 +109,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a store that is dropped without a close waits: a node that is to end at once must end.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Batches of live positions that a slow subscriber may be behind.
-const LIVE_BATCHES_MAX: usize = 256;
 
 /// The records of one chunk on their way to the disk.
 #[derive(Debug)]
@@ -255,7 +253,7 @@ impl Store {
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
     pub fn quarantine(&self, entry: QuarantineEntry) {
-        if self.quarantine.push(entry).is_ok() {
+        if self.quarantine.push(entry.detached()).is_ok() {
             self.shared.metrics.quarantined.inc();
         }
     }
@@ -405,7 +403,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
             queue: Queue::new(SUBMISSIONS_MAX),
             progress: Progress::new(applied, log.durable(), n_tail),
             metrics,
-            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            live: live::channel(),
             failure: watch::channel(None).0,
             is_full: AtomicBool::new(false),
             is_mending: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use super::{
     Shared, StoreConfig, Submission,
     dedupe::{Dedupe, Novelty},
     index::{Index, IndexError},
+    live,
     log::Log,
     progress::LagLimits,
     storage::Storage,
@@ -221,8 +222,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
             submission.settle.settle(Verdict::Durable);
         }
         if !self.live.is_empty() {
-            // An error means that the last subscriber has just left.
-            drop(self.shared.live.send(std::mem::take(&mut self.live).into()));
+            live::send(&self.shared.live, std::mem::take(&mut self.live));
         }
     }
 

@@ -15,6 +15,7 @@ mod node;
 mod reference;
 mod vehicle;
 
+mod attack;
 mod disk;
 mod hostile;
 mod kill;

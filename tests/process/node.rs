@@ -137,6 +137,10 @@ impl Node {
         assert!(killed.success());
     }
 
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// The exit code, within 20 s.
     pub fn wait(&mut self) -> Option<i32> {
         for _ in 0..2_000 {

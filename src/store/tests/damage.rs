@@ -33,6 +33,7 @@ fn entry(number: u64) -> QuarantineEntry {
         vehicle: None,
         reason: "checksum",
         line: Bytes::from(vec![b'x'; length]),
+        line_bytes: length,
     }
 }
 
