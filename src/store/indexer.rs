@@ -1,8 +1,9 @@
 //! The indexer: one thread that follows the log and feeds the index in bulk.
 //!
 //! It gathers: many records at once cost the index less each. A question that waits hurries it.
-//! About once a second what was applied is made durable, after which the log below may be trimmed, and
-//! a part of what is too old is removed.
+//! About once a second a part of what is too old is removed. Right after the start, then whenever
+//! enough of the log waits for it, what was applied is made durable, after which the log below may be
+//! trimmed: seldom, since an index packs records of one vehicle that come to the disk together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +23,17 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 /// How long fewer records than a batch may wait.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How often the index is made durable, and looked through for what is too old.
-const PERSIST_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether there is anything to be made durable or to be removed.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long what was applied may wait to be made durable.
+const PERSIST_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How much of the log may wait for it, about; the next start applies as much again.
+const PERSIST_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Which part of a small log may wait for it.
+const LOG_PART: u64 = 4;
 
 pub(crate) struct Indexer<S: Storage, I> {
     reader: LogReader<S>,
@@ -32,15 +42,20 @@ pub(crate) struct Indexer<S: Storage, I> {
     shared: Arc<Shared>,
     applied: LogOffset,
     persisted: LogOffset,
+    persist_bytes: u64,
     ticked_at: Instant,
+    /// Absent: not since the start.
+    persisted_at: Option<Instant>,
 }
 
 impl<S: Storage, I: Index> Indexer<S, I> {
+    /// The log may have `log_bytes_max` until what is not durable in the index stops the writer.
     pub(crate) fn new(
         reader: LogReader<S>,
         index: Arc<I>,
         keeper: Keeper,
         shared: Arc<Shared>,
+        log_bytes_max: u64,
     ) -> Self {
         let applied = shared.progress.applied();
         Self {
@@ -50,7 +65,9 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             shared,
             applied,
             persisted: applied,
+            persist_bytes: PERSIST_BYTES.min(log_bytes_max / LOG_PART),
             ticked_at: Instant::now(),
+            persisted_at: None,
         }
     }
 
@@ -74,7 +91,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                 Work::Rest => {}
                 Work::End => return Ok(()),
             }
-            if Instant::now().since(self.ticked_at) >= PERSIST_INTERVAL {
+            if Instant::now().since(self.ticked_at) >= TICK_INTERVAL {
                 self.tick()?;
                 self.ticked_at = Instant::now();
             }
@@ -84,11 +101,19 @@ impl<S: Storage, I: Index> Indexer<S, I> {
     /// What is to be done about once a second.
     pub(super) fn tick(&mut self) -> Result<(), String> {
         self.keeper.look_at_clock();
-        if self.persisted < self.applied || self.keeper.is_note_due() {
+        if self.is_persist_due() || self.keeper.is_note_due() {
             self.persist()?;
         }
         let swept = self.keeper.sweep(self.index.as_ref());
         swept.map_err(|error| format!("what is too old cannot be removed: {error}"))
+    }
+
+    fn is_persist_due(&self) -> bool {
+        let n_bytes = self.applied.0.saturating_sub(self.persisted.0);
+        let is_long_ago = self
+            .persisted_at
+            .is_none_or(|at| Instant::now().since(at) >= PERSIST_INTERVAL);
+        n_bytes > 0 && (is_long_ago || n_bytes >= self.persist_bytes)
     }
 
     /// Applies what lies below `durable`, an end of a frame.
@@ -131,6 +156,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         let kept = kept.map_err(|error| format!("the index cannot be synced: {error}"))?;
         self.keeper.confirm(age);
         self.persisted = self.applied;
+        self.persisted_at = Some(Instant::now());
         self.shared.progress.allow_trim(kept);
         Ok(())
     }

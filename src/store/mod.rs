@@ -368,7 +368,14 @@ impl<S: Storage, I: Index> Engine<S, I> {
         });
         let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
         let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);
-        let indexer = Indexer::new(log.reader(), index, keeper, Arc::clone(&shared));
+        let log_bytes_max = limits.store.log_bytes_max;
+        let indexer = Indexer::new(
+            log.reader(),
+            index,
+            keeper,
+            Arc::clone(&shared),
+            log_bytes_max,
+        );
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
         Ok(Self {
             shared,

@@ -1,4 +1,4 @@
-//! Byte layout of the rows of the index, version 1. Pure: it must not know a database.
+//! Byte layout of the rows of the index, version 2. Pure: it must not know a database.
 //!
 //! All integers are big-endian, so that bytes and values have one order. Keyspaces:
 //!
@@ -30,7 +30,11 @@
 //! first row, the record is whole: 0 (u8) | record (delivery::frame)
 //! first row, the record is cut:   1 (u8) | number of further rows (u32) | first piece
 //! further row:                    next piece
+//! several records, in rows-* only: 2 (u8) | block (store::index::block)
 //! ```
+//!
+//! A block stands under the key of its last record. Blocks of one vehicle and kind do not overlap,
+//! so the first row whose key is not less than that of a record is the only one it can be in.
 //!
 //! Key and value of a row have at most [`ROW_BYTES_MAX`] bytes together; a piece fills its row. A
 //! further row beyond the number that the first one says is left over from an earlier, longer
@@ -39,7 +43,7 @@
 use crate::{
     delivery::frame::{decode_record, encode_record},
     store::{
-        index::{IndexError, ScanCursor},
+        index::{IndexError, ScanCursor, block::BlockReader},
         retention::{Age, Run},
     },
     types::{
@@ -50,7 +54,7 @@ use crate::{
 };
 
 /// Version of the layout that is written.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// Most bytes of key and value of one row. The database can lose a page inside a larger value at a
 /// power cut and then does not open.
@@ -61,8 +65,11 @@ const RECORD_TAIL_BYTES: usize = 17;
 /// Bytes of a row's number at the end of its key.
 const NUMBER_BYTES: usize = 4;
 
-const WHOLE: u8 = 0;
+/// Begins the value of a row with a whole record; and one that is still to be cut.
+pub(super) const WHOLE: u8 = 0;
 const CUT: u8 = 1;
+/// Begins the value of a row with several records.
+pub(super) const BLOCK: u8 = 2;
 
 /// Where a record's rows lie. Ordered as a scan visits them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +146,20 @@ pub(super) fn after_record(key: &[u8]) -> Vec<u8> {
     after
 }
 
+/// Most bytes of the value of a row of a vehicle in a month, if it is not to be cut.
+pub(super) fn value_bytes_max(vehicle: &VehicleId) -> usize {
+    ROW_BYTES_MAX - vehicle.as_str().len() - 1 - RECORD_TAIL_BYTES
+}
+
+/// The vehicle of a key.
+///
+/// # Errors
+/// [`IndexError::Damaged`] if it is no key of this layout.
+pub(super) fn vehicle_of(key: &[u8]) -> Result<VehicleId, IndexError> {
+    let id = key.split(|byte| *byte == 0).next().unwrap_or_default();
+    VehicleId::parse(id).map_err(|_| damaged("key", key))
+}
+
 /// Whether a key of a month or of `future` is that of a record's first row, and its moment.
 ///
 /// # Errors
@@ -207,16 +228,34 @@ impl RowWriter {
         self.rows(record, emit);
     }
 
-    fn rows(&mut self, record: &Record, mut emit: impl FnMut(&[u8], &[u8])) {
-        self.value.clear();
-        self.value.push(WHOLE);
-        encode_record(record, &mut self.value);
-        if self.key.len() + self.value.len() <= ROW_BYTES_MAX {
-            emit(&self.key, &self.value);
+    /// Hands the rows of a value that stands under the record of `vehicle` at `moment` to `emit`, key
+    /// and value: a block, or a whole record of any size.
+    pub(super) fn value(
+        &mut self,
+        (vehicle, moment): (&VehicleId, Moment),
+        value: &[u8],
+        emit: impl FnMut(&[u8], &[u8]),
+    ) {
+        self.key.clear();
+        put_record_key(vehicle, moment, &mut self.key);
+        self.cut(value, emit);
+    }
+
+    fn rows(&mut self, record: &Record, emit: impl FnMut(&[u8], &[u8])) {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        put_whole(record, &mut value);
+        self.cut(&value, emit);
+        self.value = value;
+    }
+
+    fn cut(&self, value: &[u8], mut emit: impl FnMut(&[u8], &[u8])) {
+        if self.key.len() + value.len() <= ROW_BYTES_MAX {
+            emit(&self.key, value);
             return;
         }
         let piece_bytes = ROW_BYTES_MAX - NUMBER_BYTES - self.key.len();
-        let bytes = self.value.get(1..).unwrap_or_default();
+        let bytes = value.get(1..).unwrap_or_default();
         let (first_piece, rest) = bytes.split_at(piece_bytes - 1);
         let n_further = u32::try_from(rest.len().div_ceil(piece_bytes))
             .expect("a record in memory is far below a terabyte");
@@ -226,6 +265,34 @@ impl RowWriter {
         emit(&self.key, &first);
         for (number, piece) in (1..).zip(rest.chunks(piece_bytes)) {
             emit(&further_key(&self.key, number), piece);
+        }
+    }
+}
+
+/// Appends the value of a whole record, of any size.
+pub(super) fn put_whole(record: &Record, value: &mut Vec<u8>) {
+    value.push(WHOLE);
+    encode_record(record, value);
+}
+
+/// The value of a first row in a month.
+#[derive(Debug, Clone)]
+pub(super) enum MonthRow<'a> {
+    /// One record, or its first piece.
+    Record(FirstRow<'a>),
+    /// Several records.
+    Block(BlockReader<'a>),
+}
+
+impl<'a> MonthRow<'a> {
+    /// Reads the value of a first row in a month.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if it is no value of this layout.
+    pub(super) fn parse(value: &'a [u8]) -> Result<Self, IndexError> {
+        match value {
+            [BLOCK, block @ ..] => Ok(Self::Block(BlockReader::new(block))),
+            _ => FirstRow::parse(value).map(Self::Record),
         }
     }
 }

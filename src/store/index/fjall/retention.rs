@@ -45,6 +45,10 @@ impl FjallIndex {
     /// See [`crate::store::index::Index::remove_past`].
     pub(super) fn remove_past_rows(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = self.staged().oldest();
+        if oldest.is_some_and(|oldest| horizon.is_month_past(oldest.month())) {
+            self.flush(&mut writing)?;
+        }
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         sweep.graves.clear();
         for month in self.months_past(horizon) {
