@@ -7,9 +7,7 @@
 //! future        records with Flags::FUTURE, of both kinds, whatever their time
 //! last          the last position of each vehicle
 //! meta          layout -> version of this layout (u32), applied -> log offset (u64),
-//!               age -> newest | 1 if there is a run (u8), then of the run: start (i64) | last (i64)
-//!               | newest | 1 if it is settled (u8); newest: 1 if there is one (u8) | ms (i64), or
-//!               0 (u8)
+//!               age -> see store::index::age_row
 //! ```
 //!
 //! Keys:
@@ -30,10 +28,11 @@
 //! first row, the record is whole: 0 (u8) | record (delivery::frame)
 //! first row, the record is cut:   1 (u8) | number of further rows (u32) | first piece
 //! further row:                    next piece
-//! several records, in rows-* only: 2 (u8) | block (store::index::block)
+//! one or several records:         2 (u8) | block (store::index::block)
 //! ```
 //!
-//! A block stands under the key of its last record. Blocks of one vehicle and kind do not overlap,
+//! In `last` a block has one record, and in `future` there is none. In a month it stands under the key
+//! of its last record. Blocks of one vehicle and kind do not overlap,
 //! so the first row whose key is not less than that of a record is the only one it can be in.
 //!
 //! Key and value of a row have at most [`ROW_BYTES_MAX`] bytes together; a piece fills its row. A
@@ -42,10 +41,7 @@
 
 use crate::{
     delivery::frame::{decode_record, encode_record},
-    store::{
-        index::{IndexError, ScanCursor, block::BlockReader},
-        retention::{Age, Run},
-    },
+    store::index::{IndexError, ScanCursor, block::BlockReader},
     types::{
         ids::VehicleId,
         record::{Kind, Record, RecordKey},
@@ -221,11 +217,16 @@ impl RowWriter {
         self.rows(record, emit);
     }
 
-    /// Hands the rows of `record` for `last` to `emit`, key and value.
-    pub(super) fn last(&mut self, record: &Record, emit: impl FnMut(&[u8], &[u8])) {
+    /// Hands the rows of a value with one record for `last` to `emit`, key and value.
+    pub(super) fn last(
+        &mut self,
+        vehicle: &VehicleId,
+        value: &[u8],
+        emit: impl FnMut(&[u8], &[u8]),
+    ) {
         self.key.clear();
-        put_vehicle(&record.key.vehicle, &mut self.key);
-        self.rows(record, emit);
+        put_vehicle(vehicle, &mut self.key);
+        self.cut(value, emit);
     }
 
     /// Hands the rows of a value that stands under the record of `vehicle` at `moment` to `emit`, key
@@ -275,17 +276,17 @@ pub(super) fn put_whole(record: &Record, value: &mut Vec<u8>) {
     encode_record(record, value);
 }
 
-/// The value of a first row in a month.
+/// The value of a first row.
 #[derive(Debug, Clone)]
-pub(super) enum MonthRow<'a> {
+pub(super) enum RowValue<'a> {
     /// One record, or its first piece.
     Record(FirstRow<'a>),
     /// Several records.
     Block(BlockReader<'a>),
 }
 
-impl<'a> MonthRow<'a> {
-    /// Reads the value of a first row in a month.
+impl<'a> RowValue<'a> {
+    /// Reads the value of a first row.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] if it is no value of this layout.
@@ -407,76 +408,6 @@ pub(super) fn number_of<const N: usize>(name: &str, value: &[u8]) -> Result<[u8;
         .map_err(|_| IndexError::Damaged(format!("{name} of {} bytes", value.len())))
 }
 
-/// The row `age` of `meta`.
-pub(super) fn age_value(age: &Age) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let put_newest = |newest: Option<UnixMillis>, bytes: &mut Vec<u8>| {
-        bytes.push(u8::from(newest.is_some()));
-        if let Some(newest) = newest {
-            bytes.extend(newest.0.to_be_bytes());
-        }
-    };
-    put_newest(age.newest, &mut bytes);
-    bytes.push(u8::from(age.run.is_some()));
-    if let Some(run) = age.run {
-        bytes.extend(run.start.0.to_be_bytes());
-        bytes.extend(run.last.0.to_be_bytes());
-        put_newest(run.newest, &mut bytes);
-        bytes.push(u8::from(run.is_settled));
-    }
-    bytes
-}
-
-/// Reads what [`age_value`] wrote.
-///
-/// # Errors
-/// [`IndexError::Damaged`] if it did not.
-pub(super) fn parse_age(value: &[u8]) -> Result<Age, IndexError> {
-    let mut rest = value;
-    let age = take_age(&mut rest).filter(|_| rest.is_empty());
-    age.ok_or_else(|| damaged("age", value))
-}
-
-fn take_age(rest: &mut &[u8]) -> Option<Age> {
-    let newest = take_newest(rest)?;
-    let run = if take_switch(rest)? {
-        Some(Run {
-            start: take_millis(rest)?,
-            last: take_millis(rest)?,
-            newest: take_newest(rest)?,
-            is_settled: take_switch(rest)?,
-        })
-    } else {
-        None
-    };
-    Some(Age { newest, run })
-}
-
-fn take_newest(rest: &mut &[u8]) -> Option<Option<UnixMillis>> {
-    if take_switch(rest)? {
-        take_millis(rest).map(Some)
-    } else {
-        Some(None)
-    }
-}
-
-fn take_millis(rest: &mut &[u8]) -> Option<UnixMillis> {
-    let bytes = rest.split_off(..8)?;
-    bytes
-        .try_into()
-        .ok()
-        .map(i64::from_be_bytes)
-        .map(UnixMillis)
-}
-
-fn take_switch(rest: &mut &[u8]) -> Option<bool> {
-    match rest.split_off_first()? {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
-}
-
 fn decode(bytes: &[u8]) -> Result<Record, IndexError> {
     decode_record(bytes).map_err(|error| IndexError::Damaged(error.to_string()))
 }
@@ -543,20 +474,6 @@ mod tests {
             kind,
             time: UnixMillis(time),
             hash,
-        })
-    }
-
-    fn any_newest() -> impl Strategy<Value = Option<UnixMillis>> {
-        prop::option::of(any::<i64>().prop_map(UnixMillis))
-    }
-
-    fn any_run() -> impl Strategy<Value = Run> {
-        let times = (any::<i64>(), any::<i64>());
-        (times, any_newest(), any::<bool>()).prop_map(|((start, last), newest, is_settled)| Run {
-            start: UnixMillis(start),
-            last: UnixMillis(last),
-            newest,
-            is_settled,
         })
     }
 
@@ -656,18 +573,7 @@ mod tests {
         }
 
         #[test]
-        fn an_age_reads_back(newest in any_newest(), run in prop::option::of(any_run())) {
-            let age = Age { newest, run };
-            let value = age_value(&age);
-            prop_assert_eq!(parse_age(&value).unwrap(), age);
-            for n_bytes in 0..value.len() {
-                prop_assert!(parse_age(&value[..n_bytes]).is_err());
-            }
-        }
-
-        #[test]
         fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            drop(parse_age(&bytes));
             let key = moment_of(&bytes);
             prop_assert!(key.is_ok() || matches!(key, Err(IndexError::Damaged(_))));
             let cursor = parse_cursor(&ScanCursor(bytes.clone())).map(|_| ());
@@ -703,18 +609,5 @@ mod tests {
         );
         assert_eq!(month_of_name("rows-2026-11"), Month::parse("2026-11"));
         assert_eq!(month_of_name("future"), None);
-        let run = Run {
-            start: UnixMillis(1),
-            last: UnixMillis(2),
-            newest: None,
-            is_settled: true,
-        };
-        let age = Age {
-            newest: Some(UnixMillis(-2)),
-            run: Some(run),
-        };
-        let value = b"\x01\xff\xff\xff\xff\xff\xff\xff\xfe\x01\0\0\0\0\0\0\0\x01\
-                      \0\0\0\0\0\0\0\x02\0\x01";
-        assert_eq!(age_value(&age), value);
     }
 }

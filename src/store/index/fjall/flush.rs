@@ -6,8 +6,8 @@
 //!
 //! What lies behind the last position of a vehicle needs no look at its track. So nothing of a track
 //! may outlive its row in `last`: that goes with the first rows of the track or before them, and each
-//! batch is synced before it is visible, since keyspaces go to tables of their own at any time. Where
-//! there is no last position, the retention may have removed it, and the track is looked at.
+//! batch is synced before it is visible, since keyspaces go to tables of their own at any time. The
+//! retention removes a last position behind the month it lies in, which is durable at once.
 
 use ::fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Rows of one batch, about.
-const BATCH_ROWS: usize = 5_000;
+const BATCH_ROWS: usize = 20_000;
 
 /// Records that are merged at once.
 const MERGED_RECORDS: usize = 4_096;
@@ -141,12 +141,22 @@ impl<'a> Flush<'a> {
         present: Option<NewestKey>,
     ) -> Result<(), IndexError> {
         let newest = staged.newest().filter(|newest| present <= Some(*newest));
-        if newest.is_some()
-            && let Some(record) = staged.newest_record(vehicle)?
-        {
+        if newest.is_some() {
             let (batch, last) = (&mut self.batch, &self.index.last);
-            self.writer
-                .last(&record, |key, value| batch.insert(last, key, value));
+            let emit = |key: &[u8], value: &[u8]| batch.insert(last, key, value);
+            if let Some(value) = staged.newest_value() {
+                self.writer.last(vehicle, value, emit);
+            } else if let Some(record) = staged.newest_record(vehicle)? {
+                self.block.begin(BLOCK);
+                let bytes_max = rows::value_bytes_max(vehicle);
+                if self.block.push(&record, bytes_max, &mut self.scratch) {
+                    self.writer.last(vehicle, self.block.bytes(), emit);
+                } else {
+                    self.scratch.clear();
+                    rows::put_whole(&record, &mut self.scratch);
+                    self.writer.last(vehicle, &self.scratch, emit);
+                }
+            }
         }
         let noted = newest.or(present).map(|newest| (vehicle, newest));
         self.noted.extend(noted);
@@ -163,7 +173,7 @@ impl<'a> Flush<'a> {
         let Some(first) = lane.first() else {
             return Ok(true);
         };
-        let is_newer = newest.is_some_and(|newest| newest.spot().0 < first.0);
+        let is_newer = newest.is_none_or(|newest| newest.spot().0 < first.0);
         if lane.kind == Kind::Position && is_newer {
             return Ok(true);
         }

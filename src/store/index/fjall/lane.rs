@@ -11,7 +11,7 @@ use crate::{
     store::index::{
         IndexError,
         block::{BlockReader, BlockWriter, Spot, spot_of},
-        rows::{self, BLOCK, FirstRow, Moment, MonthRow},
+        rows::{self, BLOCK, FirstRow, Moment, RowValue},
     },
     types::{
         ids::VehicleId,
@@ -133,6 +133,12 @@ impl Lane {
         self.pieces().next().map(|piece| piece.first)
     }
 
+    /// The value of a row that has the record at `spot` alone, if there is one.
+    pub(super) fn value_of_one(&self, spot: Spot) -> Option<&[u8]> {
+        let ends = self.open.ends().filter(|_| self.late.is_empty());
+        (ends == Some((spot, spot))).then_some(self.open.bytes())
+    }
+
     /// The pieces in order.
     pub(super) fn pieces(&self) -> impl Iterator<Item = PieceView<'_>> {
         self.pieces_from(0)
@@ -166,9 +172,9 @@ impl Lane {
         if spot < piece.first {
             return Ok(false);
         }
-        match MonthRow::parse(piece.value)? {
-            MonthRow::Record(_) => Ok(piece.first == spot),
-            MonthRow::Block(block) => has_spot(block, spot),
+        match RowValue::parse(piece.value)? {
+            RowValue::Record(_) => Ok(piece.first == spot),
+            RowValue::Block(block) => has_spot(block, spot),
         }
     }
 
@@ -227,9 +233,9 @@ impl PieceView<'_> {
         is_within: impl Fn(Spot) -> bool,
         into: &mut Vec<Record>,
     ) -> Result<(), IndexError> {
-        match MonthRow::parse(self.value)? {
-            MonthRow::Block(block) => read_block(block, (vehicle, kind), is_within, into),
-            MonthRow::Record(row) => {
+        match RowValue::parse(self.value)? {
+            RowValue::Block(block) => read_block(block, (vehicle, kind), is_within, into),
+            RowValue::Record(row) => {
                 if is_within(self.first) {
                     into.push(whole(row)?);
                 }
@@ -253,6 +259,17 @@ pub(super) fn read_block(
         }
     }
     Ok(())
+}
+
+/// The record of a block that has one, a position.
+pub(super) fn only_position(
+    mut block: BlockReader<'_>,
+    vehicle: &VehicleId,
+) -> Result<Record, IndexError> {
+    let entry = block.next().flatten().filter(|_| block.next().is_none());
+    entry
+        .and_then(|entry| entry.to_record(vehicle, Kind::Position))
+        .ok_or_else(damaged_block)
 }
 
 /// Whether a block has a record.

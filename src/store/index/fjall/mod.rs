@@ -16,6 +16,7 @@ mod memtables;
 mod newest;
 mod read;
 mod retention;
+mod scan;
 mod stage;
 
 use std::{
@@ -33,6 +34,7 @@ use std::{
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
 use self::{
+    lane::only_position,
     memtables::Memtables,
     newest::NewestCache,
     read::{Rows, keys_from, newer},
@@ -42,8 +44,8 @@ use self::{
 use crate::{
     store::{
         index::{
-            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery,
-            rows::{self, FirstRow, RowWriter},
+            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
+            rows::{self, RowValue, RowWriter},
         },
         log::LogOffset,
         retention::{Age, Horizon},
@@ -261,11 +263,14 @@ impl FjallIndex {
         let Some(value) = snapshot.get(&self.last, &key).map_err(backend)? else {
             return Ok(None);
         };
-        let record = FirstRow::parse(&value)?.assemble(|number| {
-            let key = rows::further_key(&key, number);
-            let value = snapshot.get(&self.last, key).map_err(backend)?;
-            value.ok_or_else(|| missing_row(vehicle.as_str(), number))
-        })?;
+        let record = match RowValue::parse(&value)? {
+            RowValue::Block(block) => only_position(block, vehicle)?,
+            RowValue::Record(first) => first.assemble(|number| {
+                let key = rows::further_key(&key, number);
+                let value = snapshot.get(&self.last, key).map_err(backend)?;
+                value.ok_or_else(|| missing_row(vehicle.as_str(), number))
+            })?,
+        };
         Ok(Some(record))
     }
 
@@ -369,11 +374,11 @@ impl Index for FjallIndex {
 
     fn age(&self) -> Result<Option<Age>, IndexError> {
         let value = self.meta.get(AGE_ROW).map_err(backend)?;
-        value.map(|value| rows::parse_age(&value)).transpose()
+        value.map(|value| age_row::parse_age(&value)).transpose()
     }
 
     fn note_age(&self, age: &Age) -> Result<(), IndexError> {
-        let value = rows::age_value(age);
+        let value = age_row::age_value(age);
         self.meta.insert(AGE_ROW, value).map_err(backend)
     }
 

@@ -1,4 +1,4 @@
-//! Reading many records from [`FjallIndex`]: ranges, pages of vehicles, scans.
+//! Reading many records from [`FjallIndex`]: ranges and pages of vehicles.
 //!
 //! Every question takes what it needs of the records that wait in memory, then a snapshot, before any
 //! of those is forgotten: so it sees each record in the one or in the other, or the same in both.
@@ -11,15 +11,15 @@ use ::fjall::{Iter, Keyspace, Readable, Snapshot, UserKey, UserValue};
 
 use super::{
     FjallIndex, backend,
-    lane::{has_spot, read_block},
+    lane::{has_spot, only_position, read_block},
     missing_row,
     newest::NewestKey,
 };
 use crate::{
     store::index::{
-        IndexError, RangeQuery, ScanPage, ScanQuery,
+        IndexError, RangeQuery,
         block::{Spot, spot_of},
-        rows::{self, FirstRow, Moment, MonthRow, Place},
+        rows::{self, FirstRow, Moment, RowValue},
     },
     types::{
         ids::VehicleId,
@@ -27,11 +27,6 @@ use crate::{
         time::{Month, UnixMillis},
     },
 };
-
-/// Most records one page of a scan looks at for each record it may hold, and what it may look at
-/// besides: a page that a filter leaves empty ends too.
-const VISITS_PER_RECORD: usize = 8;
-const VISITS_BESIDES: usize = 4_096;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::vehicles`].
@@ -103,48 +98,6 @@ impl FjallIndex {
         Ok(records)
     }
 
-    /// See [`crate::store::index::Index::scan`].
-    pub(super) fn read_scan(
-        &self,
-        query: &ScanQuery,
-        limit: usize,
-    ) -> Result<ScanPage, IndexError> {
-        let limit = limit.max(1);
-        let after = query.after.as_ref().map(rows::parse_cursor).transpose()?;
-        if after.is_none() {
-            // What is applied from now on need not be in the scan.
-            self.flush_waiting()?;
-        }
-        let snapshot = self.database.snapshot();
-        let mut scan = Scan {
-            index: self,
-            snapshot: &snapshot,
-            query,
-            limit,
-            n_visits_left: limit
-                .saturating_mul(VISITS_PER_RECORD)
-                .saturating_add(VISITS_BESIDES),
-            records: Vec::new(),
-        };
-        for (place, keyspace) in self.places_between(query.from, query.to) {
-            let behind = match after {
-                Some((stopped, _)) if place < stopped => continue,
-                Some((stopped, key)) if place == stopped => Some(key),
-                _ => None,
-            };
-            if let Some(stopped) = scan.keyspace(place, &keyspace, behind)? {
-                return Ok(ScanPage {
-                    records: scan.records,
-                    next: Some(rows::cursor(place, &stopped)),
-                });
-            }
-        }
-        Ok(ScanPage {
-            records: scan.records,
-            next: None,
-        })
-    }
-
     /// The months with keyspaces that hold times from `from` up to `to`, in order.
     fn months_between(
         &self,
@@ -157,21 +110,7 @@ impl FjallIndex {
             .collect()
     }
 
-    fn places_between(
-        &self,
-        from: Option<UnixMillis>,
-        to: Option<UnixMillis>,
-    ) -> Vec<(Place, Keyspace)> {
-        let mut places: Vec<_> = self
-            .months_with_names(from, to)
-            .into_iter()
-            .map(|(month, keyspace)| (Place::Month(month), keyspace))
-            .collect();
-        places.push((Place::Future, self.future.clone()));
-        places
-    }
-
-    fn months_with_names(
+    pub(super) fn months_with_names(
         &self,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
@@ -221,7 +160,12 @@ impl Rows {
     fn next_last(&mut self) -> Result<Option<Record>, IndexError> {
         while let Some((key, value)) = self.next_row()? {
             if rows::is_first_of_last(&key)? {
-                return self.whole(&key, FirstRow::parse(&value)?).map(Some);
+                return match RowValue::parse(&value)? {
+                    RowValue::Record(first) => self.whole(&key, first).map(Some),
+                    RowValue::Block(block) => {
+                        only_position(block, &rows::vehicle_of(&key)?).map(Some)
+                    }
+                };
             }
         }
         Ok(None)
@@ -246,12 +190,12 @@ impl Rows {
         is_wanted: impl Fn(Spot) -> bool,
         into: &mut Vec<Record>,
     ) -> Result<(), IndexError> {
-        match MonthRow::parse(value)? {
-            MonthRow::Block(block) => {
+        match RowValue::parse(value)? {
+            RowValue::Block(block) => {
                 let vehicle = rows::vehicle_of(key)?;
                 read_block(block, (&vehicle, moment.kind), is_wanted, into)
             }
-            MonthRow::Record(first) => {
+            RowValue::Record(first) => {
                 if is_wanted((moment.time, moment.hash)) {
                     into.push(self.whole(key, first)?);
                 }
@@ -265,9 +209,9 @@ impl Rows {
         let Some((moment, _, value)) = self.next_first()? else {
             return Ok(false);
         };
-        match MonthRow::parse(&value)? {
-            MonthRow::Block(block) => has_spot(block, spot),
-            MonthRow::Record(_) => Ok((moment.time, moment.hash) == spot),
+        match RowValue::parse(&value)? {
+            RowValue::Block(block) => has_spot(block, spot),
+            RowValue::Record(_) => Ok((moment.time, moment.hash) == spot),
         }
     }
 }
@@ -426,65 +370,6 @@ fn next_of_all(sources: &mut [Peekable<Source<'_>>]) -> Option<Result<Record, In
         }
     }
     found
-}
-
-/// One page of a scan in the making.
-struct Scan<'a> {
-    index: &'a FjallIndex,
-    snapshot: &'a Snapshot,
-    query: &'a ScanQuery,
-    limit: usize,
-    n_visits_left: usize,
-    records: Vec<Record>,
-}
-
-impl Scan<'_> {
-    /// Adds what a keyspace has behind the record with the key `behind`. The key of the record where
-    /// it stopped, if it did before the end.
-    fn keyspace(
-        &mut self,
-        place: Place,
-        keyspace: &Keyspace,
-        behind: Option<&[u8]>,
-    ) -> Result<Option<Vec<u8>>, IndexError> {
-        let start = behind.map_or_else(Vec::new, rows::after_record);
-        let mut rows = Rows::new(self.snapshot.range(keyspace, start..));
-        let mut records = Vec::new();
-        while let Some((moment, key, value)) = rows.next_first()? {
-            rows.records((moment, &key, &value), |_| true, &mut records)?;
-            for record in records.drain(..) {
-                let key = rows::record_key(moment.kind, &record.key);
-                if behind.is_some_and(|behind| key.as_slice() <= behind) {
-                    continue;
-                }
-                if self.is_wanted(place, &record)? {
-                    self.records.push(record);
-                }
-                self.n_visits_left = self.n_visits_left.saturating_sub(1);
-                if self.records.len() >= self.limit || self.n_visits_left == 0 {
-                    return Ok(Some(key));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn is_wanted(&self, place: Place, record: &Record) -> Result<bool, IndexError> {
-        let time = record.key.time;
-        let matches = record.kind() == self.query.kind
-            && self.query.from.is_none_or(|from| from <= time)
-            && self.query.to.is_none_or(|to| time < to);
-        if !matches || place != Place::Future {
-            return Ok(matches);
-        }
-        // A record that was not believed at first and came again later is in its month too.
-        let Some(month) = self.index.month(time.month()) else {
-            return Ok(true);
-        };
-        let keys = keys_from(&record.key.vehicle, record.kind(), spot_of(record));
-        let rows = Rows::new(self.snapshot.range(&month, keys));
-        Ok(!rows.next_has(spot_of(record))?)
-    }
 }
 
 /// The keys of the rows of a vehicle and kind that are not all before a spot.

@@ -5,12 +5,12 @@ use std::sync::PoisonError;
 
 use ::fjall::{Keyspace, OwnedWriteBatch, PersistMode, Readable, UserKey, UserValue};
 
-use super::{FjallIndex, NewestCache, Writing, backend, missing_row};
+use super::{FjallIndex, NewestCache, Writing, backend, lane::only_position, missing_row};
 use crate::{
     store::{
         index::{
             IndexError, Removed,
-            rows::{self, FirstRow},
+            rows::{self, RowValue},
         },
         retention::Horizon,
     },
@@ -156,8 +156,12 @@ impl RecordRows {
     }
 
     fn record(&self) -> Result<Record, IndexError> {
-        let (key, first) = self.0.first().ok_or_else(|| missing_row("", 0))?;
-        FirstRow::parse(first)?.assemble(|number| {
+        let (key, value) = self.0.first().ok_or_else(|| missing_row("", 0))?;
+        let first = match RowValue::parse(value)? {
+            RowValue::Block(block) => return only_position(block, &rows::vehicle_of(key)?),
+            RowValue::Record(first) => first,
+        };
+        first.assemble(|number| {
             let row = usize::try_from(number).ok().and_then(|at| self.0.get(at));
             row.map(|(_, value)| value)
                 .ok_or_else(|| missing_row(&key.escape_ascii().to_string(), number))

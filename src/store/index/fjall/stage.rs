@@ -162,6 +162,14 @@ impl StagedVehicle {
         }
     }
 
+    /// The value of a row that has the newest position alone, if there is one.
+    pub(super) fn newest_value(&self) -> Option<&[u8]> {
+        let spot = self.newest.filter(|_| self.displaced.is_none())?.spot();
+        let mut lanes = self.lanes.iter();
+        let lane = lanes.rfind(|lane| lane.holds(Kind::Position, spot.0))?;
+        lane.value_of_one(spot)
+    }
+
     fn find(&self, vehicle: &VehicleId, spot: Spot) -> Result<Option<Record>, IndexError> {
         let mut found = Vec::new();
         if let Some(lane) = self.lane_of(Kind::Position, spot.0.month()) {
