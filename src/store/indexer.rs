@@ -1,8 +1,9 @@
 //! The indexer: one thread that follows the log and feeds the index in bulk.
 //!
 //! It gathers: many records at once cost the index less each. A question that waits hurries it.
-//! Once in a tick what was applied is made durable, after which the log below may be trimmed, and
-//! a part of what is too old is removed.
+//! About once a second a part of what is too old is removed. Right after the start, then whenever
+//! enough of the log waits for it, what was applied is made durable, after which the log below may be
+//! trimmed: seldom, since an index packs records of one vehicle that come to the disk together.
 //!
 //! An index that fails is opened anew and caught up from the log, after a delay that grows. The store
 //! fails when that happens again and again, or when the log cannot be read.
@@ -31,6 +32,14 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 const GATHER: Duration = Duration::from_millis(200);
 
 static WARNINGS: RateLimit = RateLimit::per_second(1);
+/// How long what was applied may wait to be made durable.
+pub(super) const PERSIST_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How much of the log may wait for it, about; the next start applies as much again.
+const PERSIST_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Which part of a small log may wait for it.
+const LOG_PART: u64 = 4;
 
 pub(crate) struct Indexer<S: Storage, I> {
     feed: Feed<S, I>,
@@ -38,7 +47,10 @@ pub(crate) struct Indexer<S: Storage, I> {
     applied: LogOffset,
     /// Up to where the index has said that it keeps the log through a power cut.
     kept: LogOffset,
+    persisted: LogOffset,
     ticked_at: Instant,
+    /// Absent: not since the start.
+    persisted_at: Option<Instant>,
 }
 
 /// What an indexer works with.
@@ -52,6 +64,21 @@ pub(crate) struct Feed<S: Storage, I> {
     pub(crate) mending: Mending,
     /// How often the index is made durable, and looked through for what is too old.
     pub(crate) tick_interval: Duration,
+    /// How long what was applied may wait to be made durable.
+    pub(crate) persist_interval: Duration,
+    /// How much of the log may wait to be made durable in the index.
+    pub(crate) persist_bytes: u64,
+}
+
+/// How much of a log that may have `log_bytes_max` may wait to be made durable in the index: the log
+/// is not trimmed before, and a full one stops the writer.
+pub(crate) const fn persist_bytes(log_bytes_max: u64) -> u64 {
+    let part = log_bytes_max / LOG_PART;
+    if part < PERSIST_BYTES {
+        part
+    } else {
+        PERSIST_BYTES
+    }
 }
 
 /// Why the indexer cannot go on as it is.
@@ -94,7 +121,9 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             shared,
             applied,
             kept: applied,
+            persisted: applied,
             ticked_at: Instant::now(),
+            persisted_at: None,
         }
     }
 
@@ -136,11 +165,19 @@ impl<S: Storage, I: Index> Indexer<S, I> {
     /// What is to be done now and then.
     pub(super) fn tick(&mut self) -> Result<(), Fault> {
         self.feed.keeper.look_at_clock();
-        if self.kept < self.applied || self.feed.keeper.is_note_due() {
+        if self.is_persist_due() || self.feed.keeper.is_note_due() {
             self.persist()?;
         }
         let swept = self.feed.keeper.sweep(self.feed.index.as_ref());
         swept.map_err(|error| Fault::Index("what is too old cannot be removed", error))
+    }
+
+    fn is_persist_due(&self) -> bool {
+        let n_bytes = self.applied.0.saturating_sub(self.persisted.0);
+        let is_long_ago = self
+            .persisted_at
+            .is_none_or(|at| Instant::now().since(at) >= self.feed.persist_interval);
+        n_bytes > 0 && (is_long_ago || n_bytes >= self.feed.persist_bytes)
     }
 
     /// Applies what lies below `durable`, an end of a frame.
@@ -184,6 +221,8 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         let kept = kept.map_err(|error| Fault::Index("the index cannot be synced", error))?;
         self.feed.keeper.confirm(age);
         self.kept = kept;
+        self.persisted = self.applied;
+        self.persisted_at = Some(Instant::now());
         self.shared.progress.allow_trim(kept);
         Ok(())
     }
@@ -245,6 +284,8 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             (at, _) = self.apply_from(at, self.applied)?;
         }
         index.show();
+        // Whether it works again shows when it is made durable.
+        self.persisted_at = None;
         Ok(())
     }
 }

@@ -64,7 +64,7 @@ use self::{
     dedupe::Dedupe,
     gate::IndexGate,
     index::{Index, IndexError},
-    indexer::{Feed, Indexer},
+    indexer::{Feed, Indexer, PERSIST_INTERVAL, persist_bytes},
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
     mending::{MendLimits, Mending},
     progress::Progress,
@@ -184,6 +184,8 @@ struct Limits {
     mending: MendLimits,
     /// How often the index is made durable.
     tick_interval: Duration,
+    /// How long what was applied may wait to be made durable in the index.
+    persist_interval: Duration,
     /// Vehicles of one generation of the cache of what is known of vehicles.
     vehicles_per_generation: usize,
 }
@@ -372,6 +374,7 @@ impl Limits {
             timing: Timing { retention, clock },
             mending: MendLimits::default(),
             tick_interval: TICK_INTERVAL,
+            persist_interval: PERSIST_INTERVAL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
             store,
         }
@@ -419,6 +422,8 @@ impl<S: Storage, I: Index> Engine<S, I> {
             keeper,
             mending: Mending::new(limits.mending, applied.0),
             tick_interval: limits.tick_interval,
+            persist_interval: limits.persist_interval,
+            persist_bytes: persist_bytes(limits.store.log_bytes_max),
         };
         let indexer = Indexer::new(feed, Arc::clone(&shared));
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));

@@ -127,6 +127,7 @@ impl Bench {
         let mut limits = Limits::of(config, Arc::clone(&parts.clock));
         limits.mending = MENDING;
         limits.tick_interval = Duration::from_millis(5);
+        limits.persist_interval = Duration::ZERO;
         let (store, _) = Store::open_with(parts, limits, metrics.clone())?;
         Ok(Self {
             store,

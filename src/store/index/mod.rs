@@ -34,6 +34,8 @@
 //! range of 181 records 0.6 ms, a scan 1 µs a record. Right after the start with 3,000,000 records
 //! `contains` was seen at 30 µs. Power cuts were not tried, kills only.
 
+mod age_row;
+mod block;
 mod fjall;
 mod map;
 mod none;

@@ -1,4 +1,4 @@
-//! Byte layout of the rows of the index, version 1. Pure: it must not know a database.
+//! Byte layout of the rows of the index, version 2. Pure: it must not know a database.
 //!
 //! All integers are big-endian, so that bytes and values have one order. Keyspaces:
 //!
@@ -7,9 +7,7 @@
 //! future        records with Flags::FUTURE, of both kinds, whatever their time
 //! last          the last position of each vehicle
 //! meta          layout -> version of this layout (u32), applied -> log offset (u64),
-//!               age -> newest | 1 if there is a run (u8), then of the run: start (i64) | last (i64)
-//!               | newest | 1 if it is settled (u8); newest: 1 if there is one (u8) | ms (i64), or
-//!               0 (u8)
+//!               age -> see store::index::age_row
 //! ```
 //!
 //! Keys:
@@ -30,7 +28,12 @@
 //! first row, the record is whole: 0 (u8) | record (delivery::frame)
 //! first row, the record is cut:   1 (u8) | number of further rows (u32) | first piece
 //! further row:                    next piece
+//! one or several records:         2 (u8) | block (store::index::block)
 //! ```
+//!
+//! In `last` a block has one record, and in `future` there is none. In a month it stands under the key
+//! of its last record. Blocks of one vehicle and kind do not overlap,
+//! so the first row whose key is not less than that of a record is the only one it can be in.
 //!
 //! Key and value of a row have at most [`ROW_BYTES_MAX`] bytes together; a piece fills its row. A
 //! further row beyond the number that the first one says is left over from an earlier, longer
@@ -38,10 +41,7 @@
 
 use crate::{
     delivery::frame::{decode_record, encode_record},
-    store::{
-        index::{IndexError, ScanCursor},
-        retention::{Age, Run},
-    },
+    store::index::{IndexError, ScanCursor, block::BlockReader},
     types::{
         ids::VehicleId,
         record::{Kind, Record, RecordKey},
@@ -50,7 +50,7 @@ use crate::{
 };
 
 /// Version of the layout that is written.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// Most bytes of key and value of one row. The database can lose a page inside a larger value at a
 /// power cut and then does not open.
@@ -61,8 +61,11 @@ const RECORD_TAIL_BYTES: usize = 17;
 /// Bytes of a row's number at the end of its key.
 const NUMBER_BYTES: usize = 4;
 
-const WHOLE: u8 = 0;
+/// Begins the value of a row with a whole record; and one that is still to be cut.
+pub(super) const WHOLE: u8 = 0;
 const CUT: u8 = 1;
+/// Begins the value of a row with several records.
+pub(super) const BLOCK: u8 = 2;
 
 /// Where a record's rows lie. Ordered as a scan visits them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +142,20 @@ pub(super) fn after_record(key: &[u8]) -> Vec<u8> {
     after
 }
 
+/// Most bytes of the value of a row of a vehicle in a month, if it is not to be cut.
+pub(super) fn value_bytes_max(vehicle: &VehicleId) -> usize {
+    ROW_BYTES_MAX - vehicle.as_str().len() - 1 - RECORD_TAIL_BYTES
+}
+
+/// The vehicle of a key.
+///
+/// # Errors
+/// [`IndexError::Damaged`] if it is no key of this layout.
+pub(super) fn vehicle_of(key: &[u8]) -> Result<VehicleId, IndexError> {
+    let id = key.split(|byte| *byte == 0).next().unwrap_or_default();
+    VehicleId::parse(id).map_err(|_| damaged("key", key))
+}
+
 /// Whether a key of a month or of `future` is that of a record's first row, and its moment.
 ///
 /// # Errors
@@ -200,23 +217,46 @@ impl RowWriter {
         self.rows(record, emit);
     }
 
-    /// Hands the rows of `record` for `last` to `emit`, key and value.
-    pub(super) fn last(&mut self, record: &Record, emit: impl FnMut(&[u8], &[u8])) {
+    /// Hands the rows of a value with one record for `last` to `emit`, key and value.
+    pub(super) fn last(
+        &mut self,
+        vehicle: &VehicleId,
+        value: &[u8],
+        emit: impl FnMut(&[u8], &[u8]),
+    ) {
         self.key.clear();
-        put_vehicle(&record.key.vehicle, &mut self.key);
-        self.rows(record, emit);
+        put_vehicle(vehicle, &mut self.key);
+        self.cut(value, emit);
     }
 
-    fn rows(&mut self, record: &Record, mut emit: impl FnMut(&[u8], &[u8])) {
-        self.value.clear();
-        self.value.push(WHOLE);
-        encode_record(record, &mut self.value);
-        if self.key.len() + self.value.len() <= ROW_BYTES_MAX {
-            emit(&self.key, &self.value);
+    /// Hands the rows of a value that stands under the record of `vehicle` at `moment` to `emit`, key
+    /// and value: a block, or a whole record of any size.
+    pub(super) fn value(
+        &mut self,
+        (vehicle, moment): (&VehicleId, Moment),
+        value: &[u8],
+        emit: impl FnMut(&[u8], &[u8]),
+    ) {
+        self.key.clear();
+        put_record_key(vehicle, moment, &mut self.key);
+        self.cut(value, emit);
+    }
+
+    fn rows(&mut self, record: &Record, emit: impl FnMut(&[u8], &[u8])) {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        put_whole(record, &mut value);
+        self.cut(&value, emit);
+        self.value = value;
+    }
+
+    fn cut(&self, value: &[u8], mut emit: impl FnMut(&[u8], &[u8])) {
+        if self.key.len() + value.len() <= ROW_BYTES_MAX {
+            emit(&self.key, value);
             return;
         }
         let piece_bytes = ROW_BYTES_MAX - NUMBER_BYTES - self.key.len();
-        let bytes = self.value.get(1..).unwrap_or_default();
+        let bytes = value.get(1..).unwrap_or_default();
         let (first_piece, rest) = bytes.split_at(piece_bytes - 1);
         let n_further = u32::try_from(rest.len().div_ceil(piece_bytes))
             .expect("a record in memory is far below a terabyte");
@@ -226,6 +266,34 @@ impl RowWriter {
         emit(&self.key, &first);
         for (number, piece) in (1..).zip(rest.chunks(piece_bytes)) {
             emit(&further_key(&self.key, number), piece);
+        }
+    }
+}
+
+/// Appends the value of a whole record, of any size.
+pub(super) fn put_whole(record: &Record, value: &mut Vec<u8>) {
+    value.push(WHOLE);
+    encode_record(record, value);
+}
+
+/// The value of a first row.
+#[derive(Debug, Clone)]
+pub(super) enum RowValue<'a> {
+    /// One record, or its first piece.
+    Record(FirstRow<'a>),
+    /// Several records.
+    Block(BlockReader<'a>),
+}
+
+impl<'a> RowValue<'a> {
+    /// Reads the value of a first row.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if it is no value of this layout.
+    pub(super) fn parse(value: &'a [u8]) -> Result<Self, IndexError> {
+        match value {
+            [BLOCK, block @ ..] => Ok(Self::Block(BlockReader::new(block))),
+            _ => FirstRow::parse(value).map(Self::Record),
         }
     }
 }
@@ -340,76 +408,6 @@ pub(super) fn number_of<const N: usize>(name: &str, value: &[u8]) -> Result<[u8;
         .map_err(|_| IndexError::Damaged(format!("{name} of {} bytes", value.len())))
 }
 
-/// The row `age` of `meta`.
-pub(super) fn age_value(age: &Age) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let put_newest = |newest: Option<UnixMillis>, bytes: &mut Vec<u8>| {
-        bytes.push(u8::from(newest.is_some()));
-        if let Some(newest) = newest {
-            bytes.extend(newest.0.to_be_bytes());
-        }
-    };
-    put_newest(age.newest, &mut bytes);
-    bytes.push(u8::from(age.run.is_some()));
-    if let Some(run) = age.run {
-        bytes.extend(run.start.0.to_be_bytes());
-        bytes.extend(run.last.0.to_be_bytes());
-        put_newest(run.newest, &mut bytes);
-        bytes.push(u8::from(run.is_settled));
-    }
-    bytes
-}
-
-/// Reads what [`age_value`] wrote.
-///
-/// # Errors
-/// [`IndexError::Damaged`] if it did not.
-pub(super) fn parse_age(value: &[u8]) -> Result<Age, IndexError> {
-    let mut rest = value;
-    let age = take_age(&mut rest).filter(|_| rest.is_empty());
-    age.ok_or_else(|| damaged("age", value))
-}
-
-fn take_age(rest: &mut &[u8]) -> Option<Age> {
-    let newest = take_newest(rest)?;
-    let run = if take_switch(rest)? {
-        Some(Run {
-            start: take_millis(rest)?,
-            last: take_millis(rest)?,
-            newest: take_newest(rest)?,
-            is_settled: take_switch(rest)?,
-        })
-    } else {
-        None
-    };
-    Some(Age { newest, run })
-}
-
-fn take_newest(rest: &mut &[u8]) -> Option<Option<UnixMillis>> {
-    if take_switch(rest)? {
-        take_millis(rest).map(Some)
-    } else {
-        Some(None)
-    }
-}
-
-fn take_millis(rest: &mut &[u8]) -> Option<UnixMillis> {
-    let bytes = rest.split_off(..8)?;
-    bytes
-        .try_into()
-        .ok()
-        .map(i64::from_be_bytes)
-        .map(UnixMillis)
-}
-
-fn take_switch(rest: &mut &[u8]) -> Option<bool> {
-    match rest.split_off_first()? {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
-}
-
 fn decode(bytes: &[u8]) -> Result<Record, IndexError> {
     decode_record(bytes).map_err(|error| IndexError::Damaged(error.to_string()))
 }
@@ -476,20 +474,6 @@ mod tests {
             kind,
             time: UnixMillis(time),
             hash,
-        })
-    }
-
-    fn any_newest() -> impl Strategy<Value = Option<UnixMillis>> {
-        prop::option::of(any::<i64>().prop_map(UnixMillis))
-    }
-
-    fn any_run() -> impl Strategy<Value = Run> {
-        let times = (any::<i64>(), any::<i64>());
-        (times, any_newest(), any::<bool>()).prop_map(|((start, last), newest, is_settled)| Run {
-            start: UnixMillis(start),
-            last: UnixMillis(last),
-            newest,
-            is_settled,
         })
     }
 
@@ -589,18 +573,7 @@ mod tests {
         }
 
         #[test]
-        fn an_age_reads_back(newest in any_newest(), run in prop::option::of(any_run())) {
-            let age = Age { newest, run };
-            let value = age_value(&age);
-            prop_assert_eq!(parse_age(&value).unwrap(), age);
-            for n_bytes in 0..value.len() {
-                prop_assert!(parse_age(&value[..n_bytes]).is_err());
-            }
-        }
-
-        #[test]
         fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            drop(parse_age(&bytes));
             let key = moment_of(&bytes);
             prop_assert!(key.is_ok() || matches!(key, Err(IndexError::Damaged(_))));
             let cursor = parse_cursor(&ScanCursor(bytes.clone())).map(|_| ());
@@ -636,18 +609,5 @@ mod tests {
         );
         assert_eq!(month_of_name("rows-2026-11"), Month::parse("2026-11"));
         assert_eq!(month_of_name("future"), None);
-        let run = Run {
-            start: UnixMillis(1),
-            last: UnixMillis(2),
-            newest: None,
-            is_settled: true,
-        };
-        let age = Age {
-            newest: Some(UnixMillis(-2)),
-            run: Some(run),
-        };
-        let value = b"\x01\xff\xff\xff\xff\xff\xff\xff\xfe\x01\0\0\0\0\0\0\0\x01\
-                      \0\0\0\0\0\0\0\x02\0\x01";
-        assert_eq!(age_value(&age), value);
     }
 }

@@ -108,6 +108,7 @@ impl<I: Index> Bench<I> {
         assert_eq!(runtime.block_on(verdict.verdict()), Verdict::Durable);
         let durable = shared.progress.durable();
         self.engine.indexer.apply_up_to(durable).unwrap();
+        self.engine.indexer.persist().unwrap();
         // Twice, since what is under way is not removed at once.
         self.engine.indexer.tick().unwrap();
         self.engine.indexer.tick().unwrap();

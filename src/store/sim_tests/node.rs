@@ -47,6 +47,7 @@ fn limits() -> Limits {
         },
         mending: MendLimits::default(),
         tick_interval: Duration::ZERO,
+        persist_interval: Duration::ZERO,
         vehicles_per_generation: 2,
     }
 }

@@ -1,26 +1,32 @@
 //! The index on disk: fjall, a keyspace for each month.
 //!
-//! How rows look stands in [`super::rows`]. All rows of one [`Index::apply`] are one atomic batch
-//! that is written to fjall's journal without a sync. [`Index::persist`] syncs the journal, then
-//! writes the offset, then syncs again: keyspaces go to tables of their own whenever they are full,
-//! so an offset that was written before its rows were synced could outlive them.
+//! How rows look stands in [`super::rows`]. [`Index::apply`] puts records into memory only
+//! ([`stage`]), where those of a vehicle gather and are packed into blocks; questions look there too.
+//! When they take too much memory, or at [`Index::persist`], they are written ([`flush`]) in batches
+//! of whole vehicles, each synced in fjall's journal. A process that ends before loses them, and
+//! applies them again from the log. `persist` then syncs what else there is, writes the offset, and
+//! syncs once more: keyspaces go to tables of their own whenever they are full, so an offset that was
+//! written before its rows were synced could outlive them.
 //!
 //! This file must not know how the log is laid out, or who asks.
 
+mod flush;
+mod lane;
 mod memtables;
 mod newest;
 mod read;
 mod retention;
+mod scan;
+mod stage;
 
 use std::{
     collections::BTreeMap,
     fmt,
     fs::{self, File},
     io,
-    ops::Range,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError, RwLock,
+        Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -28,15 +34,18 @@ use std::{
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
 use self::{
-    memtables::{Memtables, MonthBytes},
-    newest::{NewestCache, NewestKey},
+    lane::only_position,
+    memtables::Memtables,
+    newest::NewestCache,
+    read::{Rows, keys_from, newer},
     retention::Sweep,
+    stage::Stage,
 };
 use crate::{
     store::{
         index::{
-            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery,
-            rows::{self, FirstRow, RowWriter},
+            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
+            rows::{self, RowValue, RowWriter},
         },
         log::LogOffset,
         retention::{Age, Horizon},
@@ -44,7 +53,7 @@ use crate::{
     types::{
         ids::VehicleId,
         record::{Flags, Kind, Record, RecordKey},
-        time::{Month, UnixMillis},
+        time::Month,
     },
 };
 
@@ -69,6 +78,9 @@ pub struct IndexConfig {
     pub memtable_bytes: u64,
     /// The same for all months together, in bytes. Default 24 MiB.
     pub memtables_bytes: u64,
+    /// Records kept in memory before they become rows, in bytes, about; the more there are of a
+    /// vehicle the fewer rows they take. Default 24 MiB.
+    pub stage_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
     /// At least 64 MiB, which is the default.
@@ -78,7 +90,7 @@ pub struct IndexConfig {
     /// Tables kept open; at least 10. Default 256.
     pub open_files: usize,
     /// Vehicles whose last position's key is kept in memory, so that their next one needs no read;
-    /// about 150 bytes each. Default 65,536.
+    /// about 100 bytes each. Default 262,144.
     pub newest_vehicles: usize,
 }
 
@@ -88,10 +100,11 @@ impl Default for IndexConfig {
             cache_bytes: 16 * 1024 * 1024,
             memtable_bytes: 8 * 1024 * 1024,
             memtables_bytes: 24 * 1024 * 1024,
+            stage_bytes: 24 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
             open_files: 256,
-            newest_vehicles: 65_536,
+            newest_vehicles: 262_144,
         }
     }
 }
@@ -106,8 +119,9 @@ pub struct FjallIndex {
     future: Keyspace,
     /// The months that have a keyspace.
     months: RwLock<BTreeMap<Month, Keyspace>>,
-    /// The lock is held for the whole of an `apply`.
+    /// The lock is held for the whole of an `apply`, and taken before that of `stage`.
     writing: Mutex<Writing>,
+    stage: RwLock<Stage>,
     persisted: AtomicU64,
     sweep: Mutex<Sweep>,
 }
@@ -167,6 +181,7 @@ impl FjallIndex {
                 newest: NewestCache::new(config.newest_vehicles),
                 memtables: Memtables::new(config.memtable_bytes, config.memtables_bytes),
             }),
+            stage: RwLock::default(),
             persisted: AtomicU64::new(persisted),
             sweep: Mutex::default(),
             meta,
@@ -215,64 +230,48 @@ impl FjallIndex {
         Ok(keyspace)
     }
 
-    /// Of each vehicle the greatest of `records` that is to become its last position. `records` are
-    /// in the order of their keys.
-    fn newest_of<'a>(
-        &self,
-        records: &[&'a Record],
-        cache: &NewestCache,
-    ) -> Result<Vec<&'a Record>, IndexError> {
-        let mut due = Vec::new();
-        for group in records.chunk_by(|one, other| one.key.vehicle == other.key.vehicle) {
-            let newest = group
-                .iter()
-                .filter(|record| record.kind() == Kind::Position)
-                .filter(|record| !record.flags.contains(Flags::FUTURE))
-                .max_by_key(|record| NewestKey::of(record));
-            let Some(newest) = newest else {
-                continue;
-            };
-            let vehicle = &newest.key.vehicle;
-            let present = match cache.key_of(vehicle) {
-                Some(key) => Some(key),
-                None => self.last(vehicle)?.as_ref().map(NewestKey::of),
-            };
-            if present.is_none_or(|present| present <= NewestKey::of(newest)) {
-                due.push(*newest);
-            }
-        }
-        Ok(due)
+    /// What waits to be written.
+    fn staged(&self) -> RwLockReadGuard<'_, Stage> {
+        self.stage.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the rows of `records` into `batch`; what each month got.
-    fn put_records(
-        &self,
-        records: &[&Record],
-        batch: &mut OwnedWriteBatch,
-    ) -> Result<MonthBytes, IndexError> {
+    fn staged_mut(&self) -> RwLockWriteGuard<'_, Stage> {
+        self.stage.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes all that waits.
+    fn flush_waiting(&self) -> Result<(), IndexError> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush(&mut writing)
+    }
+
+    /// Writes records whose time is not believed yet.
+    fn put_future(&self, records: &[&Record]) -> Result<(), IndexError> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), records.len())
+            .durability(Some(PersistMode::Buffer));
         let mut writer = RowWriter::default();
-        let mut added = MonthBytes::default();
-        let mut current: Option<CurrentMonth> = None;
         for record in records {
-            let time = record.key.time;
-            if record.flags.contains(Flags::FUTURE) {
-                writer.record(record, |key, value| batch.insert(&self.future, key, value));
-                continue;
-            }
-            let month = match current.take() {
-                Some(month) if month.holds(time) => month,
-                _ => {
-                    let month = time.month();
-                    CurrentMonth::new(month, self.month_or_new(month)?)
-                }
-            };
-            writer.record(record, |key, value| {
-                added.add_row(month.month, key, value);
-                batch.insert(&month.keyspace, key, value);
-            });
-            current = Some(month);
+            writer.record(record, |key, value| batch.insert(&self.future, key, value));
         }
-        Ok(added)
+        batch.commit().map_err(backend)
+    }
+
+    /// The last position of a vehicle that is written.
+    fn last_on_disk(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        let snapshot = self.database.snapshot();
+        let key = rows::last_key(vehicle);
+        let Some(value) = snapshot.get(&self.last, &key).map_err(backend)? else {
+            return Ok(None);
+        };
+        let record = match RowValue::parse(&value)? {
+            RowValue::Block(block) => only_position(block, vehicle)?,
+            RowValue::Record(first) => first.assemble(|number| {
+                let key = rows::further_key(&key, number);
+                let value = snapshot.get(&self.last, key).map_err(backend)?;
+                value.ok_or_else(|| missing_row(vehicle.as_str(), number))
+            })?,
+        };
+        Ok(Some(record))
     }
 
     /// Has the rows of a month written to a table.
@@ -293,29 +292,28 @@ impl Index for FjallIndex {
 
     fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        // In the order of their rows each insertion finds the path of the one before in the
-        // processor's cache. Of equal keys the later stays behind the earlier, and wins.
-        let mut records: Vec<&Record> = records.iter().collect();
-        records.sort_by(|one, other| one.key.cmp(&other.key));
-        let newest = self.newest_of(&records, &writing.newest)?;
-        let n_rows = records.len() + newest.len();
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), n_rows)
-            .durability(Some(PersistMode::Buffer));
-        let added = self.put_records(&records, &mut batch)?;
-        let mut writer = RowWriter::default();
-        for record in &newest {
-            writer.last(record, |key, value| batch.insert(&self.last, key, value));
+        let mut future = Vec::new();
+        let mut stage = self.staged_mut();
+        for record in records {
+            if record.flags.contains(Flags::FUTURE) {
+                future.push(record);
+            } else {
+                stage.put(record)?;
+            }
         }
-        batch.commit().map_err(backend)?;
-        for record in newest {
-            let vehicle = &record.key.vehicle;
-            writing.newest.insert(vehicle, NewestKey::of(record));
+        let is_full = stage.n_bytes() >= self.config.stage_bytes;
+        drop(stage);
+        if !future.is_empty() {
+            self.put_future(&future)?;
         }
-        let due = writing.memtables.add(added);
-        due.into_iter().try_for_each(|month| self.write_out(month))
+        if is_full {
+            self.flush(&mut writing)?;
+        }
+        Ok(())
     }
 
     fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError> {
+        self.flush_waiting()?;
         self.database
             .persist(PersistMode::SyncAll)
             .map_err(backend)?;
@@ -330,12 +328,19 @@ impl Index for FjallIndex {
     }
 
     fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
-        let row = rows::record_key(kind, key);
-        if let Some(month) = self.month(key.time.month())
-            && month.contains_key(&row).map_err(backend)?
+        let spot = (key.time, key.hash);
+        if let Some(staged) = self.staged().vehicle(&key.vehicle)
+            && staged.contains(kind, spot)?
         {
             return Ok(true);
         }
+        if let Some(month) = self.month(key.time.month()) {
+            let keys = keys_from(&key.vehicle, kind, spot);
+            if Rows::new(month.range(keys)).next_has(spot)? {
+                return Ok(true);
+            }
+        }
+        let row = rows::record_key(kind, key);
         self.future.contains_key(&row).map_err(backend)
     }
 
@@ -348,17 +353,11 @@ impl Index for FjallIndex {
     }
 
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
-        let snapshot = self.database.snapshot();
-        let key = rows::last_key(vehicle);
-        let Some(value) = snapshot.get(&self.last, &key).map_err(backend)? else {
-            return Ok(None);
+        let staged = match self.staged().vehicle(vehicle) {
+            Some(staged) => staged.newest_record(vehicle)?,
+            None => None,
         };
-        let record = FirstRow::parse(&value)?.assemble(|number| {
-            let key = rows::further_key(&key, number);
-            let value = snapshot.get(&self.last, key).map_err(backend)?;
-            value.ok_or_else(|| missing_row(vehicle.as_str(), number))
-        })?;
-        Ok(Some(record))
+        Ok(newer(self.last_on_disk(vehicle)?, staged))
     }
 
     fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError> {
@@ -375,37 +374,16 @@ impl Index for FjallIndex {
 
     fn age(&self) -> Result<Option<Age>, IndexError> {
         let value = self.meta.get(AGE_ROW).map_err(backend)?;
-        value.map(|value| rows::parse_age(&value)).transpose()
+        value.map(|value| age_row::parse_age(&value)).transpose()
     }
 
     fn note_age(&self, age: &Age) -> Result<(), IndexError> {
-        let value = rows::age_value(age);
+        let value = age_row::age_value(age);
         self.meta.insert(AGE_ROW, value).map_err(backend)
     }
 
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         self.remove_past_rows(horizon)
-    }
-}
-
-/// The month of the record before, since most records lie in the same one.
-struct CurrentMonth {
-    month: Month,
-    times: Range<UnixMillis>,
-    keyspace: Keyspace,
-}
-
-impl CurrentMonth {
-    fn new(month: Month, keyspace: Keyspace) -> Self {
-        Self {
-            times: month.start()..month.next().start(),
-            month,
-            keyspace,
-        }
-    }
-
-    fn holds(&self, time: UnixMillis) -> bool {
-        self.times.contains(&time)
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
-use crate::types::{ids::VehicleId, record::Record, time::UnixMillis};
+use crate::{
+    store::index::block::Spot,
+    types::{ids::VehicleId, record::Record, time::UnixMillis},
+};
 
 /// What last positions are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +27,11 @@ impl NewestKey {
             received: record.received,
             hash: record.key.hash,
         }
+    }
+
+    /// The spot of the position.
+    pub(super) const fn spot(self) -> Spot {
+        (self.time, self.hash)
     }
 }
 

@@ -1,28 +1,32 @@
-//! Reading many records from [`FjallIndex`]: ranges, pages of vehicles, scans.
+//! Reading many records from [`FjallIndex`]: ranges and pages of vehicles.
 //!
-//! Every question reads one snapshot, so that it sees all rows of a batch or none.
+//! Every question takes what it needs of the records that wait in memory, then a snapshot, before any
+//! of those is forgotten: so it sees each record in the one or in the other, or the same in both.
 
-use std::{collections::VecDeque, iter::Peekable, ops::Bound, sync::PoisonError};
+use std::{
+    cmp::Ordering, collections::VecDeque, iter::Peekable, ops::Bound, sync::PoisonError, vec,
+};
 
 use ::fjall::{Iter, Keyspace, Readable, Snapshot, UserKey, UserValue};
 
-use super::{FjallIndex, backend, missing_row};
+use super::{
+    FjallIndex, backend,
+    lane::{has_spot, only_position, read_block},
+    missing_row,
+    newest::NewestKey,
+};
 use crate::{
     store::index::{
-        IndexError, RangeQuery, ScanPage, ScanQuery,
-        rows::{self, FirstRow, Moment, Place},
+        IndexError, RangeQuery,
+        block::{Spot, spot_of},
+        rows::{self, FirstRow, Moment, RowValue},
     },
     types::{
         ids::VehicleId,
-        record::Record,
+        record::{Kind, Record},
         time::{Month, UnixMillis},
     },
 };
-
-/// Most records one page of a scan looks at for each record it may hold, and what it may look at
-/// besides: a page that a filter leaves empty ends too.
-const VISITS_PER_RECORD: usize = 8;
-const VISITS_BESIDES: usize = 4_096;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::vehicles`].
@@ -32,16 +36,28 @@ impl FjallIndex {
         limit: usize,
     ) -> Result<Vec<Record>, IndexError> {
         let start = after.map_or_else(Vec::new, rows::after_vehicle);
-        let snapshot = self.database.snapshot();
-        let mut rows = Rows(snapshot.range(&self.last, start..));
+        let (staged, snapshot) = {
+            let stage = self.staged();
+            (stage.newest_behind(after, limit)?, self.database.snapshot())
+        };
+        let mut staged = staged.into_iter().peekable();
+        let mut rows = Rows::new(snapshot.range(&self.last, start..));
+        let mut written = rows.next_last()?;
         let mut records = Vec::new();
         while records.len() < limit {
-            let Some((key, value)) = rows.next_row()? else {
-                break;
+            let order = match (&written, staged.peek()) {
+                (Some(one), Some(other)) => one.key.vehicle.cmp(&other.key.vehicle),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
             };
-            if rows::is_first_of_last(&key)? {
-                records.push(rows.whole(&key, &value)?);
-            }
+            let one = if order.is_le() {
+                std::mem::replace(&mut written, rows.next_last()?)
+            } else {
+                None
+            };
+            let other = if order.is_ge() { staged.next() } else { None };
+            records.extend(newer(one, other));
         }
         Ok(records)
     }
@@ -52,60 +68,34 @@ impl FjallIndex {
         query: &RangeQuery,
         limit: usize,
     ) -> Result<Vec<Record>, IndexError> {
-        let Some(bounds) = KeyBounds::of(query) else {
+        let Some(bounds) = Bounds::of(query) else {
             return Ok(Vec::new());
         };
-        let snapshot = self.database.snapshot();
+        let (staged, snapshot) = {
+            let stage = self.staged();
+            let track = (&query.vehicle, query.kind);
+            let staged = match stage.vehicle(&query.vehicle) {
+                Some(staged) => staged.read(track, (bounds.from, bounds.to), limit)?,
+                None => Vec::new(),
+            };
+            (staged, self.database.snapshot())
+        };
         let first = query.after.map(|(time, _)| time).max(query.from);
         let months = self.months_between(first, query.to);
-        let mut believed = RangeRows::new(&snapshot, months, &bounds).peekable();
         let future = VecDeque::from([self.future.clone()]);
-        let mut future = RangeRows::new(&snapshot, future, &bounds).peekable();
+        let mut sources = [
+            Source::Staged(staged.into_iter()),
+            Source::Rows(RangeRows::new(&snapshot, months, &bounds)),
+            Source::Rows(RangeRows::new(&snapshot, future, &bounds)),
+        ]
+        .map(Iterator::peekable);
         let mut records = Vec::new();
         while records.len() < limit
-            && let Some(record) = next_of_both(&mut believed, &mut future)
+            && let Some(record) = next_of_all(&mut sources)
         {
             records.push(record?);
         }
         Ok(records)
-    }
-
-    /// See [`crate::store::index::Index::scan`].
-    pub(super) fn read_scan(
-        &self,
-        query: &ScanQuery,
-        limit: usize,
-    ) -> Result<ScanPage, IndexError> {
-        let limit = limit.max(1);
-        let after = query.after.as_ref().map(rows::parse_cursor).transpose()?;
-        let snapshot = self.database.snapshot();
-        let mut scan = Scan {
-            index: self,
-            snapshot: &snapshot,
-            query,
-            limit,
-            n_visits_left: limit
-                .saturating_mul(VISITS_PER_RECORD)
-                .saturating_add(VISITS_BESIDES),
-            records: Vec::new(),
-        };
-        for (place, keyspace) in self.places_between(query.from, query.to) {
-            let start = match after {
-                Some((stopped, _)) if place < stopped => continue,
-                Some((stopped, key)) if place == stopped => rows::after_record(key),
-                _ => Vec::new(),
-            };
-            if let Some(stopped) = scan.keyspace(place, &keyspace, start)? {
-                return Ok(ScanPage {
-                    records: scan.records,
-                    next: Some(rows::cursor(place, &stopped)),
-                });
-            }
-        }
-        Ok(ScanPage {
-            records: scan.records,
-            next: None,
-        })
     }
 
     /// The months with keyspaces that hold times from `from` up to `to`, in order.
@@ -120,21 +110,7 @@ impl FjallIndex {
             .collect()
     }
 
-    fn places_between(
-        &self,
-        from: Option<UnixMillis>,
-        to: Option<UnixMillis>,
-    ) -> Vec<(Place, Keyspace)> {
-        let mut places: Vec<_> = self
-            .months_with_names(from, to)
-            .into_iter()
-            .map(|(month, keyspace)| (Place::Month(month), keyspace))
-            .collect();
-        places.push((Place::Future, self.future.clone()));
-        places
-    }
-
-    fn months_with_names(
+    pub(super) fn months_with_names(
         &self,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
@@ -151,25 +127,54 @@ impl FjallIndex {
     }
 }
 
+/// The later of two last positions of one vehicle; of equal ones that which waits.
+pub(super) fn newer(written: Option<Record>, staged: Option<Record>) -> Option<Record> {
+    match (written, staged) {
+        (Some(one), Some(other)) if NewestKey::of(&one) > NewestKey::of(&other) => Some(one),
+        (one, other) => other.or(one),
+    }
+}
+
 /// Rows in the order of their keys.
-struct Rows(Iter);
+pub(super) struct Rows(Iter);
 
 impl Rows {
-    fn next_row(&mut self) -> Result<Option<(UserKey, UserValue)>, IndexError> {
+    pub(super) const fn new(rows: Iter) -> Self {
+        Self(rows)
+    }
+
+    pub(super) fn next_row(&mut self) -> Result<Option<(UserKey, UserValue)>, IndexError> {
         let row = self.0.next().map(::fjall::Guard::into_inner);
         row.transpose().map_err(backend)
     }
 
     /// The record whose first row was just read.
-    fn whole(&mut self, key: &[u8], value: &[u8]) -> Result<Record, IndexError> {
-        FirstRow::parse(value)?.assemble(|number| match self.next_row()? {
+    fn whole(&mut self, key: &[u8], first: FirstRow<'_>) -> Result<Record, IndexError> {
+        first.assemble(|number| match self.next_row()? {
             Some((further, piece)) if *further == *rows::further_key(key, number) => Ok(piece),
             _ => Err(missing_row(&key.escape_ascii().to_string(), number)),
         })
     }
 
-    /// The next first row of a record in a month or in `future`.
-    fn next_first(&mut self) -> Result<Option<(Moment, UserKey, UserValue)>, IndexError> {
+    /// The next last position.
+    fn next_last(&mut self) -> Result<Option<Record>, IndexError> {
+        while let Some((key, value)) = self.next_row()? {
+            if rows::is_first_of_last(&key)? {
+                return match RowValue::parse(&value)? {
+                    RowValue::Record(first) => self.whole(&key, first).map(Some),
+                    RowValue::Block(block) => {
+                        only_position(block, &rows::vehicle_of(&key)?).map(Some)
+                    }
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next first row in a month or in `future`.
+    pub(super) fn next_first(
+        &mut self,
+    ) -> Result<Option<(Moment, UserKey, UserValue)>, IndexError> {
         while let Some((key, value)) = self.next_row()? {
             if let Some(moment) = rows::moment_of(&key)? {
                 return Ok(Some((moment, key, value)));
@@ -177,43 +182,95 @@ impl Rows {
         }
         Ok(None)
     }
-}
 
-/// The keys between which the answer to a [`RangeQuery`] lies, in every keyspace; the start is
-/// included where it stands.
-struct KeyBounds {
-    start: Vec<u8>,
-    end: Vec<u8>,
-}
+    /// Appends the records of the first row that was just read whose spots are wanted.
+    pub(super) fn records(
+        &mut self,
+        (moment, key, value): (Moment, &[u8], &[u8]),
+        is_wanted: impl Fn(Spot) -> bool,
+        into: &mut Vec<Record>,
+    ) -> Result<(), IndexError> {
+        match RowValue::parse(value)? {
+            RowValue::Block(block) => {
+                let vehicle = rows::vehicle_of(key)?;
+                read_block(block, (&vehicle, moment.kind), is_wanted, into)
+            }
+            RowValue::Record(first) => {
+                if is_wanted((moment.time, moment.hash)) {
+                    into.push(self.whole(key, first)?);
+                }
+                Ok(())
+            }
+        }
+    }
 
-impl KeyBounds {
-    /// The bounds, or nothing if no key can lie between them.
-    fn of(query: &RangeQuery) -> Option<Self> {
-        let RangeQuery { vehicle, kind, .. } = query;
-        let key = |time: UnixMillis, hash: u64| {
-            let mut key = Vec::new();
-            let kind = *kind;
-            rows::put_record_key(vehicle, Moment { kind, time, hash }, &mut key);
-            key
+    /// Whether the next first row, which is not all before a record, has it.
+    pub(super) fn next_has(mut self, spot: Spot) -> Result<bool, IndexError> {
+        let Some((moment, _, value)) = self.next_first()? else {
+            return Ok(false);
         };
-        let from = key(query.from.unwrap_or(UnixMillis(i64::MIN)), 0);
-        let start = match query.after {
-            Some((time, hash)) => from.max(rows::after_record(&key(time, hash))),
-            None => from,
-        };
-        let end = match query.to {
-            Some(to) => key(to, 0),
-            None => rows::after_kind(vehicle, *kind),
-        };
-        (start < end).then_some(Self { start, end })
+        match RowValue::parse(&value)? {
+            RowValue::Block(block) => has_spot(block, spot),
+            RowValue::Record(_) => Ok((moment.time, moment.hash) == spot),
+        }
     }
 }
 
-/// The records between two keys of several keyspaces, one keyspace after the other.
+/// What an answer to a [`RangeQuery`] lies between.
+struct Bounds {
+    /// The first spot that may be in it.
+    from: Spot,
+    /// The first spot that is behind it.
+    to: Option<Spot>,
+    /// The first key whose row may have a part of it, in every keyspace.
+    start: Vec<u8>,
+    /// A key behind all of the vehicle's rows of this kind. A row with records before `to` may stand
+    /// anywhere before it.
+    end: Vec<u8>,
+}
+
+impl Bounds {
+    /// The bounds, or nothing if nothing can lie between them.
+    fn of(query: &RangeQuery) -> Option<Self> {
+        let RangeQuery { vehicle, kind, .. } = query;
+        let mut from = (query.from.unwrap_or(UnixMillis(i64::MIN)), 0);
+        if let Some(after) = query.after {
+            from = from.max(behind(after)?);
+        }
+        let to = query.to.map(|to| (to, 0));
+        let (time, hash) = from;
+        let mut start = Vec::new();
+        let kind = *kind;
+        rows::put_record_key(vehicle, Moment { kind, time, hash }, &mut start);
+        let end = rows::after_kind(vehicle, kind);
+        to.is_none_or(|to| from < to).then_some(Self {
+            from,
+            to,
+            start,
+            end,
+        })
+    }
+
+    fn holds(&self, spot: Spot) -> bool {
+        self.from <= spot && self.to.is_none_or(|to| spot < to)
+    }
+}
+
+/// The spot right behind one; none behind the last of all.
+pub(super) fn behind((time, hash): Spot) -> Option<Spot> {
+    match hash.checked_add(1) {
+        Some(hash) => Some((time, hash)),
+        None => time.0.checked_add(1).map(|time| (UnixMillis(time), 0)),
+    }
+}
+
+/// The records between two spots of several keyspaces, one keyspace after the other.
 struct RangeRows<'a> {
     snapshot: &'a Snapshot,
-    bounds: &'a KeyBounds,
+    bounds: &'a Bounds,
     rows: Option<Rows>,
+    /// Of the row read last.
+    records: VecDeque<Record>,
     keyspaces: VecDeque<Keyspace>,
 }
 
@@ -221,32 +278,44 @@ impl<'a> RangeRows<'a> {
     const fn new(
         snapshot: &'a Snapshot,
         keyspaces: VecDeque<Keyspace>,
-        bounds: &'a KeyBounds,
+        bounds: &'a Bounds,
     ) -> Self {
         Self {
             snapshot,
             bounds,
             rows: None,
+            records: VecDeque::new(),
             keyspaces,
         }
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, IndexError> {
         loop {
+            if let Some(record) = self.records.pop_front() {
+                return Ok(Some(record));
+            }
             if let Some(rows) = &mut self.rows
-                && let Some((_, key, value)) = rows.next_first()?
+                && let Some((moment, key, value)) = rows.next_first()?
             {
-                return rows.whole(&key, &value).map(Some);
+                let mut read = Vec::new();
+                let bounds = self.bounds;
+                rows.records((moment, &key, &value), |spot| bounds.holds(spot), &mut read)?;
+                self.records = read.into();
+                if bounds.to.is_some_and(|to| (moment.time, moment.hash) >= to) {
+                    self.rows = None;
+                }
+                continue;
             }
             let Some(keyspace) = self.keyspaces.pop_front() else {
                 return Ok(None);
             };
-            let KeyBounds { start, end } = self.bounds;
+            let Bounds { start, end, .. } = self.bounds;
             let bounds = (
                 Bound::Included(start.as_slice()),
                 Bound::Excluded(end.as_slice()),
             );
-            self.rows = Some(Rows(self.snapshot.range::<&[u8], _>(&keyspace, bounds)));
+            let rows = self.snapshot.range::<&[u8], _>(&keyspace, bounds);
+            self.rows = Some(Rows::new(rows));
         }
     }
 }
@@ -259,74 +328,57 @@ impl Iterator for RangeRows<'_> {
     }
 }
 
-/// The lesser of the two next records by (time, hash). Of two with one key, the one that is
-/// believed; the other is passed over.
-fn next_of_both(
-    believed: &mut Peekable<RangeRows<'_>>,
-    future: &mut Peekable<RangeRows<'_>>,
-) -> Option<Result<Record, IndexError>> {
-    let order = match (believed.peek(), future.peek()) {
-        (Some(Ok(one)), Some(Ok(other))) => {
-            (one.key.time, one.key.hash).cmp(&(other.key.time, other.key.hash))
+/// Records in the order of their spots.
+enum Source<'a> {
+    Staged(vec::IntoIter<Record>),
+    Rows(RangeRows<'a>),
+}
+
+impl Iterator for Source<'_> {
+    type Item = Result<Record, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Staged(records) => records.next().map(Ok),
+            Self::Rows(rows) => rows.next(),
         }
-        (Some(_), _) => return believed.next(),
-        (None, _) => return future.next(),
-    };
-    if order.is_eq() {
-        future.next();
-    }
-    if order.is_le() {
-        believed.next()
-    } else {
-        future.next()
     }
 }
 
-/// One page of a scan in the making.
-struct Scan<'a> {
-    index: &'a FjallIndex,
-    snapshot: &'a Snapshot,
-    query: &'a ScanQuery,
-    limit: usize,
-    n_visits_left: usize,
-    records: Vec<Record>,
-}
-
-impl Scan<'_> {
-    /// Adds what a keyspace has from the key `start` on. The key of the record where it stopped,
-    /// if it did before the end.
-    fn keyspace(
-        &mut self,
-        place: Place,
-        keyspace: &Keyspace,
-        start: Vec<u8>,
-    ) -> Result<Option<UserKey>, IndexError> {
-        let mut rows = Rows(self.snapshot.range(keyspace, start..));
-        while let Some((moment, key, value)) = rows.next_first()? {
-            if self.is_wanted(place, moment, &key)? {
-                self.records.push(rows.whole(&key, &value)?);
+/// The least of the next records by (time, hash), or an error. Of several with one key that of the
+/// first source; the others are passed over.
+fn next_of_all(sources: &mut [Peekable<Source<'_>>]) -> Option<Result<Record, IndexError>> {
+    let mut least: Option<Spot> = None;
+    for source in sources.iter_mut() {
+        match source.peek() {
+            Some(Ok(record)) => {
+                let spot = spot_of(record);
+                least = Some(least.map_or(spot, |least| least.min(spot)));
             }
-            self.n_visits_left = self.n_visits_left.saturating_sub(1);
-            if self.records.len() >= self.limit || self.n_visits_left == 0 {
-                return Ok(Some(key));
-            }
+            Some(Err(_)) => return source.next(),
+            None => {}
         }
-        Ok(None)
     }
-
-    fn is_wanted(&self, place: Place, moment: Moment, key: &[u8]) -> Result<bool, IndexError> {
-        let Moment { kind, time, .. } = moment;
-        let matches = kind == self.query.kind
-            && self.query.from.is_none_or(|from| from <= time)
-            && self.query.to.is_none_or(|to| time < to);
-        if !matches || place != Place::Future {
-            return Ok(matches);
-        }
-        // A record that was not believed at first and came again later is in its month too.
-        let Some(month) = self.index.month(time.month()) else {
-            return Ok(true);
+    let least = least?;
+    let mut found = None;
+    for source in sources {
+        let is_least = |next: &Result<Record, IndexError>| {
+            next.as_ref().is_ok_and(|record| spot_of(record) == least)
         };
-        let is_in_month = self.snapshot.contains_key(&month, key).map_err(backend)?;
-        Ok(!is_in_month)
+        if let Some(record) = source.next_if(is_least) {
+            found.get_or_insert(record);
+        }
     }
+    found
+}
+
+/// The keys of the rows of a vehicle and kind that are not all before a spot.
+pub(super) fn keys_from(
+    vehicle: &VehicleId,
+    kind: Kind,
+    (time, hash): Spot,
+) -> std::ops::Range<Vec<u8>> {
+    let mut start = Vec::new();
+    rows::put_record_key(vehicle, Moment { kind, time, hash }, &mut start);
+    start..rows::after_kind(vehicle, kind)
 }

@@ -5,12 +5,12 @@ use std::sync::PoisonError;
 
 use ::fjall::{Keyspace, OwnedWriteBatch, PersistMode, Readable, UserKey, UserValue};
 
-use super::{FjallIndex, NewestCache, Writing, backend, missing_row};
+use super::{FjallIndex, NewestCache, Writing, backend, lane::only_position, missing_row};
 use crate::{
     store::{
         index::{
             IndexError, Removed,
-            rows::{self, FirstRow},
+            rows::{self, RowValue},
         },
         retention::Horizon,
     },
@@ -45,6 +45,10 @@ impl FjallIndex {
     /// See [`crate::store::index::Index::remove_past`].
     pub(super) fn remove_past_rows(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = self.staged().oldest();
+        if oldest.is_some_and(|oldest| horizon.is_month_past(oldest.month())) {
+            self.flush(&mut writing)?;
+        }
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         sweep.graves.clear();
         for month in self.months_past(horizon) {
@@ -152,8 +156,12 @@ impl RecordRows {
     }
 
     fn record(&self) -> Result<Record, IndexError> {
-        let (key, first) = self.0.first().ok_or_else(|| missing_row("", 0))?;
-        FirstRow::parse(first)?.assemble(|number| {
+        let (key, value) = self.0.first().ok_or_else(|| missing_row("", 0))?;
+        let first = match RowValue::parse(value)? {
+            RowValue::Block(block) => return only_position(block, &rows::vehicle_of(key)?),
+            RowValue::Record(first) => first,
+        };
+        first.assemble(|number| {
             let row = usize::try_from(number).ok().and_then(|at| self.0.get(at));
             row.map(|(_, value)| value)
                 .ok_or_else(|| missing_row(&key.escape_ascii().to_string(), number))

@@ -1,0 +1,207 @@
+//! Records that were applied and are not in the database yet.
+//!
+//! They are lost with the process, and applied again from the log. While they wait, records of one
+//! vehicle gather, so that one row takes several of them. Must not know the database.
+
+use std::collections::HashMap;
+
+use super::{lane::Lane, newest::NewestKey};
+use crate::{
+    store::index::{IndexError, block::Spot},
+    types::{
+        ids::VehicleId,
+        record::{Kind, Record},
+        time::{Month, UnixMillis},
+    },
+};
+
+/// Records by vehicle.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    vehicles: HashMap<VehicleId, StagedVehicle, foldhash::fast::RandomState>,
+    n_bytes: u64,
+    oldest: Option<UnixMillis>,
+    scratch: Vec<u8>,
+}
+
+/// Records of one vehicle.
+#[derive(Debug, Default)]
+pub(super) struct StagedVehicle {
+    /// In the order of kind and month.
+    lanes: Vec<Lane>,
+    newest: Option<NewestKey>,
+    /// The newest position, if another one with its spot, received earlier, has taken its place.
+    displaced: Option<Box<Record>>,
+}
+
+impl Stage {
+    /// Adds a record whose time is believed.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if its own bytes cannot be read.
+    pub(super) fn put(&mut self, record: &Record) -> Result<(), IndexError> {
+        let time = record.key.time;
+        self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+        let vehicle = match self.vehicles.get_mut(&record.key.vehicle) {
+            Some(vehicle) => vehicle,
+            None => self.vehicles.entry(record.key.vehicle.clone()).or_default(),
+        };
+        self.n_bytes += vehicle.put(record, &mut self.scratch)?;
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.vehicles.is_empty()
+    }
+
+    /// About how much memory it takes.
+    pub(super) const fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// The least time of a record.
+    pub(super) const fn oldest(&self) -> Option<UnixMillis> {
+        self.oldest
+    }
+
+    pub(super) fn vehicle(&self, vehicle: &VehicleId) -> Option<&StagedVehicle> {
+        self.vehicles.get(vehicle)
+    }
+
+    /// All vehicles in order.
+    pub(super) fn sorted(&self) -> Vec<(&VehicleId, &StagedVehicle)> {
+        let mut vehicles: Vec<_> = self.vehicles.iter().collect();
+        vehicles.sort_unstable_by_key(|(id, _)| *id);
+        vehicles
+    }
+
+    /// The newest positions of the first vehicles behind `after`, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if its own bytes cannot be read.
+    pub(super) fn newest_behind(
+        &self,
+        after: Option<&VehicleId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, IndexError> {
+        let mut vehicles: Vec<_> = self
+            .vehicles
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|after| *id > after))
+            .filter(|(_, staged)| staged.newest.is_some())
+            .collect();
+        if limit < vehicles.len() {
+            vehicles.select_nth_unstable_by_key(limit, |(id, _)| *id);
+            vehicles.truncate(limit);
+        }
+        vehicles.sort_unstable_by_key(|(id, _)| *id);
+        let mut records = Vec::with_capacity(vehicles.len());
+        for (id, staged) in vehicles {
+            records.extend(staged.newest_record(id)?);
+        }
+        Ok(records)
+    }
+}
+
+impl StagedVehicle {
+    fn put(&mut self, record: &Record, scratch: &mut Vec<u8>) -> Result<u64, IndexError> {
+        if record.kind() == Kind::Position {
+            let key = NewestKey::of(record);
+            match self.newest {
+                Some(newest) if key < newest => {
+                    if key.spot() == newest.spot() && self.displaced.is_none() {
+                        let displaced = self.find(&record.key.vehicle, newest.spot())?;
+                        self.displaced = displaced.map(Box::new);
+                    }
+                }
+                _ => {
+                    self.newest = Some(key);
+                    self.displaced = None;
+                }
+            }
+        }
+        let lane = self.lane(record.kind(), record.key.time);
+        Ok(lane.map_or(0, |lane| lane.put(record, scratch)))
+    }
+
+    fn lane(&mut self, kind: Kind, time: UnixMillis) -> Option<&mut Lane> {
+        let found = self.lanes.iter().rposition(|lane| lane.holds(kind, time));
+        let idx = match found {
+            Some(idx) => idx,
+            None => {
+                let place = (kind, time.month());
+                let key = |lane: &Lane| (lane.kind, lane.month);
+                match self.lanes.binary_search_by_key(&place, key) {
+                    // A time so far off that it lies outside of its month.
+                    Ok(idx) => idx,
+                    Err(idx) => {
+                        self.lanes.insert(idx, Lane::new(kind, place.1));
+                        idx
+                    }
+                }
+            }
+        };
+        self.lanes.get_mut(idx)
+    }
+
+    pub(super) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// What orders the newest position.
+    pub(super) const fn newest(&self) -> Option<NewestKey> {
+        self.newest
+    }
+
+    /// The newest position.
+    pub(super) fn newest_record(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
+        match (&self.displaced, self.newest) {
+            (Some(record), _) => Ok(Some(Record::clone(record))),
+            (None, Some(newest)) => self.find(vehicle, newest.spot()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The value of a row that has the newest position alone, if there is one.
+    pub(super) fn newest_value(&self) -> Option<&[u8]> {
+        let spot = self.newest.filter(|_| self.displaced.is_none())?.spot();
+        let mut lanes = self.lanes.iter();
+        let lane = lanes.rfind(|lane| lane.holds(Kind::Position, spot.0))?;
+        lane.value_of_one(spot)
+    }
+
+    fn find(&self, vehicle: &VehicleId, spot: Spot) -> Result<Option<Record>, IndexError> {
+        let mut found = Vec::new();
+        if let Some(lane) = self.lane_of(Kind::Position, spot.0.month()) {
+            lane.read(vehicle, (spot, None), 1, &mut found)?;
+        }
+        Ok(found.pop())
+    }
+
+    fn lane_of(&self, kind: Kind, month: Month) -> Option<&Lane> {
+        let mut lanes = self.lanes.iter();
+        lanes.find(|lane| (lane.kind, lane.month) == (kind, month))
+    }
+
+    pub(super) fn contains(&self, kind: Kind, spot: Spot) -> Result<bool, IndexError> {
+        match self.lane_of(kind, spot.0.month()) {
+            Some(lane) => lane.contains(spot),
+            None => Ok(false),
+        }
+    }
+
+    /// The first records of a kind from `from` up to before `to`, at most `limit`, in order.
+    pub(super) fn read(
+        &self,
+        (vehicle, kind): (&VehicleId, Kind),
+        spots: (Spot, Option<Spot>),
+        limit: usize,
+    ) -> Result<Vec<Record>, IndexError> {
+        let mut records = Vec::new();
+        for lane in self.lanes.iter().filter(|lane| lane.kind == kind) {
+            let n_wanted = limit - records.len();
+            lane.read(vehicle, spots, n_wanted, &mut records)?;
+        }
+        Ok(records)
+    }
+}
