@@ -158,7 +158,7 @@ fn ask(plan: &Plan, index: &FjallIndex) -> Result<()> {
         index.last(&record.key.vehicle).unwrap().unwrap();
     }
     let last = (thread_seconds() - start) * 10.0;
-    let start = thread_seconds();
+    let start = Instant::now();
     let query = RangeQuery {
         vehicle: records.first().unwrap().key.vehicle.clone(),
         kind: Kind::Position,
@@ -167,7 +167,7 @@ fn ask(plan: &Plan, index: &FjallIndex) -> Result<()> {
         after: None,
     };
     let track = index.range(&query, usize::MAX).unwrap().len();
-    let range = (thread_seconds() - start) * 1e3;
+    let range = start.elapsed().as_secs_f64() * 1e3;
     for record in &mut records {
         record.key.hash ^= 1;
     }

@@ -11,28 +11,38 @@
 //! vehicles at random, a `persist` every 20 batches; then the process aborts and another one opens
 //! the folder. Two shared cores, ext4; the system's allocator. Several runs, least and most:
 //!
-//! | records | vehicles | months | processor, all threads | wall | resident | open after the kill |
-//! |---|---|---|---|---|---|---|
-//! | 1,000,000 | 5,000 | 1 | 4.2-5.1 µs a record | 2.8-5.1 s | 79-108 MiB | 0.15-1.3 s |
-//! | 1,000,000 | 5,000 | 12 | 5.2-5.9 µs | 3.7-4.2 s | 82 MiB | 0.2-0.8 s |
-//! | 1,000,000 | 5,000 | 60 | 5.0 µs | 4.0 s | 78 MiB | 0.9 s |
-//! | 1,000,000 | 200,000 | 1 | 10.9 µs | 9.4 s | 102 MiB | 0.7 s |
-//! | 3,000,000 | 5,000 | 1 | 6.8 µs | 11.8 s | 196 MiB | 0.8 s |
+//! | records | vehicles | months | processor, all threads | resident | open after the kill, processor |
+//! |---|---|---|---|---|---|
+//! | 1,000,000 | 5,000 | 1 | 0.8-1.3 µs a record | 39-44 MiB | 0.2 s |
+//! | 3,000,000 | 5,000 | 1 | 1.1 µs | 56 MiB | 0.1 s |
+//! | 1,000,000 | 200,000 | 1 | 11-12 µs | 168 MiB | 0.1-0.7 s |
+//! | 1,000,000 | 5,000 | 12, at random | 8.1 µs | 118 MiB | 0.1 s |
 //!
-//! Of the processor time two fifths are fjall's worker (tables written and merged); of the rest half
-//! is the insertion of 1.6 rows a record, as a batch of 5,000 holds 3,160 vehicles. Records in the
-//! order of their keys save about a fifth of it; a second worker costs a fifth more (it spins while the
-//! first merges). Fleets above `newest_vehicles` pay a read of the last position for each record.
+//! These are of a machine with four to six times the work it had processors for; wall times say
+//! nothing there. One row for each record cost 4.2-5.1, 6.8, 9.4-10.9 and 5.2-5.9 µs in the same
+//! order, and 79-196 MiB. Over the whole path `load-test bench --load flood100` takes 0.45-0.6 µs a
+//! line more with the index than without it, where it took 2.6 µs.
 //!
-//! The start read 64 to 135 MiB of journals, at about 8 ms a MiB where they were full. Without a bound on what all
-//! months hold in memory (`memtables_bytes`) it took 4.5 s and 279 MiB with 60 months.
+//! What is paid is a row, so what counts is how many records of a vehicle gather until they are
+//! written: 20 in the first two cases, where a row takes about 17, 1 in the third, where each brings a
+//! row and a last position. In the fourth each record is late, and its place is looked for.
 //!
-//! `persist` takes 3-12 ms (most: 71 ms); with one sync in place of two it took as long, within the
-//! noise (medians 6.8-8.0 against 5.9-8.8 ms), so it does both and promises the newest offset.
+//! `contains` takes 11-15 µs of processor for a record that is there and for one that is not, 25-30 µs
+//! where there are many tables: it seeks in each of them, where a key of its own had a filter and took
+//! 6-10 and 2 µs. `last` takes 1.7 µs (5 µs with 200,000 vehicles), a range of 181 records 0.3 ms, a
+//! scan 0.5-0.9 µs a record.
 //!
-//! `contains` takes 5-9 µs for a record that is there and 2 µs for one that is not, `last` 1.5 µs, a
-//! range of 181 records 0.6 ms, a scan 1 µs a record. Right after the start with 3,000,000 records
-//! `contains` was seen at 30 µs. Power cuts were not tried, kills only.
+//! # Invariants of [`FjallIndex`]
+//!
+//! - Each believed record is in memory or on disk, or the same in both for a moment; who looks for it
+//!   looks in memory first, and takes a snapshot of the disk before that is emptied.
+//! - Blocks of one vehicle, kind and month never overlap. A block stands under its last record's key,
+//!   so the first row not before a record is the only one that can hold it, and merging a late
+//!   record into a block rewrites that row and removes none.
+//! - No believed position is on disk beyond the last position that is there of its vehicle, after a
+//!   power cut too. So what is newer than that is appended without a look.
+//! - What is in memory only is in the log behind [`Index::persisted`]. Applying it again merges it
+//!   with what is there already.
 
 mod age_row;
 mod block;
