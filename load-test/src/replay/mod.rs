@@ -23,19 +23,12 @@ use self::recording::Recording;
 use crate::{
     EXIT_USAGE,
     books::VehicleBook,
-    device::{Device, Event, Language, Message, Run},
+    device::{Device, Event, Message, Protocol, Run},
     out::{Out, Progress},
 };
 
 /// How long devices may take after their last line was due.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A protocol of recordings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Protocol {
-    Wialon,
-    Nmea,
-}
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -128,10 +121,9 @@ fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, SocketAddr)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         return Err(io::Error::other("--speed takes a number above 0"));
     }
-    let language = args.protocol.map(|protocol| match protocol {
-        Protocol::Wialon => Language::WialonOne,
-        Protocol::Nmea => Language::Nmea,
-    });
+    let language = args
+        .protocol
+        .and_then(|protocol| protocol.languages().first().copied());
     let mut recordings = Vec::new();
     for path in &args.files {
         let named = |error: &dyn std::fmt::Display| {
