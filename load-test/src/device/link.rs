@@ -105,19 +105,13 @@ impl<E: Iterator<Item = Event>> Device<E> {
         let talking = async {
             while !self.has_said_all() {
                 self.wait_until_due().await;
-                match self.connection().await {
-                    Ok(End::Refused) => {
-                        self.book.is_refused = true;
-                        break;
-                    }
-                    Ok(End::Done | End::Planned) => backoff.reset(),
-                    Ok(End::Silent) | Err(_) => {
-                        // One that was merely accepted, or logged in, is no success.
-                        if self.has_heard {
-                            backoff.reset();
-                        }
-                        tokio::time::sleep(backoff.next_delay()).await;
-                    }
+                let end = self.connection().await;
+                if matches!(end, Ok(End::Refused)) {
+                    self.book.is_refused = true;
+                    break;
+                }
+                if let Some(delay) = delay_after(&end, self.has_heard, &mut backoff) {
+                    tokio::time::sleep(delay).await;
                 }
             }
         };
@@ -335,6 +329,16 @@ impl<E: Iterator<Item = Event>> Device<E> {
     }
 }
 
+/// How long to wait before the next connection. Only an answer, or an end that was meant, makes the
+/// delays short again: a connection that was merely accepted, or logged in, is no success.
+fn delay_after(end: &io::Result<End>, has_heard: bool, backoff: &mut Backoff) -> Option<Duration> {
+    let is_meant = matches!(end, Ok(End::Done | End::Planned | End::Refused));
+    if is_meant || has_heard {
+        backoff.reset();
+    }
+    (!is_meant).then(|| backoff.next_delay())
+}
+
 async fn drain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
     let mut rest = [0; 64];
     while stream.read(&mut rest).await? > 0 {}
@@ -371,10 +375,19 @@ mod tests {
     }
 
     async fn drive(server: impl AsyncFn(usize, BufReader<TcpStream>) + Send) -> VehicleBook {
+        drive_in(Language::WialonOne, server).await
+    }
+
+    async fn drive_in(
+        language: Language,
+        server: impl AsyncFn(usize, BufReader<TcpStream>) + Send,
+    ) -> VehicleBook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
-        let run = Arc::new(Run::new(Instant::now() + Duration::from_secs(20)));
-        let identity = ("v".to_owned(), Language::WialonOne);
+        let mut run = Run::new(Instant::now() + Duration::from_secs(20));
+        run.answer_timeout = Duration::from_millis(200);
+        let run = Arc::new(run);
+        let identity = ("v".to_owned(), language);
         let events = messages(identity.1, plan(), Timing::PLAIN);
         let device = Device::new(identity, 2, target, events, run);
         let device = spawn_child(device.serve(1));
@@ -436,6 +449,82 @@ mod tests {
         let sums = sums_of(book);
         assert_eq!((sums.sent, sums.acknowledged, sums.shifted), (3, 3, 0));
         assert!(sums.resent_lines >= 2, "{sums:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_is_never_answered_is_given_up() {
+        let held = std::sync::Mutex::new(None);
+        let book = drive(async |number, mut stream| match number {
+            // Held open, and silent.
+            0 => {
+                hear(&mut stream).await;
+                *held.lock().unwrap() = Some(stream);
+            }
+            _ => {
+                hear(&mut stream).await;
+                say(&mut stream, "#AL#1\r\n").await;
+                behave(stream).await;
+            }
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!((sums.sent, sums.acknowledged, sums.connections), (3, 3, 1));
+    }
+
+    #[tokio::test]
+    async fn a_vehicle_that_is_refused_gives_up_and_says_so() {
+        let book = drive(async |_, mut stream| {
+            hear(&mut stream).await;
+            say(&mut stream, "#AL#0\r\n").await;
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!((sums.refused, sums.sent, sums.unsaid), (1, 0, 3));
+        assert!(!sums.is_balanced());
+    }
+
+    #[test]
+    fn only_an_answer_makes_the_next_delay_short_again() {
+        let first = Duration::from_millis(20);
+        let mut backoff = Backoff::new(first, Duration::from_secs(2), 1);
+        let lost = || Err(io::ErrorKind::ConnectionReset.into());
+        for end in [lost(), Ok(End::Silent), lost(), lost(), Ok(End::Silent)] {
+            delay_after(&end, false, &mut backoff).unwrap();
+        }
+        let grown = delay_after(&lost(), false, &mut backoff).unwrap();
+        assert!(grown >= first * 16, "{grown:?}");
+        let short = delay_after(&lost(), true, &mut backoff).unwrap();
+        assert!(short <= first, "{short:?}");
+        assert_eq!(delay_after(&Ok(End::Planned), false, &mut backoff), None);
+    }
+
+    /// Reads to the end, and closes in its turn.
+    async fn read_all(mut stream: BufReader<TcpStream>) {
+        while hear(&mut stream).await.is_some() {}
+    }
+
+    #[tokio::test]
+    async fn lines_without_answers_are_confirmed_by_the_end_of_their_connection() {
+        let book = drive_in(Language::Nmea, async |_, stream| read_all(stream).await).await;
+        assert_eq!((book.n_unconfirmed, book.n_unsaid), (0, 0));
+        let sums = sums_of(book);
+        assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 3));
+        // Nothing of it was read back.
+        assert_eq!(sums.unanswered_lost, 3);
+        assert!(!sums.is_balanced());
+    }
+
+    #[tokio::test]
+    async fn lines_without_answers_are_not_confirmed_by_a_node_that_never_closes() {
+        let held = std::sync::Mutex::new(None);
+        let book = drive_in(Language::Nmea, async |_, mut stream| {
+            hear(&mut stream).await;
+            *held.lock().unwrap() = Some(stream);
+        })
+        .await;
+        assert_eq!(book.n_unconfirmed, 3);
+        let sums = sums_of(book);
+        assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 0));
     }
 
     #[tokio::test]
