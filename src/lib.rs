@@ -12,6 +12,7 @@
 //! | [`metrics`] | every counter and gauge, once, and their text for Prometheus |
 //! | [`protocol`] | the devices' languages, pure: framing, recognition, decoders, encoders, attributes |
 //! | [`vehicles`] | known vehicles, passwords, whether strangers may speak; pure |
+//! | [`cluster`] | siblings on the LAN: beacons, links, members; `proto` decides, `net` has the sockets |
 //! | [`delivery`] | byte layout of records and of the log's segments; pure |
 //! | [`ingest`] | vehicles' sockets: listener, connection task, supervised line buffer, replies |
 //! | [`store`] | the log that acknowledges, the index that answers, duplicates, the quarantine |
@@ -40,6 +41,8 @@ pub mod metrics;
 pub mod protocol;
 
 pub mod vehicles;
+
+pub mod cluster;
 
 pub mod delivery;
 

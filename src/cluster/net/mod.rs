@@ -1,0 +1,2 @@
+//! The cluster's sockets and secrets. What they mean is decided in
+//! [`proto`](crate::cluster::proto), which this room asks and obeys.
