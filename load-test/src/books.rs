@@ -38,11 +38,16 @@ pub(crate) struct VehicleBook {
     pub(crate) n_rejected: u64,
     /// Lines that were said and had no answer when the vehicle gave up.
     pub(crate) n_unanswered: u64,
+    /// Lines that were still to be said then.
+    pub(crate) n_unsaid: u64,
+    /// Lines without an answer whose connection did not end in order.
+    pub(crate) n_unconfirmed: u64,
+    /// Whether the node did not let the vehicle speak.
+    pub(crate) is_refused: bool,
     /// Answers that did not fit the line they must belong to.
     pub(crate) n_shifted: u64,
     /// Times of spoiled reports: none of them may be found.
     spoiled: Vec<i64>,
-    /// Time of the last position found, to see whether they come in order.
     n_connections: u64,
 }
 
@@ -66,6 +71,7 @@ impl VehicleBook {
         self.spoiled.push(time.0);
     }
 
+    /// The report is confirmed: by an answer or, where there are none, by the end of its connection.
     pub(crate) fn note_acknowledged(&mut self, time: UnixMillis) {
         if let Some(entry) = self.reports.get_mut(&time.0) {
             entry.is_acknowledged = true;
@@ -110,19 +116,38 @@ pub(crate) struct Summary {
     pub(crate) spoiled: u64,
     pub(crate) rejected: u64,
     pub(crate) spoiled_stored: u64,
+    /// Vehicles that were not let speak.
+    pub(crate) refused: u64,
+    /// Lines that were never said.
+    pub(crate) unsaid: u64,
     /// The same for vehicles whose protocol has no answers: what a kill costs them is no fault.
     pub(crate) unanswered_sent: u64,
+    /// Sent over a connection that both sides closed in order.
+    pub(crate) unanswered_confirmed: u64,
     pub(crate) unanswered_stored: u64,
+    /// Confirmed and not found.
+    pub(crate) unanswered_lost: u64,
 }
 
 impl Summary {
-    /// Whether nothing acknowledged is lost, nothing is there twice, altered or from nowhere, all
-    /// was acknowledged in the end, and every spoiled line was rejected.
+    /// Whether nothing confirmed is lost, nothing is there twice, altered or from nowhere, all was
+    /// said and acknowledged in the end, and every spoiled line was rejected.
     pub(crate) const fn is_balanced(&self) -> bool {
         let is_clean = self.lost == 0 && self.doubled == 0 && self.altered == 0;
         let is_ours = self.foreign == 0 && self.shifted == 0 && self.spoiled_stored == 0;
+        let is_said = self.refused == 0 && self.unsaid == 0;
         let is_whole = self.unacknowledged == 0 && self.stored == self.acknowledged;
-        is_clean && is_ours && is_whole && self.spoiled == self.rejected
+        is_clean
+            && is_ours
+            && is_said
+            && is_whole
+            && self.unanswered_lost == 0
+            && self.spoiled == self.rejected
+    }
+
+    /// Whether all that was sent without answers is there: so it must be where nothing was broken.
+    pub(crate) const fn has_all_unanswered(&self) -> bool {
+        self.unanswered_stored == self.unanswered_sent
     }
 }
 
@@ -159,6 +184,8 @@ impl Books {
             sums.resent_lines += book.n_resent;
             sums.rejected += book.n_rejected;
             sums.shifted += book.n_shifted;
+            sums.refused += u64::from(book.is_refused);
+            sums.unsaid += book.n_unsaid;
             sums.spoiled += book.spoiled.len() as u64;
             for entry in book.reports.values() {
                 sums.add(entry, book.is_answered);
@@ -175,7 +202,9 @@ impl Summary {
         self.altered += u64::from(entry.is_altered);
         if !is_answered {
             self.unanswered_sent += 1;
+            self.unanswered_confirmed += u64::from(entry.is_acknowledged);
             self.unanswered_stored += u64::from(is_found);
+            self.unanswered_lost += u64::from(entry.is_acknowledged && !is_found);
             return;
         }
         self.sent += 1;
@@ -276,6 +305,46 @@ mod tests {
             sums.foreign
         });
         check(&[one, two, found("v", 3, 1.0)], |sums| sums.spoiled_stored);
+    }
+
+    #[test]
+    fn what_has_no_answer_is_lost_if_its_connection_ended_in_order() {
+        let sums = |is_confirmed, is_found| {
+            let mut book = VehicleBook::new(false);
+            let fix = Fix {
+                latitude: Degrees::from_e7(10_000_000),
+                valid: true,
+                ..Fix::default()
+            };
+            book.note_sent(UnixMillis(1), fix);
+            if is_confirmed {
+                book.note_acknowledged(UnixMillis(1));
+            }
+            let mut books = Books::default();
+            books.enter("v".to_owned(), book);
+            if is_found {
+                books.note_found(&found("v", 1, 1.0));
+            }
+            let sums = books.summary();
+            (sums.is_balanced(), sums.has_all_unanswered())
+        };
+        assert_eq!(sums(true, true), (true, true));
+        assert_eq!(sums(true, false), (false, false));
+        assert_eq!(sums(false, false), (true, false));
+    }
+
+    #[test]
+    fn a_vehicle_that_said_nothing_does_not_balance() {
+        for change in [
+            |book: &mut VehicleBook| book.n_unsaid = 1,
+            |book: &mut VehicleBook| book.is_refused = true,
+        ] {
+            let mut book = VehicleBook::new(true);
+            change(&mut book);
+            let mut books = Books::default();
+            books.enter("v".to_owned(), book);
+            assert!(!books.summary().is_balanced());
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! fleet (pure: who drives where) ─▶ device (sockets: says it, keeps what is not acknowledged)
 //!                                      │ what was sent and acknowledged
-//! demo: a node as a child process ─▶ books (pure) ◀─ read back over HTTP
+//! a node as a child process, or one ─▶ books (pure) ◀─ read back over HTTP
+//! that runs (demo, simulate)
 //! ```
 //!
 //! This tool must not look into a node: it knows sockets, HTTP and `/proc` only. It links the
@@ -19,6 +20,8 @@ mod floor;
 mod node_process;
 mod out;
 mod replay;
+mod simulate;
+mod simulation;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Start a node, drive a fleet, kill the node with -9, and compare what it stored
     Demo(demo::DemoArgs),
+    /// Drive a node with simulated vehicles, and compare what it stored
+    Simulate(simulate::SimulateArgs),
     /// Send recorded lines to a node, shifted in time and identity
     Replay(replay::ReplayArgs),
     /// Compare what a line costs a node with what it costs the least server there can be
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Floor(args) => floor::run(&args),

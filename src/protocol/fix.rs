@@ -29,6 +29,10 @@ const LATITUDE_E7_MAX: i32 = 900_000_000;
 const LONGITUDE_E7_MAX: i32 = 1_800_000_000;
 const COURSE_MILLI_MAX: i32 = 360_000;
 
+/// 100 and 60 in billionths.
+const HUNDRED: i64 = 100_000_000_000;
+const SIXTY: i64 = 60_000_000_000;
+
 /// Year, month and day.
 pub type Date = (i16, i8, i8);
 
@@ -207,25 +211,30 @@ pub fn degrees_and_minutes(
     is_negative: bool,
     carries_minutes: bool,
 ) -> Option<Degrees> {
-    let unit = 10_i64.checked_pow(value.decimals)?;
-    let hundred = unit.checked_mul(100)?;
-    let sixty = unit.checked_mul(60)?;
-    let (degrees, minutes) = (value.mantissa / hundred, value.mantissa % hundred);
-    if value.mantissa < 0 || (minutes >= sixty && !carries_minutes) {
+    // In billionths, below 1e18; the unit is constant, so that no division is by a variable.
+    let value = value.as_billionths();
+    let (degrees, minutes) = (value / HUNDRED, value % HUNDRED);
+    if value < 0 || (minutes >= SIXTY && !carries_minutes) {
         return None;
     }
-    // Below 1e11 * 1e7, since a decimal has at most nine places behind the point.
-    let fraction_e7 = (minutes.checked_mul(10_000_000)?.checked_add(sixty / 2)?) / sixty;
-    let degrees_e7 = degrees.checked_mul(10_000_000)?.checked_add(fraction_e7)?;
+    let fraction_e7 = (minutes * 10_000_000 + SIXTY / 2) / SIXTY;
+    let degrees_e7 = degrees * 10_000_000 + fraction_e7;
     let degrees_e7 = i32::try_from(degrees_e7).ok()?;
     (degrees_e7 <= LONGITUDE_E7_MAX)
         .then(|| Degrees::from_e7(if is_negative { -degrees_e7 } else { degrees_e7 }))
 }
 
-/// The time of a `date` and a `clock` of `HHMMSS` with any number of decimals, in UTC; what is
-/// below a millisecond is cut off. `None` if there is no such day or time of day; a leap second is
-/// none.
+/// The time of a `date` and a `clock`, see [`time_of_day`], in UTC. `None` if there is no such day or
+/// time of day.
 pub fn time_on(date: Date, clock: &[u8]) -> Option<UnixMillis> {
+    let time_of_day = time_of_day(clock)?;
+    let midnight = UnixMillis::from_civil(date, (0, 0, 0), 0)?;
+    Some(UnixMillis(midnight.0 + time_of_day))
+}
+
+/// Milliseconds since midnight of `HHMMSS` with any number of decimals; what is below a millisecond
+/// is cut off. `None` if there is no such time of day; a leap second is none.
+pub fn time_of_day(clock: &[u8]) -> Option<i64> {
     let (whole, decimals) = clock.split_at_checked(6)?;
     let decimals = match decimals {
         [] => decimals,
@@ -235,13 +244,15 @@ pub fn time_on(date: Date, clock: &[u8]) -> Option<UnixMillis> {
     if !decimals.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let millis = decimals
+    let millis: i64 = decimals
         .iter()
         .zip([100, 10, 1])
-        .map(|(digit, weight)| u16::from(digit - b'0') * weight)
+        .map(|(digit, weight)| i64::from(digit - b'0') * weight)
         .sum();
-    let [hour, minute, second] = pairs(whole)?;
-    UnixMillis::from_civil(date, (hour, minute, second), millis)
+    let [hour @ 0..24, minute @ 0..60, second @ 0..60] = pairs(whole)?.map(i64::from) else {
+        return None;
+    };
+    Some(((hour * 60 + minute) * 60 + second) * 1_000 + millis)
 }
 
 /// Year, month and day from `DDMMYY`.

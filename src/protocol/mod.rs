@@ -24,6 +24,7 @@
 //! - A decoder's [`Decoder::snapshot`] is complete: driven with the same lines it gives the same.
 
 pub mod attributes;
+mod fields;
 pub mod fix;
 pub mod framing;
 pub mod nmea;

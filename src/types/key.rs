@@ -30,31 +30,31 @@ pub const KEY_VERSION: u8 = 1;
 /// Longest event code that takes part in a position's digest, in bytes; protocols send a few.
 const CODE_BYTES_MAX: usize = 40;
 
+/// Bytes of a position's layout before its code.
+const FIELDS_BYTES: usize = 22;
+
 /// The digest of a position with the event code `code`. Does not allocate.
 pub fn position_hash(fix: &Fix, code: &str) -> u64 {
-    let mut bytes = [0_u8; 22 + CODE_BYTES_MAX];
-    let mut n_bytes = 0;
-    let mut rest = bytes.as_mut_slice();
-    let mut put = |part: &[u8]| {
-        let (to, behind) = std::mem::take(&mut rest).split_at_mut(part.len());
-        to.copy_from_slice(part);
-        rest = behind;
-        n_bytes += part.len();
-    };
-    put(&[0]);
-    put(&fix.latitude.as_e7().to_le_bytes());
-    put(&fix.longitude.as_e7().to_le_bytes());
-    put(&[u8::from(fix.valid)]);
-    for quantity in [fix.speed_kmh, fix.course_deg, fix.altitude_m] {
-        put(&quantity
+    let quantity = |quantity: Option<Milli>| {
+        quantity
             .map_or(i32::MIN, Milli::as_thousandths)
-            .to_le_bytes());
+            .to_le_bytes()
+    };
+    let mut fields = [0_u8; FIELDS_BYTES + CODE_BYTES_MAX];
+    // Byte 0 is the kind.
+    fields[1..5].copy_from_slice(&fix.latitude.as_e7().to_le_bytes());
+    fields[5..9].copy_from_slice(&fix.longitude.as_e7().to_le_bytes());
+    fields[9] = u8::from(fix.valid);
+    fields[10..14].copy_from_slice(&quantity(fix.speed_kmh));
+    fields[14..18].copy_from_slice(&quantity(fix.course_deg));
+    fields[18..22].copy_from_slice(&quantity(fix.altitude_m));
+    let code = code.as_bytes();
+    let code = code.get(..CODE_BYTES_MAX).unwrap_or(code);
+    let end = FIELDS_BYTES + code.len();
+    if let Some(place) = fields.get_mut(FIELDS_BYTES..end) {
+        place.copy_from_slice(code);
     }
-    put(code
-        .as_bytes()
-        .get(..code.len().min(CODE_BYTES_MAX))
-        .unwrap_or_default());
-    xxh3_64(bytes.get(..n_bytes).unwrap_or_default())
+    xxh3_64(fields.get(..end).unwrap_or_default())
 }
 
 /// The digest of an event.

@@ -69,14 +69,25 @@ impl fmt::Display for Milli {
     }
 }
 
-/// A decimal number read from text: `mantissa / 10^decimals`, at most nine decimals kept.
+/// Billionths of one.
+const BILLION: i64 = 1_000_000_000;
+
+/// Billionths of a unit of the first decimal, of the second, and so on.
+const WEIGHTS: [i64; 9] = [
+    100_000_000,
+    10_000_000,
+    1_000_000,
+    100_000,
+    10_000,
+    1_000,
+    100,
+    10,
+    1,
+];
+
+/// A decimal number read from text, in billionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decimal {
-    /// All digits as one integer, with the sign.
-    pub mantissa: i64,
-    /// How many of the digits stand behind the point, 0 to 9.
-    pub decimals: u32,
-}
+pub struct Decimal(i64);
 
 impl Decimal {
     /// Reads `[+-]digits[.digits]`; digits beyond the ninth decimal are dropped.
@@ -88,52 +99,63 @@ impl Decimal {
             [b'+', rest @ ..] => (false, rest),
             rest => (false, rest),
         };
-        let (mut mantissa, mut decimals, mut n_digits) = (0_i64, 0_u32, 0_u32);
+        let mut rest = digits.iter();
+        let (mut whole, mut fraction) = (0_i64, 0_i64);
         let mut has_point = false;
-        for byte in digits {
+        for byte in rest.by_ref() {
             match byte {
-                b'0'..=b'9' if has_point && decimals == 9 => n_digits += 1,
-                b'0'..=b'9' => {
-                    mantissa = mantissa
-                        .checked_mul(10)?
-                        .checked_add(i64::from(byte - b'0'))?;
-                    decimals += u32::from(has_point);
-                    n_digits += 1;
+                b'0'..=b'9' if whole < BILLION => whole = whole * 10 + i64::from(byte - b'0'),
+                b'.' => {
+                    has_point = true;
+                    break;
                 }
-                b'.' if !has_point => has_point = true,
                 _ => return None,
             }
         }
-        let fits = mantissa / 10_i64.pow(decimals) < 1_000_000_000;
-        let mantissa = if is_negative { -mantissa } else { mantissa };
-        (n_digits > 0 && fits).then_some(Self { mantissa, decimals })
-    }
-
-    /// The number times `10^digits`, rounded half away from zero.
-    pub fn scaled(self, digits: u32) -> i64 {
-        if self.decimals <= digits {
-            return self
-                .mantissa
-                .saturating_mul(10_i64.pow((digits - self.decimals).min(18)));
+        let mut weights = WEIGHTS.iter();
+        let mut weight = BILLION;
+        for byte in rest {
+            if !byte.is_ascii_digit() {
+                return None;
+            }
+            if let Some(next) = weights.next() {
+                fraction = fraction * 10 + i64::from(byte - b'0');
+                weight = *next;
+            }
         }
-        let divisor = 10_i64.pow((self.decimals - digits).min(18));
-        let half = if self.mantissa < 0 {
-            -divisor / 2
-        } else {
-            divisor / 2
-        };
-        self.mantissa.saturating_add(half) / divisor
+        if whole >= BILLION || digits.len() == usize::from(has_point) {
+            return None;
+        }
+        let billionths = whole * BILLION + fraction * weight;
+        Some(Self(if is_negative { -billionths } else { billionths }))
     }
 
-    /// Rounded to thousandths; `None` if that does not fit.
+    /// Billionths of one, less than 1e18 of them.
+    pub const fn as_billionths(self) -> i64 {
+        self.0
+    }
+
+    /// The number without its sign.
+    #[must_use]
+    pub const fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
+    /// Rounded to thousandths, half away from zero; `None` if that does not fit.
     pub fn to_milli(self) -> Option<Milli> {
-        i32::try_from(self.scaled(3)).ok().map(Milli)
+        i32::try_from(rounded(self.0, 1_000_000)).ok().map(Milli)
     }
 
-    /// Rounded to 1e-7 degrees; `None` if that does not fit.
+    /// Rounded to 1e-7 degrees, half away from zero; `None` if that does not fit.
     pub fn to_degrees(self) -> Option<Degrees> {
-        i32::try_from(self.scaled(7)).ok().map(Degrees)
+        i32::try_from(rounded(self.0, 100)).ok().map(Degrees)
     }
+}
+
+/// `billionths` in units of so many of them, rounded half away from zero.
+const fn rounded(billionths: i64, unit: i64) -> i64 {
+    let half = if billionths < 0 { -unit / 2 } else { unit / 2 };
+    (billionths + half) / unit
 }
 
 #[cfg(test)]
@@ -142,7 +164,7 @@ mod tests {
 
     #[test]
     fn decimals_are_read_as_they_stand() {
-        let cases: [(&str, Option<i64>); 14] = [
+        let cases: [(&str, Option<i64>); 20] = [
             ("0", Some(0)),
             ("42.5", Some(42_500)),
             ("-4.000", Some(-4_000)),
@@ -157,9 +179,15 @@ mod tests {
             ("1e5", None),
             ("--1", None),
             ("99999999999", None),
+            ("999999999.9990", Some(999_999_999_999)),
+            ("1000000000", None),
+            ("00000000000000000000000042", Some(42_000)),
+            ("9999999990", None),
+            ("1.5.2", None),
+            ("0.1234567890x", None),
         ];
         for (text, expected) in cases {
-            let read = Decimal::parse(text.as_bytes()).map(|decimal| decimal.scaled(3));
+            let read = Decimal::parse(text.as_bytes()).map(|decimal| rounded(decimal.0, 1_000_000));
             assert_eq!(read, expected, "{text}");
         }
     }

@@ -24,10 +24,13 @@ impl UnixMillis {
     /// The time that stands in a device's date and time fields (UTC); `None` if there is no such
     /// day or time of day. `date` is (year, month, day), `time` (hour, minute, second).
     pub fn from_civil(date: (i16, i8, i8), time: (i8, i8, i8), millis: u16) -> Option<Self> {
-        let nanos = i32::from(millis) * 1_000_000;
-        let civil = DateTime::new(date.0, date.1, date.2, time.0, time.1, time.2, nanos).ok()?;
-        let timestamp = TimeZone::UTC.to_timestamp(civil).ok()?;
-        Some(Self(timestamp.as_millisecond()))
+        let ((year, month, day), (hour, minute, second)) = (date, time);
+        let is_date = day >= 1 && day <= days_of(year, month)?;
+        let is_time = matches!((hour, minute, second), (0..24, 0..60, 0..60)) && millis < 1_000;
+        let seconds = (i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second);
+        let millis_of_day = seconds * 1_000 + i64::from(millis);
+        let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
+        (is_date && is_time).then_some(Self(days * DAY_MILLIS + millis_of_day))
     }
 
     /// Reads RFC 3339 with any offset, for example `2026-11-20T09:05:01Z`.
@@ -58,6 +61,28 @@ impl UnixMillis {
             Timestamp::MAX
         })
     }
+}
+
+/// Days of a month of the Gregorian calendar; `None` if there is no such month.
+const fn days_of(year: i16, month: i8) -> Option<i8> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if is_leap => Some(29),
+        2 => Some(28),
+        4 | 6 | 9 | 11 => Some(30),
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        _ => None,
+    }
+}
+
+/// Days from 1970-01-01 to a day that is one, by years that begin in March, so that the day which
+/// a year may lack is its last; 400 of them have 146,097 days.
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year * 365 + year / 4 - year / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 impl fmt::Display for UnixMillis {
@@ -103,6 +128,8 @@ impl fmt::Display for Month {
 
 #[cfg(test)]
 mod tests {
+    use jiff::ToSpan as _;
+
     use super::*;
 
     #[test]
@@ -116,6 +143,40 @@ mod tests {
         assert_eq!(UnixMillis::from_civil((2026, 2, 30), (0, 0, 0), 0), None);
         assert_eq!(UnixMillis::parse("yesterday"), None);
         assert_eq!(UnixMillis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        let first = DateTime::new(1890, 1, 1, 23, 59, 58, 0).unwrap();
+        let mut n_days = 0;
+        for civil in first
+            .series(1.day())
+            .take_while(|civil| civil.year() < 2110)
+        {
+            let timestamp = TimeZone::UTC.to_timestamp(civil).unwrap();
+            let date = (civil.year(), civil.month(), civil.day());
+            let time = UnixMillis::from_civil(date, (23, 59, 58), 7);
+            assert_eq!(time, Some(UnixMillis(timestamp.as_millisecond() + 7)));
+            n_days += 1;
+        }
+        assert!(n_days > 80_000);
+        for none in [
+            (2023, 2, 29),
+            (1900, 2, 29),
+            (2024, 4, 31),
+            (2024, 0, 1),
+            (2024, 1, 0),
+            (2024, 13, 1),
+        ] {
+            assert_eq!(UnixMillis::from_civil(none, (0, 0, 0), 0), None, "{none:?}");
+        }
+        for none in [(24, 0, 0), (0, 60, 0), (0, 0, 60), (-1, 0, 0)] {
+            assert_eq!(
+                UnixMillis::from_civil((2024, 1, 1), none, 0),
+                None,
+                "{none:?}"
+            );
+        }
     }
 
     #[test]

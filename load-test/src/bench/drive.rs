@@ -76,7 +76,7 @@ impl Driver {
             line: Vec::new(),
         };
         for number in 0..n_connections {
-            let mut socket = TcpStream::connect(server)?;
+            let mut socket = TcpStream::connect_timeout(&server, PATIENCE)?;
             socket.set_nodelay(true)?;
             // Closed at once, so that the ports are free for the next turn.
             SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
@@ -93,9 +93,16 @@ impl Driver {
         }
         let mut n_left = n_connections as u64;
         let mut latency = new_histogram();
+        let mut heard = Stopwatch::start();
         while n_left > 0 {
-            n_left =
-                n_left.saturating_sub(driver.take_answers(PATIENCE, &started, &mut latency)?);
+            let n_new = driver.take_answers(PACE, &started, &mut latency)?;
+            n_left = n_left.saturating_sub(n_new);
+            if n_new > 0 {
+                heard = Stopwatch::start();
+            } else if heard.elapsed() > PATIENCE {
+                let why = format!("{n_left} logins were not answered");
+                return Err(io::Error::other(why));
+            }
         }
         let took = started.elapsed();
         Ok((driver, took))
@@ -209,9 +216,6 @@ impl Driver {
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-        }
-        if events.is_empty() && patience >= PATIENCE {
-            return Err(io::Error::other("the server does not answer"));
         }
         let mut n_answered = 0;
         for event in &events {

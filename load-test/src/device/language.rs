@@ -28,6 +28,25 @@ pub(crate) enum Language {
     Nmea,
 }
 
+/// A protocol that devices can speak here, by its name in options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// Wialon IPS, 1.1 and 2.0
+    Wialon,
+    /// NMEA 0183 with an identity
+    Nmea,
+}
+
+impl Protocol {
+    /// Its languages; the first is the one that recordings are sent in.
+    pub(crate) const fn languages(self) -> &'static [Language] {
+        match self {
+            Self::Wialon => &[Language::WialonOne, Language::WialonTwo],
+            Self::Nmea => &[Language::Nmea],
+        }
+    }
+}
+
 impl Language {
     /// Whether lines are answered.
     pub(crate) const fn is_answered(self) -> bool {
@@ -46,15 +65,33 @@ impl Language {
     }
 }
 
-/// The events of a plan, `speed` times as fast as the plan has them.
+/// When the events of a plan are due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// Milliseconds of the run before the plan begins.
+    pub(crate) begins_millis: u64,
+    /// How many times as fast as the plan has them.
+    pub(crate) speed: f64,
+}
+
+impl Timing {
+    /// At once, and as fast as the plan has them.
+    #[cfg(test)]
+    pub(super) const PLAIN: Self = Self {
+        begins_millis: 0,
+        speed: 1.0,
+    };
+}
+
+/// The events of a plan.
 pub(crate) fn messages(
     language: Language,
     plan: impl Iterator<Item = Planned>,
-    speed: f64,
+    timing: Timing,
 ) -> impl Iterator<Item = Event> {
     let mut n_messages = 0_i64;
     plan.map(move |planned| {
-        let due_millis = (planned.at_millis as f64 / speed) as u64;
+        let due_millis = timing.begins_millis + (planned.at_millis as f64 / timing.speed) as u64;
         n_messages += 1;
         let version = match language {
             Language::WialonOne => Version::One,
@@ -187,7 +224,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::fleet::{Plan, PlanConfig};
+    use crate::fleet::{Faults, Plan, PlanConfig};
 
     /// What devices say is decoded by the node's own decoder, and answered as they expect.
     #[test]
@@ -209,11 +246,12 @@ mod tests {
                 n_seconds: 2_000,
                 interval_seconds: 2,
                 is_answered: true,
+                faults: Faults::SOME,
             };
             let mut decoded = Decoded::default();
             let greeting = language.greeting("v");
             decoder.line(&context, greeting.trim_ascii_end(), &mut decoded);
-            for event in messages(language, Plan::new(config), 1.0) {
+            for event in messages(language, Plan::new(config), Timing::PLAIN) {
                 let Event::Send(message) = event else {
                     continue;
                 };

@@ -1,6 +1,13 @@
 //! A device's connections: connect, greet, send, wait for answers, come back.
 
-use std::{collections::VecDeque, io, iter::Peekable, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    iter::Peekable,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -12,20 +19,22 @@ use waymesh::{
         time::{Instant, Stopwatch},
     },
     protocol::wialon::Answer,
+    types::time::UnixMillis,
 };
 
 use super::{Event, Language, Message, Run};
 use crate::books::VehicleBook;
 
-/// Without an answer for so long a device gives its connection up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How a connection ended.
 enum End {
     /// All is said and answered.
     Done,
-    /// Lost, or given up, or lost on purpose.
-    Lost,
+    /// It was to be lost now, to be made again.
+    Planned,
+    /// No answer came for too long.
+    Silent,
+    /// The vehicle may not speak.
+    Refused,
 }
 
 /// A device with all that it has still to say.
@@ -41,8 +50,22 @@ pub(crate) struct Device<E: Iterator<Item = Event>> {
     partial: Vec<u8>,
     /// How many of `unanswered`, from the front, went over the present connection.
     n_on_wire: usize,
+    /// What went over the present connection and is not answered by its protocol.
+    unconfirmed: Unconfirmed,
+    /// Whether an answer came over the present connection.
+    has_heard: bool,
     book: VehicleBook,
     run: Arc<Run>,
+}
+
+/// Lines that are confirmed by the end of their connection alone: the node closes in its turn when
+/// all it has read is durable.
+#[derive(Default)]
+struct Unconfirmed {
+    n_lines: u64,
+    reports: Vec<UnixMillis>,
+    /// Kills when the connection was made: the system closes what a killed node had open.
+    n_kills: u64,
 }
 
 struct InFlight {
@@ -68,6 +91,8 @@ impl<E: Iterator<Item = Event>> Device<E> {
             unanswered: VecDeque::new(),
             partial: Vec::new(),
             n_on_wire: 0,
+            unconfirmed: Unconfirmed::default(),
+            has_heard: false,
             book: VehicleBook::new(language.is_answered()),
             run,
         }
@@ -80,18 +105,34 @@ impl<E: Iterator<Item = Event>> Device<E> {
         let talking = async {
             while !self.has_said_all() {
                 self.wait_until_due().await;
-                match self.connection().await {
-                    Ok(End::Done) => {}
-                    Ok(End::Lost) => backoff.reset(),
-                    Err(_) => tokio::time::sleep(backoff.next_delay()).await,
+                let end = self.connection().await;
+                if matches!(end, Ok(End::Refused)) {
+                    self.book.is_refused = true;
+                    break;
+                }
+                if let Some(delay) = delay_after(&end, self.has_heard, &mut backoff) {
+                    tokio::time::sleep(delay).await;
                 }
             }
         };
         if tokio::time::timeout_at(deadline, talking).await.is_err() {
             tracing::debug!(vehicle = self.vehicle, "gave up at the deadline");
         }
-        self.book.n_unanswered = self.unanswered.len() as u64;
+        self.settle();
         (self.vehicle, self.book)
+    }
+
+    /// What is left when the device is done, or gives up.
+    fn settle(&mut self) {
+        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
+        let (said, unsaid): (Vec<_>, Vec<_>) = self
+            .unanswered
+            .iter()
+            .partition(|line| line.since.is_some());
+        self.book.n_unanswered = said.len() as u64;
+        let is_line = |event: &Event| matches!(event, Event::Send(_));
+        self.book.n_unsaid = unsaid.len() as u64;
+        self.book.n_unsaid += self.events.by_ref().filter(is_line).count() as u64;
     }
 
     fn has_said_all(&mut self) -> bool {
@@ -114,58 +155,85 @@ impl<E: Iterator<Item = Event>> Device<E> {
     }
 
     async fn connection(&mut self) -> io::Result<End> {
+        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
+        self.unconfirmed.n_kills = self.run.n_kills();
+        self.has_heard = false;
+        let opening = tokio::time::timeout(self.run.answer_timeout, self.open());
+        let Some(mut stream) = opening.await?? else {
+            return Ok(End::Refused);
+        };
+        self.book.note_connected();
+        self.run.n_connected.fetch_add(1, Ordering::Relaxed);
+        self.n_on_wire = 0;
+        let end = self.talk(&mut stream).await;
+        self.run.n_connected.fetch_sub(1, Ordering::Relaxed);
+        end
+    }
+
+    /// A connection over which the device said who it is; none if it may not speak.
+    async fn open(&mut self) -> io::Result<Option<BufReader<TcpStream>>> {
         let socket = TcpStream::connect(self.target).await?;
         socket.set_nodelay(true)?;
         self.partial.clear();
         let mut stream = BufReader::with_capacity(512, socket);
-        stream
-            .get_mut()
-            .write_all(&self.language.greeting(&self.vehicle))
-            .await?;
+        let greeting = self.language.greeting(&self.vehicle);
+        stream.get_mut().write_all(&greeting).await?;
         if self.language.is_answered() {
-            let answer = self.read_answer(&mut stream).await?;
-            if answer != Answer::Login(Ok(())) {
-                return Err(io::Error::other("login refused"));
+            match self.read_answer(&mut stream).await? {
+                Answer::Login(Ok(())) => {}
+                Answer::Login(Err(_)) => return Ok(None),
+                _ => return Err(io::Error::other("no answer to a login")),
             }
         }
-        self.book.note_connected();
-        self.run
-            .n_connected
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.n_on_wire = 0;
-        let end = self.talk(&mut stream).await;
-        self.run
-            .n_connected
-            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        end
+        Ok(Some(stream))
     }
 
     async fn talk(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<End> {
         loop {
             if self.gather_due() {
-                return Ok(End::Lost);
+                if !self.language.is_answered() {
+                    self.close(stream).await?;
+                }
+                return Ok(End::Planned);
             }
-            self.send_gathered(stream).await?;
+            let sending = tokio::time::timeout(self.run.answer_timeout, async {
+                self.send_gathered(stream).await
+            });
+            sending.await??;
             if self.has_said_all() {
-                stream.get_mut().shutdown().await?;
-                // What the node has still to read is read before it closes in its turn.
-                drain(stream).await?;
+                self.close(stream).await?;
                 return Ok(End::Done);
             }
             let has_window = self.unanswered.len() < self.window;
             let next_due = self.next_due().filter(|_| has_window);
-            let wake = next_due.unwrap_or_else(|| Instant::now() + ANSWER_TIMEOUT);
+            let wake = next_due.unwrap_or_else(|| Instant::now() + self.run.answer_timeout);
             tokio::select! {
                 answer = self.read_answer(stream), if !self.unanswered.is_empty() => {
                     self.note_answer(answer?);
                 }
                 () = tokio::time::sleep_until(wake.to_tokio()) => {
                     if next_due.is_none() && !self.unanswered.is_empty() {
-                        return Ok(End::Lost);
+                        return Ok(End::Silent);
                     }
                 }
             }
         }
+    }
+
+    /// Ends the connection in order: what the node has still to read is read, and durable, before
+    /// it closes in its turn.
+    async fn close(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<()> {
+        let closing = async {
+            stream.get_mut().shutdown().await?;
+            drain(stream).await
+        };
+        tokio::time::timeout(self.run.answer_timeout, closing).await??;
+        if self.unconfirmed.n_kills == self.run.n_kills() {
+            for time in std::mem::take(&mut self.unconfirmed).reports {
+                self.book.note_acknowledged(time);
+            }
+        }
+        Ok(())
     }
 
     /// Takes what is due into the window; true if the connection is to be lost now.
@@ -212,6 +280,9 @@ impl<E: Iterator<Item = Event>> Device<E> {
             if message.expects.is_some() {
                 self.n_on_wire += 1;
             } else {
+                let times = message.reports.iter().map(|report| report.time);
+                self.unconfirmed.reports.extend(times);
+                self.unconfirmed.n_lines += 1;
                 self.unanswered.remove(self.n_on_wire);
             }
         }
@@ -223,6 +294,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
             self.book.n_shifted += 1;
             return;
         };
+        self.has_heard = true;
         self.n_on_wire = self.n_on_wire.saturating_sub(1);
         let took = line.since.map(|since| since.elapsed()).unwrap_or_default();
         self.run.note_answer(took, line.is_resent);
@@ -247,7 +319,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     /// Reads one answer. Cancel safe: what has come of it is kept for the next call.
     async fn read_answer(&mut self, stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         let reading = stream.read_until(b'\n', &mut self.partial);
-        let n_bytes = tokio::time::timeout(ANSWER_TIMEOUT, reading).await??;
+        let n_bytes = tokio::time::timeout(self.run.answer_timeout, reading).await??;
         if n_bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -255,6 +327,16 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.partial.clear();
         answer.ok_or_else(|| io::Error::other("not an answer"))
     }
+}
+
+/// How long to wait before the next connection. Only an answer, or an end that was meant, makes the
+/// delays short again: a connection that was merely accepted, or logged in, is no success.
+fn delay_after(end: &io::Result<End>, has_heard: bool, backoff: &mut Backoff) -> Option<Duration> {
+    let is_meant = matches!(end, Ok(End::Done | End::Planned | End::Refused));
+    if is_meant || has_heard {
+        backoff.reset();
+    }
+    (!is_meant).then(|| backoff.next_delay())
 }
 
 async fn drain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
@@ -274,7 +356,7 @@ mod tests {
     use super::*;
     use crate::{
         books::Books,
-        device::messages,
+        device::{Timing, messages},
         fleet::{Planned, Report, What},
     };
 
@@ -293,11 +375,20 @@ mod tests {
     }
 
     async fn drive(server: impl AsyncFn(usize, BufReader<TcpStream>) + Send) -> VehicleBook {
+        drive_in(Language::WialonOne, server).await
+    }
+
+    async fn drive_in(
+        language: Language,
+        server: impl AsyncFn(usize, BufReader<TcpStream>) + Send,
+    ) -> VehicleBook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
-        let run = Arc::new(Run::new(Instant::now() + Duration::from_secs(20)));
-        let identity = ("v".to_owned(), Language::WialonOne);
-        let events = messages(identity.1, plan(), 1.0);
+        let mut run = Run::new(Instant::now() + Duration::from_secs(20));
+        run.answer_timeout = Duration::from_millis(200);
+        let run = Arc::new(run);
+        let identity = ("v".to_owned(), language);
+        let events = messages(identity.1, plan(), Timing::PLAIN);
         let device = Device::new(identity, 2, target, events, run);
         let device = spawn_child(device.serve(1));
         let serving = async {
@@ -358,6 +449,82 @@ mod tests {
         let sums = sums_of(book);
         assert_eq!((sums.sent, sums.acknowledged, sums.shifted), (3, 3, 0));
         assert!(sums.resent_lines >= 2, "{sums:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_is_never_answered_is_given_up() {
+        let held = std::sync::Mutex::new(None);
+        let book = drive(async |number, mut stream| match number {
+            // Held open, and silent.
+            0 => {
+                hear(&mut stream).await;
+                *held.lock().unwrap() = Some(stream);
+            }
+            _ => {
+                hear(&mut stream).await;
+                say(&mut stream, "#AL#1\r\n").await;
+                behave(stream).await;
+            }
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!((sums.sent, sums.acknowledged, sums.connections), (3, 3, 1));
+    }
+
+    #[tokio::test]
+    async fn a_vehicle_that_is_refused_gives_up_and_says_so() {
+        let book = drive(async |_, mut stream| {
+            hear(&mut stream).await;
+            say(&mut stream, "#AL#0\r\n").await;
+        })
+        .await;
+        let sums = sums_of(book);
+        assert_eq!((sums.refused, sums.sent, sums.unsaid), (1, 0, 3));
+        assert!(!sums.is_balanced());
+    }
+
+    #[test]
+    fn only_an_answer_makes_the_next_delay_short_again() {
+        let first = Duration::from_millis(20);
+        let mut backoff = Backoff::new(first, Duration::from_secs(2), 1);
+        let lost = || Err(io::ErrorKind::ConnectionReset.into());
+        for end in [lost(), Ok(End::Silent), lost(), lost(), Ok(End::Silent)] {
+            delay_after(&end, false, &mut backoff).unwrap();
+        }
+        let grown = delay_after(&lost(), false, &mut backoff).unwrap();
+        assert!(grown >= first * 16, "{grown:?}");
+        let short = delay_after(&lost(), true, &mut backoff).unwrap();
+        assert!(short <= first, "{short:?}");
+        assert_eq!(delay_after(&Ok(End::Planned), false, &mut backoff), None);
+    }
+
+    /// Reads to the end, and closes in its turn.
+    async fn read_all(mut stream: BufReader<TcpStream>) {
+        while hear(&mut stream).await.is_some() {}
+    }
+
+    #[tokio::test]
+    async fn lines_without_answers_are_confirmed_by_the_end_of_their_connection() {
+        let book = drive_in(Language::Nmea, async |_, stream| read_all(stream).await).await;
+        assert_eq!((book.n_unconfirmed, book.n_unsaid), (0, 0));
+        let sums = sums_of(book);
+        assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 3));
+        // Nothing of it was read back.
+        assert_eq!(sums.unanswered_lost, 3);
+        assert!(!sums.is_balanced());
+    }
+
+    #[tokio::test]
+    async fn lines_without_answers_are_not_confirmed_by_a_node_that_never_closes() {
+        let held = std::sync::Mutex::new(None);
+        let book = drive_in(Language::Nmea, async |_, mut stream| {
+            hear(&mut stream).await;
+            *held.lock().unwrap() = Some(stream);
+        })
+        .await;
+        assert_eq!(book.n_unconfirmed, 3);
+        let sums = sums_of(book);
+        assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 0));
     }
 
     #[tokio::test]

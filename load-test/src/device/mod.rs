@@ -1,24 +1,33 @@
 //! A device: it keeps a line until it is acknowledged, comes back after every loss of its
 //! connection, and sends again what has no answer.
 //!
+//! Where the protocol has no answers, a connection that both sides have closed in order confirms what
+//! went over it; what went over any other is not sent again, as real devices do not.
+//!
 //! It knows its answers by their order alone, as real ones do; an answer that does not fit the line
 //! it must belong to is counted as shifted, which no sound server causes.
 
 mod language;
 mod link;
 
-pub(crate) use language::{Language, messages};
+pub(crate) use language::{Language, Protocol, Timing, messages};
 pub(crate) use link::Device;
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use hdrhistogram::Histogram;
 use waymesh::{base::time::Instant, protocol::wialon::Answer};
 
 use crate::fleet::Report;
+
+/// How long a device waits for a connection, for an answer, and for the node's end of a connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
@@ -88,9 +97,12 @@ pub(crate) struct Run {
     pub(crate) started: Instant,
     /// When devices give up.
     pub(crate) deadline: Instant,
+    /// Without an answer for so long a device gives its connection up.
+    pub(crate) answer_timeout: Duration,
     n_sent: AtomicU64,
     n_answered: AtomicU64,
     n_connected: AtomicU64,
+    n_kills: AtomicU64,
     latency: Mutex<Latency>,
 }
 
@@ -112,9 +124,11 @@ impl Run {
         Self {
             started: Instant::now(),
             deadline,
+            answer_timeout: ANSWER_TIMEOUT,
             n_sent: AtomicU64::new(0),
             n_answered: AtomicU64::new(0),
             n_connected: AtomicU64::new(0),
+            n_kills: AtomicU64::new(0),
             latency: Mutex::new(Latency {
                 calm: histogram(),
                 outage: histogram(),
@@ -137,6 +151,17 @@ impl Run {
         self.n_connected.load(Ordering::Relaxed)
     }
 
+    /// The node is about to be killed. To be noted before: what its system closes for it is no
+    /// confirmation.
+    pub(crate) fn note_kill(&self) {
+        self.n_kills.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often the node was killed.
+    pub(crate) fn n_kills(&self) -> u64 {
+        self.n_kills.load(Ordering::SeqCst)
+    }
+
     /// How long answers took.
     pub(crate) fn latency(&self) -> Latency {
         self.latency
@@ -149,7 +174,7 @@ impl Run {
         self.n_sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note_answer(&self, took: std::time::Duration, is_resent: bool) {
+    fn note_answer(&self, took: Duration, is_resent: bool) {
         self.n_answered.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,4 +7,4 @@
 mod drive;
 mod plan;
 
-pub(crate) use plan::{Plan, PlanConfig, Planned, Report, Spoil, What};
+pub(crate) use plan::{Faults, Plan, PlanConfig, Planned, Report, Spoil, What};

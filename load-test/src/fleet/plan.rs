@@ -25,6 +25,36 @@ pub(crate) struct PlanConfig {
     pub(crate) interval_seconds: u32,
     /// Whether the vehicle knows archives and spoils lines (its protocol answers).
     pub(crate) is_answered: bool,
+    /// What goes wrong on the way.
+    pub(crate) faults: Faults,
+}
+
+/// How often, of a hundred reports, something goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Faults {
+    /// A line is spoiled, and must be rejected.
+    pub(crate) spoiled_percent: f64,
+    /// The connection is lost and made again.
+    pub(crate) reconnect_percent: f64,
+    /// A dead spot begins, after which an archive is sent.
+    pub(crate) dead_spot_percent: f64,
+}
+
+impl Faults {
+    /// Nothing ever.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self {
+        spoiled_percent: 0.0,
+        reconnect_percent: 0.0,
+        dead_spot_percent: 0.0,
+    };
+
+    /// A little of each.
+    pub(crate) const SOME: Self = Self {
+        spoiled_percent: 1.0,
+        reconnect_percent: 1.0,
+        dead_spot_percent: 2.0,
+    };
 }
 
 /// Where a vehicle was.
@@ -111,8 +141,9 @@ impl Plan {
             self.dead_spot(at_millis, report);
             return;
         }
+        let faults = self.config.faults;
         let mut put = |what| self.ready.push_back(Planned { at_millis, what });
-        if self.config.is_answered && self.prng.chance(1.0) {
+        if self.config.is_answered && self.prng.chance(faults.spoiled_percent) {
             let is_place = self.prng.chance(50.0);
             let spoil = if is_place {
                 Spoil::Place
@@ -123,9 +154,9 @@ impl Plan {
             return;
         }
         put(What::Live(report));
-        if self.prng.chance(1.0) {
+        if self.prng.chance(faults.reconnect_percent) {
             put(What::Reconnect);
-        } else if self.config.is_answered && self.prng.chance(2.0) {
+        } else if self.config.is_answered && self.prng.chance(faults.dead_spot_percent) {
             let n_intervals = 3 + u32::try_from(self.prng.below(20)).unwrap_or(0);
             self.n_dead_seconds = n_intervals * self.config.interval_seconds;
         }
@@ -175,7 +206,19 @@ mod tests {
         n_seconds: 4_000,
         interval_seconds: 2,
         is_answered: true,
+        faults: Faults::SOME,
     };
+
+    #[test]
+    fn without_faults_every_moment_is_a_live_report() {
+        let faults = Faults::NONE;
+        let plan: Vec<_> = Plan::new(PlanConfig { faults, ..CONFIG }).collect();
+        assert_eq!(plan.len(), 2_000);
+        assert!(
+            plan.iter()
+                .all(|planned| matches!(planned.what, What::Live(_)))
+        );
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_plan() {

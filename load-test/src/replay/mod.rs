@@ -19,23 +19,16 @@ use waymesh::base::{
     time::{Instant, wall_millis},
 };
 
-use self::recording::Recording;
+use self::recording::{Recording, Unknown};
 use crate::{
     EXIT_USAGE,
     books::VehicleBook,
-    device::{Device, Event, Language, Message, Run},
+    device::{Device, Event, Message, Protocol, Run},
     out::{Out, Progress},
 };
 
 /// How long devices may take after their last line was due.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A protocol of recordings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Protocol {
-    Wialon,
-    Nmea,
-}
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -79,11 +72,18 @@ pub(crate) struct ReplayArgs {
 struct Outcome {
     vehicles: u64,
     recordings: u64,
-    /// Lines of the recordings that are of no known kind; sent as they are.
+    /// Lines of the recordings that said who speaks, and comments: not sent.
+    lines_left_out: u64,
+    /// Lines of the recordings that are of no known kind: not sent.
     lines_unknown: u64,
     lines_sent: u64,
     lines_answered: u64,
     lines_unanswered: u64,
+    /// Without answers, over connections that did not end in order.
+    lines_unconfirmed: u64,
+    /// Never sent.
+    lines_unsaid: u64,
+    vehicles_refused: u64,
     lines_resent: u64,
     lines_rejected: u64,
     answers_shifted: u64,
@@ -92,7 +92,10 @@ struct Outcome {
 
 impl Outcome {
     const fn is_good(&self) -> bool {
-        self.answers_shifted == 0 && self.lines_unanswered == 0
+        self.answers_shifted == 0
+            && self.lines_unanswered == 0
+            && self.lines_unconfirmed == 0
+            && self.lines_unsaid == 0
     }
 }
 
@@ -128,10 +131,9 @@ fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, SocketAddr)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         return Err(io::Error::other("--speed takes a number above 0"));
     }
-    let language = args.protocol.map(|protocol| match protocol {
-        Protocol::Wialon => Language::WialonOne,
-        Protocol::Nmea => Language::Nmea,
-    });
+    let language = args
+        .protocol
+        .and_then(|protocol| protocol.languages().first().copied());
     let mut recordings = Vec::new();
     for path in &args.files {
         let named = |error: &dyn std::fmt::Display| {
@@ -139,6 +141,13 @@ fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, SocketAddr)> {
         };
         let content = fs::read(path).map_err(|error| named(&error))?;
         let recording = Recording::parse(&content, language).map_err(|error| named(&error))?;
+        let Unknown { n_lines, first } = recording.unknown;
+        if n_lines > 0 {
+            Out.note(&format!(
+                "{}: {n_lines} lines of no known kind are not sent, the first is line {first}",
+                path.display()
+            ));
+        }
         recordings.push(Arc::new(recording));
     }
     let unknown = |error: io::Error| io::Error::other(format!("--target {}: {error}", args.target));
@@ -180,23 +189,23 @@ async fn replay(args: &ReplayArgs, recordings: &[Arc<Recording>], target: Socket
     let sum = |count: fn(&VehicleBook) -> u64| books.iter().map(count).sum::<u64>();
     let lines_resent = sum(|book| book.n_resent);
     let (lines_sent, lines_answered) = (run.n_sent() - lines_resent, run.n_answered());
-    let n_answerable = recordings
-        .iter()
-        .any(|recording| recording.language.is_answered());
+    let of_recordings = |count: fn(&Recording) -> usize| {
+        recordings
+            .iter()
+            .map(|recording| count(recording) as u64)
+            .sum()
+    };
     Outcome {
         vehicles: u64::from(args.vehicles),
         recordings: recordings.len() as u64,
-        lines_unknown: recordings
-            .iter()
-            .map(|recording| recording.n_unknown as u64)
-            .sum(),
+        lines_left_out: of_recordings(|recording| recording.n_left_out),
+        lines_unknown: of_recordings(|recording| recording.unknown.n_lines),
         lines_sent,
         lines_answered,
-        lines_unanswered: if n_answerable {
-            sum(|book| book.n_unanswered)
-        } else {
-            0
-        },
+        lines_unanswered: sum(|book| book.n_unanswered),
+        lines_unconfirmed: sum(|book| book.n_unconfirmed),
+        lines_unsaid: sum(|book| book.n_unsaid),
+        vehicles_refused: sum(|book| u64::from(book.is_refused)),
         lines_resent,
         lines_rejected: sum(|book| book.n_rejected),
         answers_shifted: sum(|book| book.n_shifted),
@@ -224,7 +233,7 @@ fn events(
     ends_at: i64,
 ) -> impl Iterator<Item = Event> + Send + use<> {
     let (first, last) = recording.span();
-    let shift_millis = ends_at - last.0;
+    let shift_seconds = (ends_at - last.0).div_euclid(1_000);
     let (rate, speed, n_vehicles) = (args.rate, args.speed, u64::from(args.vehicles));
     (0..recording.lines.len()).filter_map(move |idx| {
         let line = recording.lines.get(idx)?;
@@ -232,7 +241,7 @@ fn events(
             Some(rate) => (idx as u64 * n_vehicles + u64::from(number)) * 1_000 / u64::from(rate),
             None => ((line.time.0 - first.0).max(0) as f64 / speed) as u64,
         };
-        let (bytes, expects) = recording.shifted(line, shift_millis);
+        let (bytes, expects) = recording.shifted(line, shift_seconds);
         let reports = Vec::new();
         Some(Event::Send(Message {
             due_millis,
@@ -284,9 +293,13 @@ fn tell(args: &ReplayArgs, outcome: &Outcome) {
         ("lines sent", outcome.lines_sent),
         ("… answered", outcome.lines_answered),
         ("… not answered", outcome.lines_unanswered),
+        ("… not confirmed", outcome.lines_unconfirmed),
+        ("lines never sent", outcome.lines_unsaid),
         ("… sent again", outcome.lines_resent),
         ("… rejected", outcome.lines_rejected),
         ("answers shifted", outcome.answers_shifted),
+        ("vehicles refused", outcome.vehicles_refused),
+        ("lines left out", outcome.lines_left_out),
         ("lines of no known kind", outcome.lines_unknown),
     ] {
         Out.line(&format!("  {name:<24}{number:>10}"));

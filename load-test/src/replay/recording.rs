@@ -1,8 +1,10 @@
 //! A recording: the lines of one vehicle, and how they are shifted in time; pure.
 //!
 //! Lines that say who speaks are left out: each simulated vehicle greets with an identity of its
-//! own. Of the others those with a time of their own are rewritten for the new time, with a right
-//! checksum; the rest is sent as it stands, right behind the line before it.
+//! own. So are lines of no known kind, since nobody knows what answer they would get; they are
+//! counted. Of the others those with a time of their own are rewritten for the new time, with a right
+//! checksum; the rest is sent as it stands, right behind the line before it. Times move by whole
+//! seconds, so that fractions of a second stay as they are.
 
 use waymesh::{
     protocol::wialon::Answer,
@@ -26,8 +28,25 @@ pub(super) struct Recording {
     pub(super) lines: Vec<Line>,
     /// Lines that said who speaks, and comments.
     pub(super) n_left_out: usize,
-    /// Lines of a kind that is not known; they are sent as they are.
-    pub(super) n_unknown: usize,
+    /// Lines of no known kind, which are not sent either.
+    pub(super) unknown: Unknown,
+}
+
+/// Lines of no known kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Unknown {
+    pub(super) n_lines: usize,
+    /// Number of the first in its file, counted from 1; 0 if there is none.
+    pub(super) first: usize,
+}
+
+/// What a line of a file is.
+enum Kind {
+    /// One to send, without its checksum where it is sent without.
+    Line(Vec<u8>),
+    /// It says who speaks, or nothing at all.
+    LeftOut,
+    Unknown,
 }
 
 /// Why a file is no recording.
@@ -56,25 +75,31 @@ impl Recording {
             language,
             lines: Vec::new(),
             n_left_out: 0,
-            n_unknown: 0,
+            unknown: Unknown::default(),
         };
         let has_checksums = lines().any(|line| line.starts_with(b"#L#2."));
-        let mut date = None;
-        for line in lines().filter(|line| !line.is_empty()) {
-            let text = match language {
-                Language::Nmea => nmea_text(line),
-                _ => wialon_text(line, has_checksums),
+        let mut latest = None;
+        for (idx, line) in lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+            let kind = match language {
+                Language::Nmea => nmea_kind(line),
+                _ => wialon_kind(line, has_checksums),
             };
-            let Some(text) = text else {
-                recording.n_left_out += 1;
-                continue;
+            let text = match kind {
+                Kind::Line(text) => text,
+                Kind::LeftOut => {
+                    recording.n_left_out += 1;
+                    continue;
+                }
+                Kind::Unknown => {
+                    recording.unknown.add(idx + 1);
+                    continue;
+                }
             };
             let own_time = match language {
-                Language::Nmea => nmea_time(&text, &mut date),
+                Language::Nmea => nmea_time(&text, &mut latest),
                 _ => wialon_time(&text),
             };
             let time = own_time.or_else(|| recording.lines.last().map(|line| line.time));
-            recording.n_unknown += usize::from(own_time.is_none() && !is_known(language, &text));
             // What comes before the first time is due at once.
             let time = time.unwrap_or(UnixMillis(i64::MIN));
             recording.lines.push(Line { time, text });
@@ -92,8 +117,9 @@ impl Recording {
         )
     }
 
-    /// The bytes of a line, `shift_millis` later than recorded, with their end; and its answer.
-    pub(super) fn shifted(&self, line: &Line, shift_millis: i64) -> (Vec<u8>, Option<Expect>) {
+    /// The bytes of a line, `shift_seconds` later than recorded, with their end; and its answer.
+    pub(super) fn shifted(&self, line: &Line, shift_seconds: i64) -> (Vec<u8>, Option<Expect>) {
+        let shift_millis = shift_seconds * 1_000;
         let mut bytes = Vec::with_capacity(line.text.len() + 2);
         match self.language {
             Language::Nmea => nmea_shifted(&line.text, line.time, shift_millis, &mut bytes),
@@ -122,18 +148,20 @@ impl Recording {
     }
 }
 
+impl Unknown {
+    fn add(&mut self, number: usize) {
+        self.n_lines += 1;
+        if self.first == 0 {
+            self.first = number;
+        }
+    }
+}
+
 fn guess(line: &[u8]) -> Option<Language> {
     match line {
         [b'#', b'A'..=b'Z', ..] => Some(Language::WialonOne),
         _ if line.windows(2).any(|pair| pair == b"$G") => Some(Language::Nmea),
         _ => None,
-    }
-}
-
-fn is_known(language: Language, text: &[u8]) -> bool {
-    match language {
-        Language::Nmea => text.starts_with(b"$"),
-        _ => expected(language, text).is_some(),
     }
 }
 
@@ -156,19 +184,24 @@ fn expected(language: Language, text: &[u8]) -> Option<Expect> {
     Some(Expect::KindOf(answer))
 }
 
-/// The line without its checksum (it is sent in version 1.1); none for logins.
-fn wialon_text(line: &[u8], has_checksum: bool) -> Option<Vec<u8>> {
-    let is_login = line.starts_with(b"#L#");
-    let is_line = line.starts_with(b"#") && expected(Language::WialonOne, line).is_some();
-    if is_login || !is_line {
-        return None;
+/// The line without its checksum: it is sent in version 1.1.
+fn wialon_kind(line: &[u8], has_checksum: bool) -> Kind {
+    if line.starts_with(b"#L#") {
+        return Kind::LeftOut;
+    }
+    if !line.starts_with(b"#") || expected(Language::WialonOne, line).is_none() {
+        return Kind::Unknown;
     }
     let is_checked = has_checksum && !line.starts_with(b"#P#");
     let cut = line
         .iter()
         .rposition(|byte| matches!(byte, b';' | b'|'))
         .filter(|_| is_checked);
-    line.get(..cut.unwrap_or(line.len())).map(<[u8]>::to_vec)
+    Kind::Line(
+        line.get(..cut.unwrap_or(line.len()))
+            .unwrap_or_default()
+            .to_vec(),
+    )
 }
 
 /// The bodies of a line: `date;time;…`, one or, in a batch, several.
@@ -189,8 +222,11 @@ fn wialon_time(text: &[u8]) -> Option<UnixMillis> {
 
 fn body_time(body: &[u8]) -> Option<UnixMillis> {
     let mut fields = body.split(|byte| *byte == b';');
-    let ([day, month, year], clock) = (digits(fields.next()?)?, digits(fields.next()?)?);
-    civil([year, month, day], clock)
+    let (date, clock) = (fields.next()?, fields.next()?);
+    let [day, month, year] = digits(date)?;
+    Some(UnixMillis(
+        civil([year, month, day], digits(clock)?)?.0 + fraction_millis(clock),
+    ))
 }
 
 fn wialon_shifted(text: &[u8], shift_millis: i64, out: &mut Vec<u8>) {
@@ -205,19 +241,29 @@ fn wialon_shifted(text: &[u8], shift_millis: i64, out: &mut Vec<u8>) {
             continue;
         };
         let (day, clock) = stamp(UnixMillis(time.0 + shift_millis));
-        let rest = body
-            .splitn(3, |byte| *byte == b';')
-            .nth(2)
-            .unwrap_or_default();
-        out.extend_from_slice(format!("{day};{clock};").as_bytes());
-        out.extend_from_slice(rest);
+        let mut fields = body.splitn(3, |byte| *byte == b';').skip(1);
+        let (old_clock, rest) = (fields.next().unwrap_or_default(), fields.next());
+        out.extend_from_slice(format!("{day};{clock}").as_bytes());
+        out.extend_from_slice(fraction(old_clock));
+        out.push(b';');
+        out.extend_from_slice(rest.unwrap_or_default());
     }
 }
 
-/// The sentence of a line; none for a line that holds none, or that says who speaks.
-fn nmea_text(line: &[u8]) -> Option<Vec<u8>> {
-    let start = line.iter().rposition(|byte| *byte == b'$')?;
-    let sentence = line.get(start..)?;
+/// The sentence of a line.
+fn nmea_kind(line: &[u8]) -> Kind {
+    if line.starts_with(b"#") {
+        return Kind::LeftOut;
+    }
+    let start = line.iter().rposition(|byte| *byte == b'$');
+    let Some(sentence) = start.and_then(|start| line.get(start..)) else {
+        let is_identity = line.starts_with(b"IMEI ") || line.iter().all(u8::is_ascii_hexdigit);
+        return if is_identity {
+            Kind::LeftOut
+        } else {
+            Kind::Unknown
+        };
+    };
     let identities: [&[u8]; 8] = [
         b"$PGID",
         b"$DEVID",
@@ -231,11 +277,15 @@ fn nmea_text(line: &[u8]) -> Option<Vec<u8>> {
     let is_identity = identities
         .iter()
         .any(|identity| sentence.starts_with(identity));
-    (!is_identity && !line.starts_with(b"#")).then(|| sentence.to_vec())
+    if is_identity {
+        return Kind::LeftOut;
+    }
+    Kind::Line(sentence.to_vec())
 }
 
-/// The time of a sentence; an RMC brings the date, the others count from it.
-fn nmea_time(text: &[u8], date: &mut Option<UnixMillis>) -> Option<UnixMillis> {
+/// The time of a sentence. An RMC brings the date; the others are of the day on which they lie
+/// nearest to the time before them, which may be the next one.
+fn nmea_time(text: &[u8], latest: &mut Option<UnixMillis>) -> Option<UnixMillis> {
     let kind = text.get(3..6)?;
     let fields: Vec<&[u8]> = text.split(|byte| matches!(byte, b',' | b'*')).collect();
     let clock_field = match kind {
@@ -243,18 +293,20 @@ fn nmea_time(text: &[u8], date: &mut Option<UnixMillis>) -> Option<UnixMillis> {
         b"GLL" => 5,
         _ => return None,
     };
-    let clock = digits(fields.get(clock_field)?)?;
-    if kind == b"RMC" {
+    let clock = fields.get(clock_field)?;
+    let time_of_day = civil([70, 1, 1], digits(clock)?)?.0.rem_euclid(DAY_MILLIS);
+    let time_of_day = time_of_day + fraction_millis(clock);
+    let midnight = if kind == b"RMC" {
         let [day, month, year] = digits(fields.get(9)?)?;
-        let time = civil([year, month, day], clock)?;
-        *date = Some(UnixMillis(time.0 - time.0.rem_euclid(DAY_MILLIS)));
-        return Some(time);
-    }
-    let of_day = clock
-        .iter()
-        .fold(0, |sum, part| sum * 60 + i64::from(*part))
-        * 1_000;
-    date.map(|date| UnixMillis(date.0 + of_day))
+        civil([year, month, day], [0; 3])?.0
+    } else {
+        let latest = (*latest)?.0;
+        let half = DAY_MILLIS / 2;
+        let days = (latest - time_of_day + half).div_euclid(DAY_MILLIS);
+        days * DAY_MILLIS
+    };
+    *latest = Some(UnixMillis(midnight + time_of_day));
+    *latest
 }
 
 fn nmea_shifted(text: &[u8], time: UnixMillis, shift_millis: i64, out: &mut Vec<u8>) {
@@ -280,10 +332,7 @@ fn nmea_shifted(text: &[u8], time: UnixMillis, shift_millis: i64, out: &mut Vec<
         .get_mut(clock_field)
         .filter(|field| !field.is_empty())
     {
-        // The fraction of a second stays.
-        let fraction = field.iter().position(|byte| *byte == b'.');
-        let fraction = field.split_off(fraction.unwrap_or(field.len()));
-        *field = [clock.as_bytes(), &fraction].concat();
+        *field = [clock.as_bytes(), fraction(field)].concat();
     }
     if let Some(field) = date_field.and_then(|idx| fields.get_mut(idx)) {
         *field = day.into_bytes();
@@ -311,6 +360,26 @@ fn digits(field: &[u8]) -> Option<[i8; 3]> {
     let text = std::str::from_utf8(field.get(..6)?).ok()?;
     let pair = |at: usize| text.get(at..at + 2)?.parse::<u8>().ok()?.try_into().ok();
     Some([pair(0)?, pair(2)?, pair(4)?])
+}
+
+/// What stands behind the seconds of a clock: the point and the digits, or nothing.
+fn fraction(clock: &[u8]) -> &[u8] {
+    let point = clock.iter().position(|byte| *byte == b'.');
+    point
+        .and_then(|point| clock.get(point..))
+        .unwrap_or_default()
+}
+
+/// The milliseconds in it.
+fn fraction_millis(clock: &[u8]) -> i64 {
+    let digits = fraction(clock)
+        .iter()
+        .skip(1)
+        .take_while(|byte| byte.is_ascii_digit());
+    let millis = digits
+        .zip([100, 10, 1])
+        .map(|(digit, weight)| i64::from(digit - b'0') * weight);
+    millis.sum()
 }
 
 fn civil([year, month, day]: [i8; 3], [hour, minute, second]: [i8; 3]) -> Option<UnixMillis> {
@@ -346,11 +415,11 @@ fn stamp(time: UnixMillis) -> (String, String) {
 mod tests {
     use super::*;
 
-    const HOUR: i64 = 3_600_000;
+    const HOUR: i64 = 3_600;
 
-    fn shifted(content: &str, shift_millis: i64) -> Vec<String> {
+    fn shifted(content: &str, shift_seconds: i64) -> Vec<String> {
         let recording = Recording::parse(content.as_bytes(), None).unwrap();
-        let text = |line| String::from_utf8(recording.shifted(line, shift_millis).0).unwrap();
+        let text = |line| String::from_utf8(recording.shifted(line, shift_seconds).0).unwrap();
         recording.lines.iter().map(text).collect()
     }
 
@@ -388,6 +457,63 @@ mod tests {
             u8::from_str_radix(sum, 16).unwrap() == xor(content.as_bytes())
         };
         assert!(is_right(&moved[0]) && !is_right(&moved[1]));
+    }
+
+    #[test]
+    fn sentences_behind_midnight_are_of_the_next_day() {
+        let lines = "$GPRMC,235959.800,A,4916.45,N,12311.12,W,0,0,311226,,*00\n\
+            $GPGGA,000000.000,4916.45,N,12311.12,W,1,9,0.9,1,M,,M,,*00\n\
+            $GPRMC,000000.000,A,4916.45,N,12311.12,W,0,0,010127,,*00\n\
+            $GPGLL,4916.45,N,12311.12,W,235959.900,A*00\n\
+            $GPGGA,000000.200,4916.45,N,12311.12,W,1,9,0.9,1,M,,M,,*00\n";
+        let recording = Recording::parse(lines.as_bytes(), None).unwrap();
+        let first = recording.lines[0].time.0;
+        let times: Vec<_> = recording
+            .lines
+            .iter()
+            .map(|line| line.time.0 - first)
+            .collect();
+        assert_eq!(times, [0, 200, 200, 100, 400]);
+        let moved = shifted(lines, HOUR);
+        assert!(moved[0].starts_with("$GPRMC,005959.800,") && moved[0].contains(",010127,"));
+        assert!(moved[1].starts_with("$GPGGA,010000.000,"));
+        assert!(moved[3].contains(",005959.900,A"));
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_kept() {
+        let lines = "#SD#311226;235959.25;5;N;6;E;1;2;3;4\n#SD#311226;235959.75;5;N;6;E;1;2;3;4\n";
+        let recording = Recording::parse(lines.as_bytes(), None).unwrap();
+        let (first, last) = recording.span();
+        assert_eq!(last.0 - first.0, 500);
+        let moved = shifted(lines, 1);
+        assert_eq!(moved[0], "#SD#010127;000000.25;5;N;6;E;1;2;3;4\r\n");
+        assert_eq!(moved[1], "#SD#010127;000000.75;5;N;6;E;1;2;3;4\r\n");
+    }
+
+    #[test]
+    fn lines_of_no_known_kind_are_counted_and_named() {
+        let wialon = "#L#1;NA\n#SD#311226;235959;5;N;6;E;1;2;3;4\nwhat\n#US#1\n\n#P#\n";
+        let recording = Recording::parse(wialon.as_bytes(), None).unwrap();
+        assert_eq!((recording.lines.len(), recording.n_left_out), (2, 1));
+        assert_eq!(
+            recording.unknown,
+            Unknown {
+                n_lines: 2,
+                first: 3
+            }
+        );
+        let nmea = "# a drive\nIMEI 490154203237534\nnoise\n\
+            $GPRMC,235959,A,4916.45,N,12311.12,W,0,0,311226,,*00\n";
+        let recording = Recording::parse(nmea.as_bytes(), None).unwrap();
+        assert_eq!((recording.lines.len(), recording.n_left_out), (1, 2));
+        assert_eq!(
+            recording.unknown,
+            Unknown {
+                n_lines: 1,
+                first: 3
+            }
+        );
     }
 
     #[test]

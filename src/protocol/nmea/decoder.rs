@@ -190,40 +190,29 @@ impl NmeaDecoder {
                 epoch.waiting.hold_line()
             });
         }
-        let mut epoch = self.epoch_without_reading(context, reading, out);
+        self.complete_other_reading(context, out);
+        let fresh = || Epoch::new(reading.time_of_day(), context.now);
+        let epoch = self.epoch.get_or_insert_with(fresh);
         epoch.set_reading(reading, context.now);
-        let outcome = if is_known {
+        if is_known {
             std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
-            Outcome::Positions
-        } else {
-            self.reject_held(out);
-            Outcome::Held
-        };
-        self.epoch = Some(epoch);
-        Ok(outcome)
+            return Ok(Outcome::Positions);
+        }
+        self.reject_held(out);
+        Ok(Outcome::Held)
     }
 
-    /// The merge of the time stamp, for an RMC that differs from one which may be in it: two of a
-    /// time stamp (of two receivers, say) are two records, and share what enriches them.
-    fn epoch_without_reading(
-        &mut self,
-        context: &Context<'_>,
-        reading: Reading,
-        out: &mut Decoded,
-    ) -> Epoch {
-        let fresh = || Epoch::new(reading.time_of_day(), context.now);
-        let Some(epoch) = self.epoch.take() else {
-            return fresh();
+    /// Completes the RMC of the time stamp, if there is one and another comes: two of a time stamp
+    /// (of two receivers, say) are two records, and share what enriches them.
+    fn complete_other_reading(&mut self, context: &Context<'_>, out: &mut Decoded) {
+        let has_reading = |epoch: &&Epoch| epoch.reading.is_some();
+        let Some(epoch) = self.epoch.as_ref().filter(has_reading) else {
+            return;
         };
-        if epoch.reading.is_none() {
-            return epoch;
-        }
-        let extras = epoch.extras;
-        self.epoch = Some(epoch);
+        let mut next = Epoch::new(epoch.time_of_day, context.now);
+        next.extras = epoch.extras;
         self.complete(out);
-        let mut epoch = fresh();
-        epoch.extras = extras;
-        epoch
+        self.epoch = Some(next);
     }
 
     /// A position that merges with nothing has come.
@@ -334,23 +323,21 @@ impl NmeaDecoder {
 
     /// Nothing more is merged into the time stamp.
     fn complete(&mut self, out: &mut Decoded) {
-        let Some(epoch) = self.epoch.take() else {
+        let Some(epoch) = &self.epoch else {
             return;
         };
-        let waiting = epoch.waiting;
-        let Some(held) = epoch.into_held() else {
-            return waiting.release(Outcome::NoPosition, out);
-        };
-        match &self.identity {
-            Identity::Known(vehicle) => {
-                let record = held.reading.record(vehicle.clone(), held.fix);
-                out.records.push(record);
+        match (&self.identity, epoch.reading) {
+            (_, None) => epoch.waiting.release(Outcome::NoPosition, out),
+            (Identity::Known(vehicle), Some(reading)) => {
+                let fix = epoch.extras.complete(reading.fix);
+                out.records.push(reading.record(vehicle.clone(), fix));
             }
-            Identity::Unknown | Identity::Refused => {
+            (Identity::Unknown | Identity::Refused, Some(_)) => {
                 self.reject_held(out);
-                self.held = Some(held);
+                self.held = self.epoch.take().and_then(Epoch::into_held);
             }
         }
+        self.epoch = None;
     }
 
     fn reject_held(&mut self, out: &mut Decoded) {

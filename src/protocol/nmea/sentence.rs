@@ -1,5 +1,7 @@
 //! One sentence: its content, its checksum, its fields. Knows nothing of what the fields mean.
 
+use crate::protocol::fields;
+
 /// Fields that are looked at; the longest sentence that is read has 29.
 const N_FIELDS_MAX: usize = 32;
 
@@ -25,10 +27,7 @@ pub(super) struct Sentence<'a> {
 
 /// The comma-separated fields after the address, without spaces around them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
-    items: [&'a [u8]; N_FIELDS_MAX],
-    n_fields: usize,
-}
+pub(super) struct Fields<'a>(fields::Fields<'a, N_FIELDS_MAX>);
 
 impl<'a> Sentence<'a> {
     /// Reads what follows the `$`.
@@ -66,34 +65,22 @@ impl<'a> Sentence<'a> {
 impl<'a> Fields<'a> {
     /// Splits a text at its commas.
     pub(super) fn split(text: &'a [u8]) -> Self {
-        let mut fields = Self {
-            items: [&[]; N_FIELDS_MAX],
-            n_fields: 0,
-        };
-        let parts = text.split(|byte| *byte == b',');
-        for (slot, part) in fields.items.iter_mut().zip(parts) {
-            *slot = part.trim_ascii();
-            fields.n_fields += 1;
-        }
-        fields
+        Self(fields::Fields::split(text, b','))
     }
 
     /// The field at `idx`, counted from 0; empty if there is none.
     pub(super) fn at(&self, idx: usize) -> &'a [u8] {
-        self.items.get(idx).copied().unwrap_or_default()
+        self.0.at(idx).trim_ascii()
     }
 
     /// Number of fields, at most [`N_FIELDS_MAX`].
     pub(super) const fn len(&self) -> usize {
-        self.n_fields
+        self.0.len()
     }
 
     /// The index of the field that is `name`.
     pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
-        self.items
-            .iter()
-            .take(self.n_fields)
-            .position(|field| *field == name)
+        (0..self.len()).find(|idx| self.at(*idx) == name)
     }
 }
 

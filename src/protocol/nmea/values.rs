@@ -6,11 +6,13 @@ use crate::{
 };
 
 /// km/h of one knot, in thousandths.
-const KMH_MILLI_PER_KNOT: i128 = 1_852;
+const KMH_MILLI_PER_KNOT: i64 = 1_852;
+
+const BILLION: i64 = 1_000_000_000;
 
 /// Milliseconds since midnight of `hhmmss[.fff…]`.
 pub(super) fn time_of_day(field: &[u8]) -> Option<i64> {
-    fix::time_on((1970, 1, 1), field).map(|time| time.0)
+    fix::time_of_day(field)
 }
 
 /// The day `ddmmyyyy`.
@@ -39,8 +41,10 @@ pub(super) fn decimal_degrees_of(field: &[u8], is_negative: bool) -> Option<Degr
 
 /// A speed in knots as km/h; `None` for none and for one that is no speed.
 pub(super) fn speed_of_knots(field: &[u8]) -> Option<Milli> {
-    let nano = Decimal::parse(field)?.scaled(9);
-    let milli = (i128::from(nano) * KMH_MILLI_PER_KNOT + 500_000_000).div_euclid(1_000_000_000);
+    let nano = Decimal::parse(field)?.as_billionths();
+    // Whole knots apart from the rest: together they would not fit.
+    let (whole, rest) = (nano / BILLION, nano % BILLION);
+    let milli = whole * KMH_MILLI_PER_KNOT + (rest * KMH_MILLI_PER_KNOT + BILLION / 2) / BILLION;
     let speed = i32::try_from(milli).ok().filter(|_| nano >= 0)?;
     Some(Milli::from_thousandths(speed))
 }

@@ -184,14 +184,11 @@ enum Side {
 fn angle(text: &[u8], notation: Notation, side: Side, carries_minutes: bool) -> Option<Degrees> {
     let number = Decimal::parse(text)?;
     let is_negative = match side {
-        Side::BySign => number.mantissa < 0,
-        Side::Said { is_negative } if number.mantissa >= 0 => is_negative,
+        Side::BySign => number.as_billionths() < 0,
+        Side::Said { is_negative } if number.as_billionths() >= 0 => is_negative,
         Side::Said { .. } | Side::Unknown => return None,
     };
-    let number = Decimal {
-        mantissa: number.mantissa.checked_abs()?,
-        ..number
-    };
+    let number = number.abs();
     match notation {
         Notation::Minutes => fix::degrees_and_minutes(number, is_negative, carries_minutes),
         Notation::Degrees => {
@@ -206,7 +203,7 @@ fn scaled(number: Decimal, micro_per_unit: i64) -> Option<Milli> {
     if micro_per_unit == MILLION {
         return number.to_milli();
     }
-    let nano = i128::from(number.scaled(9));
+    let nano = i128::from(number.as_billionths());
     let half = 500_000_000_000;
     let milli = (nano * i128::from(micro_per_unit) + half).div_euclid(2 * half);
     i32::try_from(milli).ok().map(Milli::from_thousandths)

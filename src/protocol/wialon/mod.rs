@@ -42,7 +42,7 @@ use report::{Report, Shape};
 use super::{
     Admittance, Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol,
     Recognition, RejectReason, attributes,
-    fix::{Draft, Moment},
+    fix::{self, Draft, Moment},
     framing::Framing,
 };
 use crate::{
@@ -254,15 +254,11 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     /// Takes a line `SD` or `D`.
     fn report(&self, body: &[u8], shape: Shape, out: &mut Decoded) -> Outcome {
-        let record = self
+        let taken = self
             .unsealed(body, b';')
-            .and_then(|body| self.record(body, Some(shape), Flags::default()));
-        let (result, outcome) = match record {
-            Ok(record) => {
-                let outcome = outcome_of(&record);
-                out.records.push(record);
-                (Ok(()), outcome)
-            }
+            .and_then(|body| self.take(body, Some(shape), Flags::default(), &mut out.records));
+        let (result, outcome) = match taken {
+            Ok(outcome) => (Ok(()), outcome),
             Err(fault) => (Err(fault), Outcome::Rejected(fault.reason())),
         };
         match shape {
@@ -283,11 +279,10 @@ impl Conversation<'_> {
         let mut first_fault = None;
         let pieces = body.split(|byte| *byte == b'|');
         for piece in pieces.filter(|piece| !piece.is_empty()) {
-            match self.record(piece, None, Flags::ARCHIVED) {
-                Ok(record) => {
-                    has_position |= outcome_of(&record) == Outcome::Positions;
+            match self.take(piece, None, Flags::ARCHIVED, &mut out.records) {
+                Ok(outcome) => {
+                    has_position |= outcome == Outcome::Positions;
                     n_taken = n_taken.saturating_add(1);
-                    out.records.push(record);
                 }
                 Err(fault) => first_fault = first_fault.or(Some(fault)),
             }
@@ -324,17 +319,25 @@ impl Conversation<'_> {
         outcome
     }
 
-    /// The record of one report.
-    fn record(&self, body: &[u8], shape: Option<Shape>, flags: Flags) -> Result<Record, Fault> {
+    /// Takes one report; whether it gave a position. The record is put where it belongs as soon as
+    /// it is made: it is large to be handed from one to the next.
+    fn take(
+        &self,
+        body: &[u8],
+        shape: Option<Shape>,
+        flags: Flags,
+        records: &mut Vec<Record>,
+    ) -> Result<Outcome, Fault> {
         let mut report = Report::parse(body, shape, self.is_lenient)?;
         let attributes = std::mem::take(&mut report.attributes);
         let moment = Moment::new(report.time, self.context.received).map_err(Fault::from_reason)?;
         let mut draft = self.draft(moment, flags, attributes);
         let Some((latitude, longitude)) = report.place else {
             keep_readings(&report, &mut draft.attributes);
-            return Ok(draft.event());
+            records.push(draft.event());
+            return Ok(Outcome::NoPosition);
         };
-        let fix = Fix {
+        let fix = fix::possible(Fix {
             latitude,
             longitude,
             valid: report.is_valid(),
@@ -343,8 +346,10 @@ impl Conversation<'_> {
             altitude_m: report.altitude_m,
             satellites: report.satellites,
             hdop: report.hdop,
-        };
-        draft.position(fix).map_err(Fault::from_reason)
+        });
+        let fix = fix.map_err(Fault::from_reason)?;
+        records.push(draft.merged(&fix, fix));
+        Ok(Outcome::Positions)
     }
 
     fn draft(&self, moment: Moment, flags: Flags, attributes: Attributes) -> Draft {
@@ -404,13 +409,6 @@ fn keep_readings(report: &Report, attributes: &mut Attributes) {
             attributes::SATELLITES,
             Value::Integer(i64::from(n_satellites)),
         );
-    }
-}
-
-const fn outcome_of(record: &Record) -> Outcome {
-    match record.fix() {
-        Some(_) => Outcome::Positions,
-        None => Outcome::NoPosition,
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{answer::Fault, checksum};
 use crate::{
-    protocol::{attributes, fix},
+    protocol::{attributes, fields, fix},
     types::{
         attributes::{Attributes, Value},
         number::{Decimal, Degrees, Milli},
@@ -18,6 +18,8 @@ use crate::{
 const SHORT_FIELDS: usize = 10;
 /// Fields of a full report.
 const FULL_FIELDS: usize = 16;
+/// Fields that are counted: one more than a full report may have at most.
+const FIELDS_MAX: usize = FULL_FIELDS + 2;
 /// Most parameters of a report: the time to keep them in order grows with their square.
 const PARAMS_MAX: usize = 256;
 /// Fewest satellites of a fix that is valid.
@@ -46,11 +48,8 @@ pub(super) struct Report {
     pub(super) attributes: Attributes,
 }
 
-/// The fields of a report; those it has not are empty.
-struct Fields<'a> {
-    fields: [&'a [u8]; FULL_FIELDS],
-    shape: Shape,
-}
+/// The fields of a report, and of one that is too long.
+type Fields<'a> = fields::Fields<'a, FIELDS_MAX>;
 
 impl Report {
     /// Reads the body of a report, which must have the fields of `shape` where one is given.
@@ -64,7 +63,10 @@ impl Report {
         shape: Option<Shape>,
         is_lenient: bool,
     ) -> Result<Self, Fault> {
-        let Fields { fields, shape } = Fields::split(body, shape, is_lenient)?;
+        let fields = Fields::split(body, b';');
+        let shape = shape_of(&fields, body, is_lenient)
+            .filter(|found| shape.is_none_or(|shape| shape == *found))
+            .ok_or(Fault::Structure)?;
         let [
             date,
             time,
@@ -77,7 +79,7 @@ impl Report {
             height,
             satellites,
             ..,
-        ] = fields;
+        ] = *fields.all();
         let mut report = Self {
             time: parse_time(date, time)?,
             place: parse_place([lat, lat_sign, lon, lon_sign], is_lenient)?,
@@ -88,7 +90,7 @@ impl Report {
             ..Self::default()
         };
         if shape == Shape::Full {
-            report.parse_rest(&fields)?;
+            report.parse_rest(fields.all())?;
         }
         Ok(report)
     }
@@ -101,8 +103,8 @@ impl Report {
     }
 
     /// Reads the fields that only a full report has.
-    fn parse_rest(&mut self, fields: &[&[u8]; FULL_FIELDS]) -> Result<(), Fault> {
-        let [.., hdop, inputs, outputs, adc, ibutton, params] = fields;
+    fn parse_rest(&mut self, fields: &[&[u8]; FIELDS_MAX]) -> Result<(), Fault> {
+        let [.., hdop, inputs, outputs, adc, ibutton, params, _, _] = fields;
         self.hdop = parse_quantity(hdop)
             .filter(|hdop| hdop.is_none_or(|hdop| hdop >= Milli::default()))
             .ok_or(Fault::Satellites)?;
@@ -164,43 +166,20 @@ impl Report {
     }
 }
 
-impl<'a> Fields<'a> {
-    fn split(body: &'a [u8], shape: Option<Shape>, is_lenient: bool) -> Result<Self, Fault> {
-        let mut fields: [&[u8]; FULL_FIELDS] = [&[]; FULL_FIELDS];
-        let mut extra = None;
-        let mut n_fields = 0;
-        let mut start = 0;
-        for end in memchr::memchr_iter(b';', body).chain([body.len()]) {
-            let field = body.get(start..end).unwrap_or_default();
-            match fields.get_mut(n_fields) {
-                Some(to) => *to = field,
-                None if extra.is_none() => extra = Some(field),
-                None => return Err(Fault::Structure),
-            }
-            n_fields += 1;
-            start = end + 1;
-        }
-        let (found, extra) = match n_fields {
-            SHORT_FIELDS => (Shape::Short, None),
-            FULL_FIELDS => (Shape::Full, None),
-            n_fields if n_fields == SHORT_FIELDS + 1 => {
-                (Shape::Short, fields.get(SHORT_FIELDS).copied())
-            }
-            n_fields if n_fields == FULL_FIELDS + 1 => (Shape::Full, extra),
-            _ => return Err(Fault::Structure),
-        };
-        let is_extra_harmless = extra.is_none_or(|extra| {
-            // Devices end the last field with a separator, or send a checksum after a login that
-            // did not promise one.
-            is_lenient || extra.is_empty() || checksum::verified(body, b';').is_some()
-        });
-        if !is_extra_harmless || shape.is_some_and(|shape| shape != found) {
-            return Err(Fault::Structure);
-        }
-        Ok(Self {
-            fields,
-            shape: found,
-        })
+/// Which fields a report has; `None` if they are those of none.
+fn shape_of(fields: &Fields<'_>, body: &[u8], is_lenient: bool) -> Option<Shape> {
+    // Devices end the last field with a separator, or send a checksum after a login that did not
+    // promise one.
+    let is_harmless =
+        |extra: &[u8]| is_lenient || extra.is_empty() || checksum::verified(body, b';').is_some();
+    const SHORT_AND_EXTRA: usize = SHORT_FIELDS + 1;
+    const FULL_AND_EXTRA: usize = FULL_FIELDS + 1;
+    match fields.len() {
+        SHORT_FIELDS => Some(Shape::Short),
+        FULL_FIELDS => Some(Shape::Full),
+        SHORT_AND_EXTRA => is_harmless(fields.at(SHORT_FIELDS)).then_some(Shape::Short),
+        FULL_AND_EXTRA => is_harmless(fields.at(FULL_FIELDS)).then_some(Shape::Full),
+        _ => None,
     }
 }
 
