@@ -2,5 +2,8 @@
 //! by what came in.
 
 mod card;
+pub mod link;
+mod link_id;
 
 pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
+pub use self::link_id::{DialId, LinkId};
