@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{IngestMetrics, StoreMetrics};
+use names::{IngestMetrics, LinkMetrics, StoreMetrics};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
+    /// What links to other nodes count.
+    pub links: LinkMetrics,
 }
 
 /// A counter for each value of one label; few values, all fixed texts.
@@ -45,10 +47,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("waymesh");
         let ingest = IngestMetrics::register(&mut registry);
         let store = StoreMetrics::register(&mut registry);
+        let links = LinkMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ingest,
             store,
+            links,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The cluster's secret: its file, how it is made, and the keys that come from it.
+//! The cluster's secret: its file, and how it is made.
 //!
 //! A file holds one secret, or two while they are changed: 64 hex digits a line. Blank lines, and
 //! what stands behind a `#`, count for nothing. The **first** secret signs and dials, **both** are
@@ -10,8 +10,7 @@
 //! so of two nodes that start together one makes the file and both read the same.
 //!
 //! A secret never leaves this file as text but into such a file, and has no `Display`; `Debug` hides
-//! it. What others get are keys derived for one purpose each (BLAKE3, `derive_key`), from which the
-//! secret cannot be told.
+//! it. Its bytes go nowhere but into the derivation of keys.
 
 use std::{
     ffi::OsString,
@@ -22,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of a secret, and of the keys that come from it.
+/// Bytes of a secret.
 pub const SECRET_BYTES: usize = 32;
 
 /// Bytes of the longest file of secrets, comments and all.
@@ -41,26 +40,10 @@ const FOLDER_NAME: &str = "waymesh";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; SECRET_BYTES]);
 
-/// What a key is for; each purpose has keys of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// The handshake of links.
-    Links,
-    /// The signatures of beacons.
-    Beacons,
-}
-
-/// A key for one purpose, derived from a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub [u8; SECRET_BYTES]);
-
 /// The secrets that hold now: the one that signs and dials, and one more that is accepted while the
 /// secret is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secrets {
-    first: Secret,
-    second: Option<Secret>,
-}
+pub struct Secrets(Vec<Secret>);
 
 /// Secrets, and where they were found.
 #[derive(Debug, Clone)]
@@ -163,10 +146,12 @@ impl Secret {
         }
         Ok(Self(bytes))
     }
+}
 
-    /// The key for a purpose.
-    pub fn key(&self, purpose: KeyPurpose) -> Key {
-        Key(blake3::derive_key(purpose.context(), &self.0))
+/// For the derivation of keys.
+impl AsRef<[u8]> for Secret {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -176,26 +161,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl KeyPurpose {
-    /// The context of the derivation: part of the wire format, never changed.
-    const fn context(self) -> &'static str {
-        match self {
-            Self::Links => "waymesh 2026 link psk v1",
-            Self::Beacons => "waymesh 2026 beacon mac v1",
-        }
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Key(hidden)")
-    }
-}
-
 impl Secrets {
     /// Secrets of which the first signs and dials.
-    pub const fn new(first: Secret, second: Option<Secret>) -> Self {
-        Self { first, second }
+    pub fn new(first: Secret, second: Option<Secret>) -> Self {
+        Self(std::iter::once(first).chain(second).collect())
     }
 
     /// What the text of a file says.
@@ -217,9 +186,10 @@ impl Secrets {
                 found.len()
             ));
         }
-        let mut found = found.into_iter();
-        let first = found.next().ok_or("it holds none")?;
-        Ok(Self::new(first, found.next()))
+        if found.is_empty() {
+            return Err("it holds none".into());
+        }
+        Ok(Self(found))
     }
 
     /// Reads a file of secrets. Blocking.
@@ -251,10 +221,9 @@ impl Secrets {
         Self::parse(&text).map_err(damaged)
     }
 
-    /// The keys for a purpose: the first signs and dials, all are accepted.
-    pub fn keys(&self, purpose: KeyPurpose) -> Vec<Key> {
-        let all = std::iter::once(&self.first).chain(&self.second);
-        all.map(|secret| secret.key(purpose)).collect()
+    /// All of them, one or two: the first signs and dials, all are accepted.
+    pub fn as_slice(&self) -> &[Secret] {
+        &self.0
     }
 }
 

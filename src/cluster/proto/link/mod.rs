@@ -6,6 +6,7 @@
 pub mod credit;
 pub mod frame;
 pub mod hello;
+pub mod keys;
 pub mod outcome;
 pub mod outgoing;
 pub mod preamble;

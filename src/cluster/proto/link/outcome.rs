@@ -23,7 +23,11 @@ pub enum CloseReason {
         by: SocketAddr,
     },
     /// The other end is this very node.
-    Myself,
+    Itself,
+    /// It leaves, has no name of its own at present, or has no room for more.
+    NotReady,
+    /// The node at the other end has started anew since.
+    Superseded,
     /// What came over the link broke the rules; which one, for the log.
     Protocol(String),
     /// Nothing was heard for too long.
@@ -80,7 +84,9 @@ pub enum DialFailure {
         by: SocketAddr,
     },
     /// It is this very node.
-    Myself,
+    Itself,
+    /// It leaves, has no name of its own at present, or has no room for more.
+    NotReady,
     /// It refused for another reason.
     Declined(CloseReason),
     /// Our own admission did not want who answered.
@@ -95,7 +101,9 @@ impl CloseReason {
             Self::Duplicate => "duplicate",
             Self::NotAccepted => "not_accepted",
             Self::NameTaken { .. } => "name_taken",
-            Self::Myself => "myself",
+            Self::Itself => "itself",
+            Self::NotReady => "not_ready",
+            Self::Superseded => "superseded",
             Self::Protocol(_) => "protocol",
             Self::Silent => "silent",
             Self::Unwanted => "unwanted",
@@ -110,10 +118,12 @@ impl CloseReason {
             Self::Duplicate => (2, String::new()),
             Self::NotAccepted => (3, String::new()),
             Self::NameTaken { by } => (4, by.to_string()),
-            Self::Myself => (5, String::new()),
+            Self::Itself => (5, String::new()),
             Self::Protocol(text) => (6, text.clone()),
             Self::Silent => (7, String::new()),
             Self::Unwanted => (8, String::new()),
+            Self::NotReady => (9, String::new()),
+            Self::Superseded => (10, String::new()),
             Self::Other(code) => (*code, String::new()),
         };
         let mut bytes = vec![code];
@@ -136,7 +146,7 @@ impl CloseReason {
             4 => text
                 .parse()
                 .map_or(Self::Other(4), |by| Self::NameTaken { by }),
-            5 => Self::Myself,
+            5 => Self::Itself,
             6 => {
                 let shown = text.chars().filter(|letter| !letter.is_control());
                 let mut shown: String = shown.collect();
@@ -145,6 +155,8 @@ impl CloseReason {
             }
             7 => Self::Silent,
             8 => Self::Unwanted,
+            9 => Self::NotReady,
+            10 => Self::Superseded,
             code => Self::Other(*code),
         }
     }
@@ -157,7 +169,9 @@ impl fmt::Display for CloseReason {
             Self::Duplicate => formatter.write_str("another connection is used"),
             Self::NotAccepted => formatter.write_str("not accepted"),
             Self::NameTaken { by } => write!(formatter, "name taken by {by}"),
-            Self::Myself => formatter.write_str("a node does not link itself"),
+            Self::Itself => formatter.write_str("a node does not link itself"),
+            Self::NotReady => formatter.write_str("not ready"),
+            Self::Superseded => formatter.write_str("the node has started anew"),
             Self::Protocol(text) => write!(formatter, "protocol: {text}"),
             Self::Silent => formatter.write_str("silent for too long"),
             Self::Unwanted => formatter.write_str("not wanted any more"),
@@ -187,7 +201,8 @@ impl DialFailure {
             CloseReason::NotAccepted => Self::NotAccepted,
             CloseReason::Duplicate => Self::Duplicate,
             CloseReason::NameTaken { by } => Self::NameTaken { by },
-            CloseReason::Myself => Self::Myself,
+            CloseReason::Itself => Self::Itself,
+            CloseReason::NotReady => Self::NotReady,
             reason => Self::Declined(reason),
         }
     }
@@ -206,7 +221,8 @@ impl DialFailure {
             Self::NotAccepted => "not_accepted",
             Self::Duplicate => "duplicate",
             Self::NameTaken { .. } => "name_taken",
-            Self::Myself => "myself",
+            Self::Itself => "itself",
+            Self::NotReady => "not_ready",
             Self::Declined(_) => "declined",
             Self::Unwanted(_) => "unwanted",
         }
@@ -226,7 +242,9 @@ mod tests {
             CloseReason::NameTaken {
                 by: "[fe80::1]:5001".parse().unwrap(),
             },
-            CloseReason::Myself,
+            CloseReason::Itself,
+            CloseReason::NotReady,
+            CloseReason::Superseded,
             CloseReason::Protocol("a frame is too long".into()),
             CloseReason::Silent,
             CloseReason::Unwanted,

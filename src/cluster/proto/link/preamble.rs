@@ -8,8 +8,6 @@
 
 use std::fmt;
 
-use crate::cluster::proto::NodeName;
-
 /// Begins everything that is said on a link's port.
 pub const MAGIC: [u8; 4] = *b"wmlk";
 
@@ -18,9 +16,6 @@ pub const CALL_BYTES: usize = 22;
 
 /// Bytes of an [`Answer`].
 pub const ANSWER_BYTES: usize = 7;
-
-/// Context of the tag's derivation: part of the wire format.
-const TAG_CONTEXT: &str = "waymesh 2026 link cluster tag v1";
 
 /// The versions of the wire that a node speaks: all from `oldest` to `newest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,19 +87,6 @@ impl WireVersions {
 impl fmt::Display for WireVersions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} to {}", self.oldest, self.newest)
-    }
-}
-
-impl ClusterTag {
-    /// The tag of a cluster under a key for links.
-    pub fn new(key: &[u8; 32], cluster: &NodeName) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(TAG_CONTEXT);
-        hasher.update(key).update(cluster.as_str().as_bytes());
-        let mut tag = [0; 16];
-        for (byte, hashed) in tag.iter_mut().zip(hasher.finalize().as_bytes()) {
-            *byte = *hashed;
-        }
-        Self(tag)
     }
 }
 
@@ -212,14 +194,5 @@ mod tests {
         assert_eq!(Call::decode(b"wmlk\x02\x010123456789abcdef"), Err(Rubbish));
         assert_eq!(Answer::decode(b"SSH-2.0"), Err(Rubbish));
         assert_eq!(Answer::decode(b"wmlk\x01\x01\x09"), Err(Rubbish));
-    }
-
-    #[test]
-    fn a_tag_depends_on_key_and_name() {
-        let name = |text| NodeName::parse(text).unwrap();
-        let tag = ClusterTag::new(&[1; 32], &name("waymesh"));
-        assert_eq!(tag, ClusterTag::new(&[1; 32], &name("waymesh")));
-        assert_ne!(tag, ClusterTag::new(&[1; 32], &name("waymesg")));
-        assert_ne!(tag, ClusterTag::new(&[2; 32], &name("waymesh")));
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`Hearing`] measures the time in which nothing came **while we listened**. It is not told what
 //! the clock says about the other end, but each time the socket was found empty; between two such
-//! looks only a short time counts, however much has passed. So a process that was stopped, or
+//! looks no more counts than was to pass, however much has passed. So a process that was stopped, or
 //! starved by its neighbours, drains its sockets before it accuses anyone: its first look finds what
-//! came meanwhile. [`Beat`] says something whenever nothing was said for a while, and at once when
+//! came meanwhile. A link on which heartbeats come in time is not looked at. [`Beat`] says something whenever nothing was said for a while, and at once when
 //! what it has to say has changed.
 
 use std::time::Duration;
@@ -22,8 +22,10 @@ pub struct LinkTiming {
     pub quiet: Duration,
     /// Silence after which the link is given up; 1.5 s.
     pub dead: Duration,
-    /// Time between two looks at a socket from which nothing comes; 50 ms. Twice that is the most
-    /// that counts as silence between two looks.
+    /// Silence after which a socket is looked at first; 400 ms, more than a heartbeat is late.
+    pub first_look: Duration,
+    /// Time between two looks from then on; 50 ms. A look that comes later than it should counts as
+    /// this much more at most.
     pub look: Duration,
 }
 
@@ -33,6 +35,8 @@ pub struct Hearing {
     timing: LinkTiming,
     silent: Duration,
     last_look: Instant,
+    /// From the last look to the next.
+    pause: Duration,
     is_quiet: bool,
 }
 
@@ -62,6 +66,7 @@ impl Default for LinkTiming {
             heartbeat: Duration::from_millis(250),
             quiet: Duration::from_secs(1),
             dead: Duration::from_millis(1_500),
+            first_look: Duration::from_millis(400),
             look: Duration::from_millis(50),
         }
     }
@@ -74,6 +79,7 @@ impl Hearing {
             timing,
             silent: Duration::ZERO,
             last_look: now,
+            pause: timing.first_look,
             is_quiet: false,
         }
     }
@@ -82,6 +88,7 @@ impl Hearing {
     pub const fn heard(&mut self, now: Instant) -> Option<HearingChange> {
         self.silent = Duration::ZERO;
         self.last_look = now;
+        self.pause = self.timing.first_look;
         if self.is_quiet {
             self.is_quiet = false;
             return Some(HearingChange::Lively);
@@ -89,11 +96,17 @@ impl Hearing {
         None
     }
 
+    /// When the socket is to be looked at, if nothing comes until then.
+    pub fn next_look(&self) -> Instant {
+        self.last_look + self.pause
+    }
+
     /// The socket was looked at and there was nothing.
     pub fn found_empty(&mut self, now: Instant) -> Option<HearingChange> {
         let passed = now.since(self.last_look);
-        self.silent += passed.min(2 * self.timing.look);
+        self.silent += passed.min(self.pause + self.timing.look);
         self.last_look = now;
+        self.pause = self.timing.look;
         if self.silent >= self.timing.dead {
             return Some(HearingChange::Dead);
         }
@@ -166,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_silent_link_is_suspect_after_a_second_and_dead_after_one_and_a_half() {
-        let found = looks((50..=1_500).step_by(50));
+        let found = looks((400..=1_500).step_by(50));
         let expected = [(1_000, HearingChange::Quiet), (1_500, HearingChange::Dead)];
         assert_eq!(found, expected);
     }
@@ -185,24 +198,26 @@ mod tests {
 
     #[test]
     fn time_in_which_nobody_looked_is_not_silence() {
-        // Stopped for a minute: the first look afterwards counts as two.
-        assert_eq!(looks([50, 60_000, 60_050]), []);
+        // Stopped for a minute, twice.
+        assert_eq!(looks([60_000, 60_050, 120_000, 120_050]), []);
         // Starved: looked at every half second only.
         let found = looks((500..10_000).step_by(500));
-        assert_eq!(found[0], (5_000, HearingChange::Quiet));
-        assert_eq!(found[1], (7_500, HearingChange::Dead));
+        assert_eq!(found[0], (3_500, HearingChange::Quiet));
+        assert_eq!(found[1], (6_000, HearingChange::Dead));
     }
 
     #[test]
     fn a_suspect_link_that_is_heard_is_lively_again() {
         let mut hearing = Hearing::new(LinkTiming::default(), at(0));
-        let changes: Vec<_> = (1..=24)
+        let changes: Vec<_> = (8..=24)
             .filter_map(|n| hearing.found_empty(at(n * 50)))
             .collect();
         assert_eq!(changes, [HearingChange::Quiet]);
         assert_eq!(hearing.heard(at(1_210)), Some(HearingChange::Lively));
         assert_eq!(hearing.heard(at(1_220)), None);
-        assert_eq!(hearing.found_empty(at(1_270)), None);
+        assert_eq!(hearing.next_look(), at(1_620));
+        assert_eq!(hearing.found_empty(at(1_620)), None);
+        assert_eq!(hearing.next_look(), at(1_670));
     }
 
     #[test]
