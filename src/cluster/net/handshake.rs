@@ -285,6 +285,3 @@ where
         Ok(self.stream.write_all(&message).await?)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,6 +10,9 @@ mod noise;
 pub mod secret;
 mod tcp;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     link::{LinkHandle, Received},
     links::{Admission, Admittance, Caller, DialTo, LinkEvent, Links, LinksConfig, NewLink},
