@@ -123,7 +123,6 @@ impl End {
             .dial(DialId(1), DialTo::Address(address), PATIENCE);
     }
 
-    #[track_caller]
     async fn next(&mut self) -> LinkEvent {
         let event = timeout(PATIENCE, self.events.recv()).await;
         event.expect("nothing happened").expect("no more events")
