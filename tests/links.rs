@@ -1,7 +1,12 @@
 //! Links as others meet them: a program in another language, written from the page alone, and the
 //! command that makes a secret.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "test"
+)]
 
 use std::{
     fs,

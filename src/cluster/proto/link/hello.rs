@@ -1,6 +1,6 @@
 //! The first frame of each direction: who the node is that speaks.
 //!
-//! Version 1 is postcard of [`WireHello`]'s fields in their order. It never changes; a later version
+//! Version 1 is postcard of the fields in the order of the page. It never changes; a later version
 //! gets a kind of frame of its own, and is sent to those who speak it.
 
 use std::net::{IpAddr, SocketAddr};
