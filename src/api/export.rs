@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -17,7 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{AnswerError, Answers, ExportQuestion, problem::Problem, query::Query, routes::Api};
 use crate::types::{json::RecordJson, record::Record};
@@ -42,8 +43,18 @@ pub(super) async fn export<A: Answers>(
             "an export that breaks off cannot be told from a whole one over HTTP/1.0; use HTTP/1.1",
         ));
     }
+    let place = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many exports are running as may; ask again when one has ended",
+        )
+    })?;
     let batches = api.ask(api.answers.export(question)).await?;
-    let mut response = Body::new(ExportBody { batches }).into_response();
+    let body = ExportBody {
+        batches,
+        _place: place,
+    };
+    let mut response = Body::new(body).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -71,6 +82,7 @@ enum ExportError {
 #[derive(Debug)]
 struct ExportBody {
     batches: mpsc::Receiver<Result<Vec<Record>, AnswerError>>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl hyper::body::Body for ExportBody {

@@ -24,23 +24,26 @@ pub(super) async fn healthz(uri: Uri) -> Result<Response, Problem> {
     Ok(plain(StatusCode::OK, "ok\n".to_owned()))
 }
 
-/// `GET /readyz`: 200 or 503; with `?verbose` a line for each check.
+/// `GET /readyz`: 200, or 503 with the checks that failed; with `?verbose` a line for each check.
 pub(super) async fn readyz<A: Answers>(
     State(api): State<Api<A>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::parse(&uri, &["verbose"])?;
     let readiness = api.answers.status().readiness;
-    let (status, word) = if readiness.is_ready() {
-        (StatusCode::OK, "ready\n")
+    let is_failed = |(name, holds): &(&'static str, bool)| (!holds).then_some(*name);
+    let failed: Vec<_> = readiness.0.iter().filter_map(is_failed).collect();
+    let (status, outcome) = if failed.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        let text = format!("not ready: {}\n", failed.join(", "));
+        (StatusCode::SERVICE_UNAVAILABLE, text)
     };
     let mut text = String::new();
     if query.has("verbose") {
         text = checks(&readiness);
     }
-    text.push_str(word);
+    text.push_str(&outcome);
     Ok(plain(status, text))
 }
 

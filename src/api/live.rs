@@ -35,7 +35,7 @@ use crate::types::{
 };
 
 /// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
-const N_CHUNKS_MAX: usize = 4;
+const N_CHUNKS_MAX: usize = 2;
 
 /// A line that readers skip.
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";

@@ -10,11 +10,13 @@
 //! - What was asked is checked before [`Answers`] hears of it; a name of a parameter that is not
 //!   known is an error, so that a misspelt filter does not give everything.
 //! - A streamed answer that is not whole never ends like a whole one: the connection breaks.
-//! - Connections, subscribers, headers, the wait for an answer and the wait for a reader have caps.
+//! - Connections, subscribers, exports, large answers, headers, the wait for an answer and the wait
+//!   for a reader have caps.
 
 mod export;
 mod health;
 mod live;
+mod page;
 mod problem;
 mod query;
 mod routes;

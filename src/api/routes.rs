@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     export::export,
     health::{healthz, metrics, readyz},
     live::{events, stream},
+    page,
     problem::Problem,
     query::{Query, parse_vehicle},
 };
@@ -39,6 +40,10 @@ pub(super) struct Api<A> {
     pub(super) shutdown: CancellationToken,
     /// Places for subscribers.
     pub(super) subscribers: Arc<Semaphore>,
+    /// Places for answers that may be large.
+    pub(super) pages: Arc<Semaphore>,
+    /// Places for exports.
+    pub(super) exports: Arc<Semaphore>,
 }
 
 impl<A> Api<A> {
@@ -54,6 +59,21 @@ impl<A> Api<A> {
                 "there was no answer in time; ask for less, or again later",
             )),
         }
+    }
+
+    /// Waits for a place for an answer that may be large.
+    async fn page_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        page::take_place(&self.pages, self.config.answer_timeout).await
+    }
+
+    /// Gives an answer that may be large.
+    fn page<T: Serialize>(
+        &self,
+        value: &T,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response, Problem> {
+        let json = to_json(value)?;
+        Ok(page::respond(json.into(), place, self.config.page_timeout))
     }
 }
 
@@ -93,8 +113,9 @@ async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Res
         after: query.text("after")?.map(str::to_owned),
         bbox: query.bbox()?,
     };
+    let place = api.page_place().await?;
     let page = api.ask(api.answers.vehicles(question)).await?;
-    json(&VehiclesJson::new(&page))
+    api.page(&VehiclesJson::new(&page), place)
 }
 
 async fn vehicle<A: Answers>(
@@ -104,9 +125,10 @@ async fn vehicle<A: Answers>(
 ) -> Result<Response, Problem> {
     let vehicle = vehicle_of(path)?;
     Query::parse(&uri, &[])?;
+    let place = api.page_place().await?;
     let answer = api.ask(api.answers.vehicle(vehicle.clone())).await?;
     if answer.position.is_some() {
-        return json(&VehicleJson::new(&answer));
+        return api.page(&VehicleJson::new(&answer), place);
     }
     if answer.missing.is_empty() {
         return Err(Problem::new(
@@ -136,8 +158,9 @@ async fn track<A: Answers>(
         limit: query.limit()?,
         after: query.text("after")?.map(str::to_owned),
     };
+    let place = api.page_place().await?;
     let page = api.ask(api.answers.track(question)).await?;
-    json(&TrackJson::new(&page))
+    api.page(&TrackJson::new(&page), place)
 }
 
 async fn no_such_call(uri: Uri) -> Problem {
@@ -166,14 +189,7 @@ fn vehicle_of(path: Result<RawPathParams, RawPathParamsRejection>) -> Result<Veh
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer has no JSON");
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the answer has no JSON; please report this",
-        )
-    })?;
-    let mut response = bytes.into_response();
+    let mut response = to_json(value)?.into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -181,4 +197,14 @@ fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer has no JSON");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer has no JSON; please report this",
+        )
+    })
 }

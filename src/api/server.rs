@@ -11,7 +11,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,15 @@ use super::{
     routes::{self, Api},
     write_deadline::WriteDeadline,
 };
-use crate::base::{backoff::Backoff, task::TaskGroup};
+use crate::{
+    base::{
+        accept::Accept,
+        backoff::Backoff,
+        task::{TaskGroup, keep_running},
+        time::wall_millis,
+    },
+    metrics::names::TaskMetrics,
+};
 
 /// Limits of the HTTP side.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +40,12 @@ pub struct ApiConfig {
     /// Subscribers of live streams and events together; kept below the connections, so that
     /// questions find room. Further ones are told 503.
     pub n_subscribers_max: usize,
+    /// Exports at the same time; further ones are told 503. Each takes a thread and some 5 MiB at
+    /// most.
+    pub n_exports_max: usize,
+    /// Answers at the same time that may be large (pages, tracks, single vehicles), from the
+    /// question to the last byte taken; further ones wait, then are told 503.
+    pub n_pages_max: usize,
     /// Bytes of a request's line and headers, at least 8,192; beyond it the answer is 431.
     pub head_bytes_max: usize,
     /// Headers of a request; beyond it the answer is 431.
@@ -41,6 +55,8 @@ pub struct ApiConfig {
     pub head_timeout: Duration,
     /// Wait for the answer to a question, or for an export to begin; then 504.
     pub answer_timeout: Duration,
+    /// Time that a reader has to take an answer that may be large; then the connection is closed.
+    pub page_timeout: Duration,
     /// Wait for a reader that takes no byte; then the connection is closed.
     pub write_timeout: Duration,
     /// Silence on a stream after which a comment is sent, so that both ends know it lives.
@@ -54,10 +70,13 @@ impl Default for ApiConfig {
         Self {
             n_connections_max: 512,
             n_subscribers_max: 128,
+            n_exports_max: 8,
+            n_pages_max: 3,
             head_bytes_max: 16 * 1024,
             n_headers_max: 64,
             head_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(10),
+            page_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             grace_period: Duration::from_secs(10),
@@ -65,15 +84,19 @@ impl Default for ApiConfig {
     }
 }
 
-/// Serves the contract's calls on `listener` until `shutdown`, then lets what runs end within the
-/// grace period; streams end at once. Returns when the last connection is closed.
+/// Serves the contract's calls on what `source` gives until `shutdown`, then lets what runs end
+/// within the grace period; streams end at once. Returns when the last connection is closed. The
+/// task that accepts is made anew and counted when it panics; a connection that panics is closed
+/// and counted.
 ///
-/// Dropped before that, it takes no more connections, and those that are open go on.
+/// Dropped before that, it takes no more connections once the shutdown comes, and those that are
+/// open go on.
 pub async fn serve<A: Answers>(
-    listener: TcpListener,
+    source: impl Accept,
     answers: A,
     config: ApiConfig,
     shutdown: CancellationToken,
+    metrics: TaskMetrics,
 ) {
     let tasks = TaskGroup::new();
     let api = Api {
@@ -82,59 +105,88 @@ pub async fn serve<A: Answers>(
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
         subscribers: Arc::new(Semaphore::new(config.n_subscribers_max)),
+        pages: Arc::new(Semaphore::new(config.n_pages_max)),
+        exports: Arc::new(Semaphore::new(config.n_exports_max)),
     };
-    let router = routes::router(api);
-    let mut acceptor = Acceptor::new(listener, config.n_connections_max);
-    loop {
-        let (socket, place) = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = acceptor.accept() => accepted,
-        };
-        let connection = drive(socket, router.clone(), config, shutdown.clone());
-        tasks.spawn("http", async move {
-            connection.await;
-            drop(place);
-        });
-    }
-    drop(acceptor);
+    let house = House {
+        router: routes::router(api),
+        config,
+        shutdown,
+        tasks: tasks.clone(),
+        metrics: metrics.clone(),
+        places: Arc::new(Semaphore::new(config.n_connections_max)),
+    };
+    let source = Arc::new(source);
+    let accepting = || house.clone().accept_all(Arc::clone(&source));
+    keep_running(accepting, || metrics.panics.inc("http")).await;
+    drop(source);
     tasks.wait_empty().await;
 }
 
-struct Acceptor {
-    listener: TcpListener,
+/// What the connections share.
+#[derive(Clone)]
+struct House {
+    router: Router,
+    config: ApiConfig,
+    shutdown: CancellationToken,
+    tasks: TaskGroup,
+    metrics: TaskMetrics,
     places: Arc<Semaphore>,
-    backoff: Backoff,
 }
 
-impl Acceptor {
-    fn new(listener: TcpListener, n_connections_max: usize) -> Self {
-        let seed = listener
-            .local_addr()
-            .map_or(0, |address| u64::from(address.port()));
-        Self {
-            listener,
-            places: Arc::new(Semaphore::new(n_connections_max)),
-            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed),
+impl House {
+    async fn accept_all(self, source: Arc<impl Accept>) {
+        let seed = wall_millis().unsigned_abs();
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
+        loop {
+            let (socket, place) = tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                accepted = self.accept(source.as_ref(), &mut backoff) => accepted,
+            };
+            let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+            let connection = drive(socket, router, self.config, shutdown);
+            let metrics = self.metrics.clone();
+            // The handle is not needed: the group awaits the task.
+            drop(self.tasks.spawn("http", async move {
+                let _count = PanicCount(metrics);
+                connection.await;
+                drop(place);
+            }));
         }
     }
 
     /// Waits for a place, then for a connection. Cancel safe: a place that was taken is given back.
-    async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn accept(
+        &self,
+        source: &impl Accept,
+        backoff: &mut Backoff,
+    ) -> (TcpStream, OwnedSemaphorePermit) {
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
         loop {
-            match self.listener.accept().await {
+            match source.accept().await {
                 Ok((socket, _)) => {
-                    self.backoff.reset();
+                    backoff.reset();
                     return (socket, place);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
-                    tokio::time::sleep(self.backoff.next_delay()).await;
+                    tokio::time::sleep(backoff.next_delay()).await;
                 }
             }
+        }
+    }
+}
+
+/// Counts the panic that it is dropped by, if one is.
+struct PanicCount(TaskMetrics);
+
+impl Drop for PanicCount {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panics.inc("http_connection");
         }
     }
 }

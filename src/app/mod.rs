@@ -42,9 +42,9 @@ use crate::{
     },
     protocol::Registry,
     store::{
-        OpenError, Store, StoreConfig, StoreParts,
+        IndexOpener, OpenError, Store, StoreConfig, StoreParts,
         disk::Disk,
-        index::{FjallIndex, Index, IndexError, NoIndex},
+        index::{FjallIndex, Index, NoIndex},
         retention::SystemClock,
     },
     types::status::Addresses,
@@ -78,9 +78,6 @@ pub enum AppError {
     /// The folder of a part of the store cannot be made or opened.
     #[error("{0}: {1}")]
     Folder(PathBuf, io::Error),
-    /// The index cannot be opened.
-    #[error("the index cannot be opened: {0}")]
-    Index(#[from] IndexError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -144,6 +141,7 @@ impl App {
             vehicles: config.vehicles.clone(),
             route: Arc::new(Router::new(Arc::clone(&store))),
             metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
         });
         let profile = Profile {
             name: config.node.name.clone(),
@@ -186,12 +184,11 @@ impl App {
         NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status)).status()
     }
 
-    /// Runs until a signal asks for the end (then drains), or the store fails.
+    /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
     ///
     /// # Errors
-    /// [`AppError::Failed`] if the store failed; [`AppError::Signal`] if signals cannot be had.
-    pub async fn run(self) -> Result<(), AppError> {
-        let mut signals = Signals::new().map_err(AppError::Signal)?;
+    /// [`AppError::Failed`] if the store failed.
+    pub async fn run(self, mut signals: Signals) -> Result<(), AppError> {
         let mut failure = self.store.failure();
         let failed = async {
             match failure.wait_for(Option::is_some).await {
@@ -247,12 +244,10 @@ impl App {
         let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
         for socket in http.into_sockets() {
             let answers = answers.clone();
-            let stop = self.api_stop.clone();
+            let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());
+            let serving = api::serve(socket, answers, config, stop, metrics);
             // The handle is not needed: the group awaits the task.
-            drop(
-                self.api_tasks
-                    .spawn("http", api::serve(socket, answers, config, stop)),
-            );
+            drop(self.api_tasks.spawn("http", serving));
         }
     }
 }
@@ -315,14 +310,22 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
     let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
         let folder = data.join("index");
         if store_config.is_indexed {
-            let index = FjallIndex::open(&folder, store_config.index())?;
-            return open_with(index, &data, &store_config, metrics);
+            let index_config = store_config.index();
+            // fjall would make the folder and leave its name to the next sync of the data folder: what
+            // is trimmed from the log before that would be lost in a power cut.
+            Disk::open(&folder).map_err(|error| AppError::Folder(folder.clone(), error))?;
+            let open = move || {
+                let opened = FjallIndex::open(&folder, index_config.clone());
+                opened.map_err(|error| error.in_folder(&folder))
+            };
+            return open_with(IndexOpener::new(open), &data, &store_config, metrics);
         }
         if folder.exists() {
             let why = io::Error::other("this data has an index, which would miss what comes now");
             return Err(AppError::Folder(folder, why));
         }
-        open_with(NoIndex, &data, &store_config, metrics)
+        let none = IndexOpener::new(|| Ok(NoIndex));
+        open_with(none, &data, &store_config, metrics)
     });
     opened
         .await
@@ -330,7 +333,7 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
 }
 
 fn open_with<I: Index>(
-    index: I,
+    index: IndexOpener<I>,
     data: &Path,
     config: &StoreConfig,
     metrics: StoreMetrics,
@@ -344,7 +347,7 @@ fn open_with<I: Index>(
     let parts = StoreParts {
         log: folder("log")?,
         quarantine: folder("quarantine")?,
-        index: Arc::new(index),
+        index,
         clock: Arc::new(SystemClock),
     };
     let (store, recovery) = Store::open(parts, config, metrics)?;
@@ -374,16 +377,23 @@ fn lower_connections(config: &mut AppConfig) {
     }
 }
 
-struct Signals {
+/// The signals that ask for the end. Made before the start, so that one that comes during it, or at
+/// the moment at which the node says that it runs, ends it in order too.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// From now on the signals end the process only by way of this.
+    ///
+    /// # Errors
+    /// [`AppError::Signal`].
+    pub fn new() -> Result<Self, AppError> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate()).map_err(AppError::Signal)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(AppError::Signal)?,
         })
     }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-use super::{App, AppError, install_panic_hook};
+use super::{App, AppError, Signals, install_panic_hook};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
     config::{
@@ -104,8 +104,9 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
     };
     let on_vehicles = vehicles.handle().clone();
     let outcome = runtime.block_on(async {
+        let signals = Signals::new()?;
         let app = App::start(config, protocols, &on_vehicles).await?;
-        app.run().await
+        app.run(signals).await
     });
     // A task that hangs in a blocking call must not keep the process from ending.
     vehicles.shutdown_background();

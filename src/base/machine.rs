@@ -1,7 +1,7 @@
 //! What the machine tells about this process: descriptor limit, host name, size of disks,
-//! holders of ports.
+//! holders of ports and locks.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -57,6 +57,28 @@ pub fn holder_of_port(port: u16) -> Option<String> {
     })
 }
 
+/// The process that has locked `path` with flock, as `NAME (pid N)`, where the system tells (Linux).
+pub fn holder_of_lock(path: &Path) -> Option<String> {
+    let file = fs::metadata(path).ok()?;
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    let pid = locking_pid(&fs::read_to_string("/proc/locks").ok()?, &place)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(format!("{} (pid {pid})", name.trim()))
+}
+
+/// The process that holds the flock on the file `place` in a table of the form of `/proc/locks`.
+fn locking_pid(table: &str, place: &str) -> Option<u32> {
+    table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            // One who waits has an arrow before the kind.
+            [_, "FLOCK", _, _, pid, at, ..] if *at == place => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
 /// The inode of the socket that listens on `port` in a table of the form of `/proc/net/tcp`.
 fn listening_inode(table: &str, port: u16) -> Option<u64> {
     const LISTEN: &str = "0A";
@@ -92,6 +114,16 @@ mod tests {
             holder.contains(&format!("pid {}", std::process::id())),
             "{holder}"
         );
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_in_the_systems_table() {
+        let table = "1: POSIX  ADVISORY  WRITE 7 fe:00:100 0 EOF\n\
+            2: FLOCK  ADVISORY  WRITE 8 fe:00:101 0 EOF\n\
+            2: -> FLOCK  ADVISORY  WRITE 9 fe:00:100 0 EOF\n\
+            3: FLOCK  ADVISORY  WRITE 10 fe:00:100 0 EOF\n";
+        assert_eq!(locking_pid(table, "fe:00:100"), Some(10));
+        assert_eq!(locking_pid(table, "fe:01:100"), None);
     }
 
     #[test]

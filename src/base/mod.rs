@@ -3,6 +3,7 @@
 //! This room must not know any word of the field (vehicle, record, node): it would pull the house
 //! down to the ground floor. It is the only place that reads a clock.
 
+pub mod accept;
 pub mod backoff;
 pub mod machine;
 pub mod prng;

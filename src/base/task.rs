@@ -1,10 +1,16 @@
 //! Tasks with a name, in a group that somebody awaits.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
+
+use super::{backoff::Backoff, time::wall_millis};
+
+/// Pauses before a task that has panicked is made anew.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A group of tasks that ends when all of them have ended.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +65,23 @@ where
     tokio::spawn(future)
 }
 
+/// Runs what `make` makes until it ends in order, and makes it anew each time it has panicked, after
+/// `on_panic` and a pause that grows up to a second.
+pub async fn keep_running<F>(mut make: impl FnMut() -> F, mut on_panic: impl FnMut())
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let seed = wall_millis().unsigned_abs();
+    let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX, seed);
+    while let Err(error) = spawn_child(make()).await {
+        if !error.is_panic() {
+            return;
+        }
+        on_panic();
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
 /// Starts `future` in `set`, inside a span called `name`; the set's owner awaits it.
 pub fn spawn_in<F>(set: &mut JoinSet<F::Output>, name: &'static str, future: F)
 where
@@ -82,5 +105,17 @@ mod tests {
         group.wait_empty().await;
         assert!(handle.await.unwrap());
         assert!(group.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_is_made_anew_until_it_ends_in_order() {
+        let (mut n_made, mut n_panics) = (0, 0);
+        let make = || {
+            n_made += 1;
+            let number = n_made;
+            async move { assert!(number > 3, "a test's panic") }
+        };
+        keep_running(make, || n_panics += 1).await;
+        assert_eq!((n_made, n_panics), (4, 3));
     }
 }

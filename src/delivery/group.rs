@@ -44,6 +44,9 @@ pub const FRAME_MAGIC: [u8; 4] = [0xFA, 0x5E, 0x47, 0xD1];
 
 const HEADER_MAGIC: [u8; 8] = *b"WAYMLOG\n";
 const CHECKSUM_BYTES: usize = 4;
+
+/// Bytes of a record's length, before it.
+pub(super) const LENGTH_BYTES: usize = 4;
 const KIND_RECORDS: u8 = 1;
 const KIND_CLOSING: u8 = 2;
 
@@ -166,9 +169,23 @@ impl SegmentHeader {
 /// # Panics
 /// If the record is longer than 4 GiB.
 pub fn push_record(record: &[u8], payload: &mut Vec<u8>) {
-    let n_bytes = u32::try_from(record.len()).expect("a record is shorter than 4 GiB");
-    payload.put_u32_le(n_bytes);
-    payload.put_slice(record);
+    push_with(payload, |payload| payload.put_slice(record));
+}
+
+/// Appends one record, that `encode` appends in the layout of [`crate::delivery::frame`], to a
+/// payload.
+///
+/// # Panics
+/// If the record is longer than 4 GiB.
+pub(super) fn push_with(payload: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let start = payload.len();
+    payload.put_u32_le(0);
+    encode(payload);
+    let n_bytes = payload.len() - start - LENGTH_BYTES;
+    let n_bytes = u32::try_from(n_bytes).expect("a record is shorter than 4 GiB");
+    if let Some(length) = payload.get_mut(start..start + LENGTH_BYTES) {
+        length.copy_from_slice(&n_bytes.to_le_bytes());
+    }
 }
 
 /// Fills in the first [`FRAME_HEAD_BYTES`] of `frame`, whose payload stands behind them already.

@@ -3,5 +3,6 @@
 //! Pure. A published layout never changes; a new one gets a new version byte, and every version
 //! ever written can be read.
 
+pub mod batch;
 pub mod frame;
 pub mod group;

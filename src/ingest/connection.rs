@@ -28,29 +28,44 @@ use tokio::{
 
 use super::{
     CloseReason, ListenerConfig, RejectedLine, ReplyPolicy, Shared, events,
+    keeping::Keeping,
     line_buffer::{Job, JobDone, Session},
     replies::Replies,
     supervisor::Supervisor,
+    trace::Trace,
 };
 use crate::{
     base::{
-        room::RoomGuard,
+        room::{Room, RoomGuard},
         time::{Instant, wall_millis},
         verdict::Settle,
     },
     protocol::FlushReason,
     types::{
-        ids::{ConnectionId, VehicleId},
-        record::Kind,
+        ids::ConnectionId,
+        record::{Kind, Record},
         time::UnixMillis,
     },
 };
 
 /// Bytes of one read at most.
-const READ_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// Memory that a chunk costs besides its bytes: its records and its place in the queues.
+/// Memory that a chunk costs besides its bytes: its place in the queues.
 const CHUNK_OVERHEAD_BYTES: usize = 512;
+
+/// Room that is asked for before a read, in bytes: what the records of the largest chunk may come
+/// to, so that as many as are woken at once do not fill it together; but a part of a small room.
+const READ_ROOM_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The part of a room that is asked for at most.
+const READ_ROOM_PART: u32 = 8;
+
+/// Room that a byte of a chunk takes until its records are counted.
+const ROOM_PER_BYTE: usize = 64;
+
+/// Memory that a record costs, with what it has on the heap besides texts of its line.
+const RECORD_BYTES: usize = size_of::<Record>() + 128;
 
 thread_local! {
     /// One read buffer for all connections of a thread.
@@ -90,59 +105,6 @@ pub(crate) fn serve(accepted: Accepted, shared: Arc<Shared>) -> impl Future<Outp
     }
 }
 
-/// What a connection leaves outside its task; gone when this is dropped, even by a panic.
-#[derive(Debug)]
-struct Trace {
-    shared: Arc<Shared>,
-    id: ConnectionId,
-    peer: SocketAddr,
-    vehicle: Option<VehicleId>,
-    is_address_entered: bool,
-    reason: CloseReason,
-}
-
-impl Trace {
-    fn open(accepted: &Accepted, shared: Arc<Shared>) -> Self {
-        events::connection_opened(&shared.metrics, accepted.id, accepted.peer);
-        Self {
-            shared,
-            id: accepted.id,
-            peer: accepted.peer,
-            vehicle: None,
-            is_address_entered: false,
-            reason: CloseReason::Error,
-        }
-    }
-
-    fn enter_vehicle(&mut self, vehicle: Option<&VehicleId>) {
-        if self.vehicle.as_ref() == vehicle {
-            return;
-        }
-        self.leave_vehicle();
-        if let Some(vehicle) = vehicle {
-            self.shared.registry.enter(vehicle.clone(), self.id);
-            self.vehicle = Some(vehicle.clone());
-        }
-    }
-
-    fn leave_vehicle(&mut self) {
-        if let Some(vehicle) = &self.vehicle {
-            self.shared.registry.leave(vehicle, self.id);
-        }
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        self.leave_vehicle();
-        if self.is_address_entered {
-            self.shared.registry.leave_address(self.peer.ip());
-        }
-        let (metrics, id) = (&self.shared.metrics, (self.id, self.peer));
-        events::connection_closed(metrics, id, self.vehicle.as_ref(), self.reason);
-    }
-}
-
 struct Connection {
     socket: TcpStream,
     shared: Arc<Shared>,
@@ -152,6 +114,7 @@ struct Connection {
     /// Bytes read and not consumed: the beginning of a line.
     rest: Bytes,
     replies: Replies,
+    keeping: Keeping,
     opened: Instant,
     /// When bytes last came, or left.
     last_active: Instant,
@@ -167,6 +130,7 @@ enum Wake {
     Writable(io::Result<()>),
     Settled(bool),
     Timer,
+    Crowded,
     Drain,
 }
 
@@ -184,6 +148,7 @@ impl Connection {
             supervisor: Supervisor::default(),
             rest: Bytes::new(),
             replies: Replies::default(),
+            keeping: Keeping::default(),
             opened: now,
             last_active: now,
             timer: Box::pin(tokio::time::sleep_until(timer_at.to_tokio())),
@@ -222,6 +187,7 @@ impl Connection {
                 Wake::Settled(true) => self.write()?,
                 Wake::Settled(false) => return Err(CloseReason::Gap),
                 Wake::Timer => self.on_timer().await?,
+                Wake::Crowded => return Err(self.crowded_out()),
                 Wake::Drain => return Err(CloseReason::Drain),
             }
         }
@@ -241,9 +207,10 @@ impl Connection {
             writable = socket.writable(), if may_write => Wake::Writable(writable),
             // Before the socket, so that one that is always readable cannot hold off its deadlines.
             () = self.timer.as_mut() => Wake::Timer,
+            () = self.keeping.must_end(), if !self.keeping.is_empty() => Wake::Crowded,
             room = async {
                 socket.readable().await?;
-                Ok(room.take(READ_BYTES_MAX as u32).await)
+                Ok(room.take(read_room_bytes(room)).await)
             }, if may_read => Wake::Readable(room),
         }
     }
@@ -258,7 +225,7 @@ impl Connection {
         }
         self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
         self.last_active = Instant::now();
-        room.shrink_to(n_bytes + CHUNK_OVERHEAD_BYTES);
+        room.resize_to(n_bytes * ROOM_PER_BYTE);
         self.process(None, Some(room)).await?;
         self.write()
     }
@@ -288,11 +255,19 @@ impl Connection {
         };
         let (id, session) = (self.trace.id, &mut self.session);
         let done = self.supervisor.run(id, &job, session, &self.shared).await;
-        let received = job.received;
+        let (received, n_bytes) = (job.received, job.bytes.len());
         drop(job);
         let done = done.map_err(|_| CloseReason::Restarts)?;
         self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
+        self.note_kept(done.consumed_bytes > 0);
         self.trace.enter_vehicle(self.session.vehicle());
+        let room = room.map(|mut room| {
+            let n_records = done.decoded.records.len();
+            let n_reply_bytes = done.decoded.replies.len();
+            let records_bytes = n_records * RECORD_BYTES;
+            room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
+            room
+        });
         self.hand_on(done, received, room)
     }
 
@@ -300,7 +275,7 @@ impl Connection {
         &mut self,
         done: JobDone,
         received: UnixMillis,
-        room: Option<RoomGuard>,
+        mut room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let records = done.decoded.records;
         let n_positions = records
@@ -320,12 +295,13 @@ impl Connection {
         }
         let mut verdict = None;
         if !records.is_empty() {
-            let (settle, receiver) = Settle::new(room);
+            let (settle, receiver) = Settle::new(room.take());
             self.shared.route.deliver(records, settle);
             verdict = (self.listener.reply == ReplyPolicy::Stored).then_some(receiver);
         }
         let deadline = Instant::now() + self.shared.config.reply_deadline;
-        self.replies.push(done.decoded.replies, verdict, deadline);
+        self.replies
+            .push(done.decoded.replies, verdict, deadline, room);
         match (done.has_gap, done.decoded.is_login_refused) {
             (true, _) => Err(CloseReason::Gap),
             (false, true) => Err(CloseReason::Login),
@@ -335,9 +311,11 @@ impl Connection {
 
     /// Gives the socket what may leave, as far as it takes it.
     fn write(&mut self) -> Result<(), CloseReason> {
+        let mut has_sent = false;
         while !self.replies.unsent().is_empty() {
             match self.socket.try_write(self.replies.unsent()) {
                 Ok(n_bytes) => {
+                    has_sent = true;
                     self.last_active = Instant::now();
                     self.replies.sent(n_bytes, self.last_active);
                 }
@@ -348,7 +326,26 @@ impl Connection {
                 Err(_) => return Err(CloseReason::Reset),
             }
         }
+        self.note_kept(has_sent);
         Ok(())
+    }
+
+    /// Notes what is kept until more comes or goes.
+    fn note_kept(&mut self, has_gone_on: bool) {
+        let n_bytes = self.rest.len() + self.replies.unsent().len();
+        if n_bytes > 0 || !self.keeping.is_empty() {
+            let among = (&self.shared.room, &self.shared.keepers);
+            self.keeping.note(n_bytes, has_gone_on, among);
+        }
+    }
+
+    /// Why this ends for what others keep.
+    fn crowded_out(&self) -> CloseReason {
+        if self.rest.len() < self.replies.unsent().len() {
+            CloseReason::TooSlow
+        } else {
+            CloseReason::Limit
+        }
     }
 
     /// The deadlines of a connection that is served, each with what its passing means.
@@ -410,7 +407,7 @@ impl Connection {
     /// Whether bytes of the device lie in its socket because there is no room for them.
     fn is_kept_waiting(&self) -> bool {
         let mut one_byte = [0];
-        self.shared.room.free_bytes() < READ_BYTES_MAX
+        self.shared.room.free_bytes() < read_room_bytes(&self.shared.room) as usize
             && self
                 .socket
                 .poll_peek(&mut nobody(), &mut ReadBuf::new(&mut one_byte))
@@ -419,11 +416,12 @@ impl Connection {
 
     /// After the last read: completes what is half merged, and lets the replies that are due leave.
     async fn finish(&mut self, reason: CloseReason) -> CloseReason {
-        if matches!(reason, CloseReason::Drain | CloseReason::Login) {
+        let is_broken = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
+        if is_broken || matches!(reason, CloseReason::Drain | CloseReason::Login) {
             // Whole lines only: the device sends again what it has no answer for.
             self.rest = Bytes::new();
+            self.note_kept(false);
         }
-        let is_broken = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
         if !is_broken && self.process(Some(FlushReason::End), None).await.is_err() {
             return reason;
         }
@@ -442,7 +440,11 @@ impl Connection {
         let is_hopeless = matches!(reason, CloseReason::Reset | CloseReason::TooSlow);
         while !is_hopeless && self.write().is_ok() {
             if !self.replies.unsent().is_empty() {
-                if self.socket.writable().await.is_err() {
+                let is_writable = tokio::select! {
+                    writable = self.socket.writable() => writable.is_ok(),
+                    () = self.keeping.must_end() => false,
+                };
+                if !is_writable {
                     return;
                 }
             } else if !self.replies.is_waiting() || self.replies.settle_front().await.is_err() {
@@ -450,6 +452,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Room that is asked for before a read.
+fn read_room_bytes(room: &Room) -> u32 {
+    READ_ROOM_BYTES.min(room.cap_bytes() / READ_ROOM_PART)
 }
 
 /// The context of a look at the socket that nobody is woken for.
@@ -484,7 +491,51 @@ fn compact(mut bytes: Bytes, consumed: usize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{BindAddress, IngestConfig, tests::bench::Bench},
+        *,
+    };
+
+    /// A connection whose first line is due at once, and which the test drives.
+    async fn overdue(bench: &Bench, socket: TcpStream) -> Connection {
+        let shared = bench.shared();
+        let accepted = Accepted {
+            id: ConnectionId(0),
+            peer: socket.local_addr().unwrap(),
+            socket,
+            permit: Arc::clone(&shared.permits).acquire_owned().await.unwrap(),
+            listener: Arc::new(ListenerConfig {
+                address: BindAddress::Both(0),
+                protocol: None,
+                reply: ReplyPolicy::Stored,
+                idle_timeout: None,
+            }),
+        };
+        let trace = Trace::open(&accepted, Arc::clone(&shared));
+        Connection::new(accepted, trace, shared)
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_always_readable_does_not_hold_off_a_deadline() {
+        let config = IngestConfig {
+            first_line_timeout: Duration::ZERO,
+            ..IngestConfig::default()
+        };
+        let bench = Bench::with(true, ReplyPolicy::Stored, config);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await;
+        far.unwrap().try_write(b"what is this\n").unwrap();
+        let mut connection = overdue(&bench, listener.accept().await.unwrap().0).await;
+        connection.socket.readable().await.unwrap();
+        connection.timer.as_mut().await;
+        let wake = connection.wake(pin!(std::future::pending())).await;
+        assert!(matches!(wake, Wake::Timer));
+        assert_eq!(
+            connection.on_timer().await,
+            Err(CloseReason::FirstLine),
+            "and what it means is not what the socket says"
+        );
+    }
 
     #[test]
     fn the_rest_of_a_chunk_does_not_hold_the_chunk() {

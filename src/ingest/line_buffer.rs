@@ -31,9 +31,9 @@ const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 /// A protocol that still asks for more bytes than this to recognise itself does not fit.
 const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of a line as most are: a guess at how many records a chunk gives, so that their list
-/// seldom grows.
-const LINE_BYTES_USUAL: usize = 64;
+/// Bytes of a short line: a guess at how many records a chunk gives, so that their list seldom
+/// grows.
+const LINE_BYTES_USUAL: usize = 48;
 
 /// Bytes kept of a line that is over the limit.
 const HEAD_BYTES: usize = 8;
@@ -409,7 +409,7 @@ impl LineBuffer<'_> {
         }
     }
 
-    /// What is left at the end of a connection is a line whose end never came.
+    /// What is left at the end of a connection is a line whose end never came, line breaks aside.
     fn reject_cut(&mut self) {
         let rest = self
             .job
@@ -417,7 +417,8 @@ impl LineBuffer<'_> {
             .slice(self.done.consumed_bytes.min(self.job.bytes.len())..);
         let is_dropping = self.done.session.framer.discarded_bytes.is_some();
         self.done.consumed_bytes = self.job.bytes.len();
-        if !rest.is_empty() || is_dropping {
+        let has_begun = rest.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if has_begun || is_dropping {
             self.done.tally.n_received += 1;
             self.done.tally.count(Outcome::Rejected(RejectReason::Cut));
             self.done.rejected.push((RejectReason::Cut, rest));

@@ -22,7 +22,7 @@ use super::{
     BindAddress, Ingest, ListenerConfig, Shared, connection, connection::Accepted, events,
 };
 use crate::{
-    base::{backoff::Backoff, time::wall_millis},
+    base::{accept::Accept, backoff::Backoff, task::keep_running, time::wall_millis},
     types::ids::ConnectionId,
 };
 
@@ -136,29 +136,39 @@ impl Ingest {
     pub fn listen(&self, bound: Bound, config: ListenerConfig) {
         let config = Arc::new(config);
         for socket in bound.into_sockets() {
-            let (shared, config) = (Arc::clone(&self.0), Arc::clone(&config));
-            // The handle is not needed: the group awaits the task.
-            drop(self.0.tasks.spawn("listener", async move {
-                let mut listener = Listener::new(socket, config, shared);
-                listener.run().await;
-            }));
+            self.listen_on(socket, Arc::clone(&config));
         }
+    }
+
+    /// Accepts from `source`; a listener that panics is made anew and counted, and what is connected
+    /// notices nothing.
+    pub(super) fn listen_on(&self, source: impl Accept, config: Arc<ListenerConfig>) {
+        let (source, shared) = (Arc::new(source), Arc::clone(&self.0));
+        // The handle is not needed: the group awaits the task.
+        drop(self.0.tasks.spawn("listener", async move {
+            let make = || {
+                let (source, config) = (Arc::clone(&source), Arc::clone(&config));
+                let mut listener = Listener::new(source, config, Arc::clone(&shared));
+                async move { listener.run().await }
+            };
+            keep_running(make, || shared.task_metrics.panics.inc("listener")).await;
+        }));
     }
 }
 
-struct Listener {
-    socket: TcpListener,
+struct Listener<A> {
+    source: Arc<A>,
     config: Arc<ListenerConfig>,
     shared: Arc<Shared>,
     backoff: Backoff,
 }
 
-impl Listener {
-    fn new(socket: TcpListener, config: Arc<ListenerConfig>, shared: Arc<Shared>) -> Self {
+impl<A: Accept> Listener<A> {
+    fn new(source: Arc<A>, config: Arc<ListenerConfig>, shared: Arc<Shared>) -> Self {
         let seed = wall_millis().unsigned_abs();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), seed);
         Self {
-            socket,
+            source,
             config,
             shared,
             backoff,
@@ -179,14 +189,14 @@ impl Listener {
             let Ok(permit) = Arc::clone(&self.shared.permits).acquire_owned().await else {
                 return;
             };
-            match self.socket.accept().await {
+            match self.source.accept().await {
                 Ok((socket, peer)) => {
                     self.backoff.reset();
                     self.start(socket, peer, permit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    let address = self.socket.local_addr();
+                    let address = self.source.address();
                     events::accept_failed(address.unwrap_or(([0; 4], 0).into()), &error);
                     tokio::time::sleep(self.backoff.next_delay()).await;
                 }

@@ -19,6 +19,7 @@
 //!   durable (policy `stored`) and those of all chunks before have left. After a refusal or a
 //!   passed deadline nothing more leaves: the connection closes and the device sends again.
 //! - **Bounded.** A socket is read only while there is room for what is read ([`crate::base::room`]),
+//!   unfinished lines and untaken replies count in it and give way when they are too many,
 //!   fewer than `CHUNKS_IN_FLIGHT_MAX` chunks of it wait for a verdict, and the device
 //!   takes its replies.
 //! - **One end, one reason.** However a connection ends, its permit, its registry entry and its
@@ -30,10 +31,12 @@ mod admission;
 mod config;
 mod connection;
 mod events;
+mod keeping;
 mod line_buffer;
 mod registry;
 mod replies;
 mod supervisor;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::keeping::Keepers;
 pub use self::{
     config::{BindAddress, IngestConfig, ListenerConfig, ReplyPolicy},
     registry::Registry as ConnectionRegistry,
@@ -51,7 +55,7 @@ pub use self::{
 };
 use crate::{
     base::{room::Room, task::TaskGroup, verdict::Settle},
-    metrics::names::IngestMetrics,
+    metrics::names::{IngestMetrics, TaskMetrics},
     protocol::{Registry, RejectReason},
     types::{
         ids::VehicleId,
@@ -99,7 +103,7 @@ pub(crate) enum CloseReason {
     Idle,
     /// Nothing understandable came within the first-line timeout.
     FirstLine,
-    /// The device did not take its replies.
+    /// The device did not take its replies: for too long, or while others needed their room.
     TooSlow,
     /// A reply could not be given, so no later one may be.
     Gap,
@@ -107,7 +111,7 @@ pub(crate) enum CloseReason {
     Login,
     /// Its lines crashed the line buffer too often.
     Restarts,
-    /// Too many connections from its address.
+    /// Too many connections from its address, or an unfinished line whose room others needed.
     Limit,
     /// The node stops.
     Drain,
@@ -145,7 +149,9 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<KnownVehicles>,
     pub(crate) route: Arc<dyn Route>,
     pub(crate) metrics: IngestMetrics,
+    pub(crate) task_metrics: TaskMetrics,
     pub(crate) room: Room,
+    pub(crate) keepers: Arc<Keepers>,
     pub(crate) registry: ConnectionRegistry,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tasks: TaskGroup,
@@ -165,6 +171,8 @@ pub struct IngestParts {
     pub route: Arc<dyn Route>,
     /// Where to count.
     pub metrics: IngestMetrics,
+    /// Where to count listeners that had to be made anew.
+    pub task_metrics: TaskMetrics,
 }
 
 impl Ingest {
@@ -172,12 +180,14 @@ impl Ingest {
     pub fn new(parts: IngestParts) -> Self {
         Self(Arc::new(Shared {
             room: Room::new(parts.config.room_bytes),
+            keepers: Arc::new(Keepers::new(&parts.config)),
             permits: Arc::new(Semaphore::new(parts.config.n_connections_max.get() as usize)),
             config: parts.config,
             protocols: parts.protocols,
             admission: Arc::new(parts.vehicles),
             route: parts.route,
             metrics: parts.metrics,
+            task_metrics: parts.task_metrics,
             registry: ConnectionRegistry::default(),
             tasks: TaskGroup::new(),
             drain: CancellationToken::new(),

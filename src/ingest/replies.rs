@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::base::{
+    room::RoomGuard,
     time::Instant,
     verdict::{Verdict, VerdictReceiver},
 };
@@ -36,6 +37,8 @@ struct Waiting {
     replies: Vec<u8>,
     verdict: Option<VerdictReceiver>,
     deadline: Instant,
+    /// Room for the replies, where it does not go with the records.
+    _room: Option<RoomGuard>,
 }
 
 /// No later reply may leave: the answer to an earlier line is missing.
@@ -44,11 +47,13 @@ pub(crate) struct Gap;
 
 impl Replies {
     /// Appends the replies of a chunk; they leave after `verdict`, if there is one to wait for.
+    /// `room` is given back when they may leave.
     pub(crate) fn push(
         &mut self,
         replies: Vec<u8>,
         verdict: Option<VerdictReceiver>,
         deadline: Instant,
+        room: Option<RoomGuard>,
     ) {
         if verdict.is_none() && self.waiting.is_empty() {
             self.put_out(&replies);
@@ -58,6 +63,7 @@ impl Replies {
             replies,
             verdict,
             deadline,
+            _room: room,
         });
     }
 
@@ -116,6 +122,11 @@ impl Replies {
         } else if n_bytes > 0 || self.stuck_since.is_none() {
             self.stuck_since = Some(now);
         }
+        if self.sent_bytes > self.outgoing.len() / 2 {
+            // One that is never done with taking must not keep what it took.
+            self.outgoing = self.unsent().to_vec();
+            self.sent_bytes = 0;
+        }
     }
 
     /// When the front chunk's reply is overdue.
@@ -145,9 +156,9 @@ mod tests {
         let mut replies = Replies::default();
         let (first, first_verdict) = Settle::new(None);
         let (second, second_verdict) = Settle::new(None);
-        replies.push(b"1".to_vec(), Some(first_verdict), LATER);
-        replies.push(b"2".to_vec(), Some(second_verdict), LATER);
-        replies.push(b"3".to_vec(), None, LATER);
+        replies.push(b"1".to_vec(), Some(first_verdict), LATER, None);
+        replies.push(b"2".to_vec(), Some(second_verdict), LATER, None);
+        replies.push(b"3".to_vec(), None, LATER, None);
         second.settle(Verdict::Durable);
         assert_eq!(replies.unsent(), b"");
         first.settle(Verdict::Durable);
@@ -162,17 +173,29 @@ mod tests {
     async fn nothing_leaves_after_a_refusal() {
         let mut replies = Replies::default();
         let (first, first_verdict) = Settle::new(None);
-        replies.push(b"1".to_vec(), Some(first_verdict), LATER);
-        replies.push(b"2".to_vec(), None, LATER);
+        replies.push(b"1".to_vec(), Some(first_verdict), LATER, None);
+        replies.push(b"2".to_vec(), None, LATER, None);
         first.settle(Verdict::Refused(RefuseReason::DiskFull));
         assert_eq!(replies.settle_front().await, Err(Gap));
         assert_eq!(replies.unsent(), b"");
     }
 
     #[test]
+    fn what_was_taken_is_not_kept() {
+        let mut replies = Replies::default();
+        replies.push(vec![1; 1_000], None, LATER, None);
+        for _ in 0..1_000 {
+            replies.push(vec![2; 1_000], None, LATER, None);
+            replies.sent(1_000, Instant::from_millis(1));
+            assert!(replies.outgoing.capacity() < 10_000);
+        }
+        assert_eq!(replies.unsent(), [2; 1_000]);
+    }
+
+    #[test]
     fn a_device_that_takes_nothing_is_noticed() {
         let mut replies = Replies::default();
-        replies.push(vec![0; UNREAD_BYTES_MAX], None, LATER);
+        replies.push(vec![0; UNREAD_BYTES_MAX], None, LATER, None);
         assert!(!replies.has_room());
         replies.sent(0, Instant::from_millis(5));
         replies.sent(0, Instant::from_millis(9));

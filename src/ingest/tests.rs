@@ -1,8 +1,10 @@
 //! Connections over real sockets, with a small language of their own and a route that the test
 //! holds in its hand.
 
-mod bench;
+pub(super) mod bench;
+mod crowds;
 mod deadlines;
+mod panics;
 mod toy;
 
 use std::{sync::Arc, time::Duration};

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{IngestMetrics, LinkMetrics, StoreMetrics};
+use names::{IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
+    /// What is counted of the tasks that hold the node together.
+    pub tasks: TaskMetrics,
 }
 
 /// A counter for each value of one label; few values, all fixed texts.
@@ -48,11 +50,13 @@ impl Metrics {
         let ingest = IngestMetrics::register(&mut registry);
         let store = StoreMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
+        let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ingest,
             store,
             links,
+            tasks,
         }
     }
 
@@ -138,6 +142,7 @@ mod tests {
             "waymesh_connections_closed_total{reason=\"peer\"} 0",
             "waymesh_line_buffer_restarts_total 0",
             "waymesh_queue_depth{queue=\"store\"} 0",
+            "waymesh_task_panics_total{task=\"listener\"} 0",
         ] {
             assert!(text.contains(name), "{name} is not in\n{text}");
         }

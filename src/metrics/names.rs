@@ -37,6 +37,14 @@ pub struct IngestMetrics {
     pub received_bytes: Counter,
 }
 
+/// What is counted of the tasks that hold a node together.
+#[derive(Debug, Clone)]
+pub struct TaskMetrics {
+    /// Panics outside the line buffers, by task: `listener` and `http` accept connections and are
+    /// made anew, an `http_connection` is closed, a `query` is answered with a failure.
+    pub panics: Labelled,
+}
+
 /// What the store counts.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
@@ -56,6 +64,8 @@ pub struct StoreMetrics {
     pub log_syncs: Counter,
     /// Records durable in the log and not yet in the index.
     pub index_lag: Gauge,
+    /// Failures of the index, each followed by opening it anew or by the end.
+    pub index_failures: Counter,
     /// Months that were removed because all in them was older than the retention.
     pub months_removed: Counter,
     /// 1 while nothing expires because the clock has jumped.
@@ -196,6 +206,20 @@ impl IngestMetrics {
     }
 }
 
+impl TaskMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let tasks = &["listener", "http", "http_connection", "query"];
+        Self {
+            panics: add_labelled(
+                registry,
+                "task_panics",
+                "Panics outside the line buffers by task",
+                Labelled::new("task", tasks),
+            ),
+        }
+    }
+}
+
 impl StoreMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -207,6 +231,7 @@ impl StoreMetrics {
             events: Labelled::new("outcome", &["stored", "duplicate", "expired"]),
             log_syncs: Counter::default(),
             index_lag: Gauge::default(),
+            index_failures: Counter::default(),
             months_removed: Counter::default(),
             retention_stopped: Gauge::default(),
             quarantined: Counter::default(),
@@ -281,6 +306,12 @@ impl StoreMetrics {
             "index_lag_records",
             "Records durable and not yet in the index",
             self.index_lag.clone(),
+        );
+        add(
+            registry,
+            "index_failures",
+            "Failures of the index, which is opened anew then",
+            self.index_failures.clone(),
         );
         add(
             registry,

@@ -19,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::ids::NodeId;
+use crate::{base::machine, types::ids::NodeId};
 
 /// Version of the data folder as a whole.
 const LAYOUT: u32 = 1;
@@ -38,12 +38,12 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// Another process has it. Nothing was changed.
+    /// Another process has it, which is named where it is known. Nothing was changed.
     #[error(
-        "the data folder {0} is used by another process; stop it, or start this node with \
-         another folder (--data DIR)"
+        "the data folder {0} is used by {holder}; stop it, or start this node with another folder \
+         (--data DIR)", holder = .1.as_deref().unwrap_or("another process")
     )]
-    Locked(PathBuf),
+    Locked(PathBuf, Option<String>),
     /// It was written by a version with another layout. Nothing was changed.
     #[error("the data folder {0} has layout {1}, this version knows {LAYOUT}")]
     OtherLayout(PathBuf, u32),
@@ -77,7 +77,10 @@ impl Identity {
         let lock = File::create(&lock_path).map_err(disk(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(IdentityError::Locked(folder.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                let holder = machine::holder_of_lock(&lock_path);
+                return Err(IdentityError::Locked(folder.to_owned(), holder));
+            }
             Err(TryLockError::Error(error)) => return Err(disk(&lock_path)(error)),
         }
         let path = folder.join("identity");
@@ -152,7 +155,7 @@ mod tests {
         let _first = Identity::open(folder.path()).unwrap();
         assert!(matches!(
             Identity::open(folder.path()),
-            Err(IdentityError::Locked(_))
+            Err(IdentityError::Locked(..))
         ));
     }
 

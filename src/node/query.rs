@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
     api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
@@ -18,6 +18,7 @@ use crate::{
     },
     types::{
         ids::VehicleId,
+        json::json_bytes_max,
         record::{Kind, Record},
         status::{Members, NodeStatus, Page, VehicleAnswer},
         time::UnixMillis,
@@ -27,11 +28,22 @@ use crate::{
 /// How long a question waits for the index to catch up.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Records of one step of an export.
-const EXPORT_BATCH: usize = 1_000;
+/// Records that are read from the index at once, whatever their size.
+const STEP: usize = 64;
 
-/// Steps of an export that may wait for a slow reader.
-const EXPORT_BATCHES_AHEAD: usize = 4;
+/// Bytes of a page's JSON after which it ends, however many records were asked for; 10,000
+/// positions without much beside them are fewer.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of JSON that an export hands over at once; a larger record goes alone.
+const EXPORT_BATCH_BYTES: usize = 128 * 1024;
+
+/// Batches of an export that may wait for a slow reader.
+const EXPORT_BATCHES_AHEAD: usize = 2;
+
+/// Questions that read the index at the same time; further ones wait. Also of those whose asker has
+/// gone away: a reading cannot be broken off.
+const READERS_MAX: usize = 4;
 
 /// Subscribers of the live stream at most.
 const LIVE_SUBSCRIBERS_MAX: usize = 256;
@@ -41,12 +53,18 @@ const LIVE_SUBSCRIBERS_MAX: usize = 256;
 pub struct NodeAnswers {
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    readers: Arc<Semaphore>,
 }
 
 impl NodeAnswers {
     /// Answers from `store`, and about this node from `status`.
-    pub const fn new(store: Arc<Store>, status: Arc<StatusSource>) -> Self {
-        Self { store, status }
+    pub fn new(store: Arc<Store>, status: Arc<StatusSource>) -> Self {
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Self {
+            store,
+            status,
+            readers,
+        }
     }
 
     async fn index(&self) -> Result<ShownIndex, AnswerError> {
@@ -62,11 +80,17 @@ impl NodeAnswers {
         question: impl FnOnce(&ShownIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, AnswerError> {
         let index = self.index().await?;
-        match tokio::task::spawn_blocking(move || question(&index)).await {
+        let place = Arc::clone(&self.readers).acquire_owned().await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            question(&index)
+        });
+        match reading.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreadable(&error)),
             Err(error) => {
                 tracing::error!(%error, "a question crashed");
+                self.status.task_metrics().panics.inc("query");
                 Err(AnswerError::Store)
             }
         }
@@ -92,17 +116,10 @@ impl Answers for NodeAnswers {
             Some(id) => Some(VehicleId::parse(id.as_bytes()).map_err(|_| AnswerError::BadCursor)?),
         };
         let (limit, bbox) = (question.limit, question.bbox);
-        let items = self
+        let found = self
             .ask(move |index| last_positions(index, after, limit, bbox))
             .await?;
-        let next = (items.len() >= limit)
-            .then(|| items.last().map(last_id))
-            .flatten();
-        Ok(Page {
-            items,
-            next,
-            missing: Vec::new(),
-        })
+        Ok(found.into_page(last_id))
     }
 
     async fn vehicle(&self, vehicle: VehicleId) -> Result<VehicleAnswer, AnswerError> {
@@ -129,15 +146,8 @@ impl Answers for NodeAnswers {
             to: question.to,
             after,
         };
-        let items = self.ask(move |index| index.range(&query, limit)).await?;
-        let next = (items.len() >= limit)
-            .then(|| items.last().map(cursor_after))
-            .flatten();
-        Ok(Page {
-            items,
-            next,
-            missing: Vec::new(),
-        })
+        let found = self.ask(move |index| track(index, query, limit)).await?;
+        Ok(found.into_page(cursor_after))
     }
 
     async fn export(
@@ -184,7 +194,7 @@ impl Export {
             after: None,
         };
         loop {
-            let page = self.index.scan(&query, EXPORT_BATCH)?;
+            let page = self.index.scan(&query, STEP)?;
             query.after = page.next;
             if !self.send(page.records) || query.after.is_none() {
                 return Ok(());
@@ -202,7 +212,7 @@ impl Export {
             after: None,
         };
         loop {
-            let records = self.index.range(&query, EXPORT_BATCH)?;
+            let records = self.index.range(&query, STEP)?;
             query.after = records.last().map(|last| (last.key.time, last.key.hash));
             if records.is_empty() || !self.send(records) {
                 return Ok(());
@@ -210,9 +220,25 @@ impl Export {
         }
     }
 
-    /// False when nobody reads any more.
+    /// Sends `records` in batches; false when nobody reads any more.
     fn send(&self, records: Vec<Record>) -> bool {
-        records.is_empty() || self.sender.blocking_send(Ok(records)).is_ok()
+        let (mut batch, mut n_bytes) = (Vec::new(), 0);
+        for record in records {
+            let record_bytes = json_bytes_max(&record);
+            if n_bytes + record_bytes > EXPORT_BATCH_BYTES && !batch.is_empty() {
+                n_bytes = 0;
+                if !self.send_one(std::mem::take(&mut batch)) {
+                    return false;
+                }
+            }
+            n_bytes += record_bytes;
+            batch.push(record);
+        }
+        batch.is_empty() || self.send_one(batch)
+    }
+
+    fn send_one(&self, batch: Vec<Record>) -> bool {
+        self.sender.blocking_send(Ok(batch)).is_ok()
     }
 
     fn end(self, outcome: Result<(), IndexError>) {
@@ -229,29 +255,82 @@ fn unreadable(error: &IndexError) -> AnswerError {
     AnswerError::Store
 }
 
-/// Last positions inside `bbox`, page by page until `limit` are found.
+/// Records for one page.
+struct Found {
+    records: Vec<Record>,
+    limit: usize,
+    json_bytes: usize,
+}
+
+impl Found {
+    const fn new(limit: usize) -> Self {
+        Self {
+            records: Vec::new(),
+            limit,
+            json_bytes: 0,
+        }
+    }
+
+    fn push(&mut self, record: Record) {
+        self.json_bytes += json_bytes_max(&record);
+        self.records.push(record);
+    }
+
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit || self.json_bytes >= PAGE_BYTES_MAX
+    }
+
+    fn into_page(self, cursor: fn(&Record) -> String) -> Page<Record> {
+        let last = self.records.last().filter(|_| self.is_full());
+        Page {
+            next: last.map(cursor),
+            items: self.records,
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// Last positions, inside `bbox` if one is given, until a page is full.
 fn last_positions(
     index: &ShownIndex,
     mut after: Option<VehicleId>,
     limit: usize,
     bbox: Option<[f64; 4]>,
-) -> Result<Vec<Record>, IndexError> {
-    let Some(bbox) = bbox else {
-        return index.vehicles(after.as_ref(), limit);
-    };
-    let mut found = Vec::new();
+) -> Result<Found, IndexError> {
+    let mut found = Found::new(limit);
     loop {
-        let page = index.vehicles(after.as_ref(), EXPORT_BATCH)?;
-        let Some(last) = page.last() else {
+        let n_missing = limit - found.records.len();
+        let step = bbox.map_or(n_missing.min(STEP), |_| STEP);
+        let records = index.vehicles(after.as_ref(), step)?;
+        let Some(last) = records.last() else {
             return Ok(found);
         };
         after = Some(last.key.vehicle.clone());
-        for record in page {
-            if is_inside(&record, &bbox) {
+        for record in records {
+            if bbox.is_none_or(|bbox| is_inside(&record, &bbox)) {
                 found.push(record);
-                if found.len() >= limit {
+                if found.is_full() {
                     return Ok(found);
                 }
+            }
+        }
+    }
+}
+
+/// Positions of one vehicle until a page is full.
+fn track(index: &ShownIndex, mut query: RangeQuery, limit: usize) -> Result<Found, IndexError> {
+    let mut found = Found::new(limit);
+    loop {
+        let n_missing = limit - found.records.len();
+        let records = index.range(&query, n_missing.min(STEP))?;
+        let Some(last) = records.last() else {
+            return Ok(found);
+        };
+        query.after = Some((last.key.time, last.key.hash));
+        for record in records {
+            found.push(record);
+            if found.is_full() {
+                return Ok(found);
             }
         }
     }

@@ -34,6 +34,7 @@ impl Route for Router {
             protocol: line.protocol,
             vehicle: line.vehicle,
             reason: line.reason.as_str(),
+            line_bytes: line.line.len(),
             line: line.line,
         });
     }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     base::time::{Instant, wall_millis},
     ingest::Ingest,
-    metrics::Metrics,
+    metrics::{Metrics, names::TaskMetrics},
     store::Store,
     types::{
         ids::{NodeId, VehicleId},
@@ -88,6 +88,11 @@ impl StatusSource {
         self.metrics.to_text()
     }
 
+    /// Where panics of tasks are counted.
+    pub const fn task_metrics(&self) -> &TaskMetrics {
+        &self.metrics.tasks
+    }
+
     /// The node now.
     pub fn status(&self) -> NodeStatus {
         NodeStatus {
@@ -101,7 +106,9 @@ impl StatusSource {
             epoch: epoch(&[self.profile.id]),
             counts: self.counts(),
             readiness: Readiness(vec![
-                ("store", self.store.is_taking()),
+                ("store", !self.store.has_failed()),
+                ("disk_room", self.store.has_room()),
+                ("index", self.store.is_answering()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
             ]),
@@ -152,6 +159,7 @@ impl StatusSource {
             ("positions_in_flight", level(&store.positions_in_flight)),
             ("positions_refused", store.n_positions_refused()),
             ("line_buffer_restarts", ingest.line_buffer_restarts.get()),
+            ("index_failures", store.index_failures.get()),
             ("months_removed", store.months_removed.get()),
             ("retention_stopped", level(&store.retention_stopped)),
             ("index_lag_records", level(&store.index_lag)),

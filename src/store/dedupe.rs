@@ -22,14 +22,24 @@ use super::{
     known::{Known, KnownVehicles},
     log::LogOffset,
 };
-use crate::types::{
-    ids::{VEHICLE_ID_BYTES_MAX, VehicleId},
-    record::{Flags, Kind, Record},
+use crate::{
+    delivery::frame::RecordHead,
+    types::{
+        ids::VehicleId,
+        record::{Flags, Kind, Record, RecordKey},
+        time::UnixMillis,
+    },
 };
 
-/// 128 bits of a record's key and kind: with a thousand million records the chance that any two
-/// of them share it is below 1e-20.
-type KeyDigest = u128;
+/// A record's key and kind, with 128 bits for the vehicle: with a thousand million vehicles the
+/// chance that any two of them share those is below 1e-20.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    /// Of the vehicle and the kind.
+    vehicle: u128,
+    time: UnixMillis,
+    hash: u64,
+}
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -52,9 +62,16 @@ pub(crate) struct Dedupe<I> {
     tail: Tail,
     vehicles: KnownVehicles,
     /// What is known of the vehicle of the record before, not yet noted: records come in runs.
-    latest: Option<(VehicleId, Known)>,
+    latest: Option<Latest>,
     /// Where the last group ends that is durable.
     end: LogOffset,
+}
+
+#[derive(Debug)]
+struct Latest {
+    vehicle: VehicleId,
+    digest: u128,
+    known: Known,
 }
 
 impl<I: Index> Dedupe<I> {
@@ -71,33 +88,44 @@ impl<I: Index> Dedupe<I> {
 
     /// Enters a record that recovery found in the tail of the log, in a group that ends at `end`.
     pub(crate) fn recover(&mut self, end: LogOffset, record: &Record) {
-        self.tail.recover(end, digest_of(record));
-        let vehicle = &record.key.vehicle;
+        let (vehicle, head) = (&record.key.vehicle, RecordHead::of(record));
+        self.tail.recover(end, Key::of(digest_of(vehicle), &head));
         let known = self.vehicles.get(vehicle).unwrap_or_default();
-        self.vehicles.put(vehicle, known.merge(told_by(record)));
+        self.vehicles.put(vehicle, known.merge(told_by(&head)));
         self.end = end;
         self.vehicles.settle(end);
     }
 
-    /// Whether `record` is new; if so, its key is in the tail from now on.
-    pub(crate) fn admit(&mut self, record: &Record) -> Result<Novelty, IndexError> {
-        let digest = digest_of(record);
-        let known = self.known(&record.key.vehicle)?;
+    /// Whether a record of `vehicle` is new; if so, its key is in the tail from now on.
+    pub(crate) fn admit(
+        &mut self,
+        vehicle: &VehicleId,
+        record: &RecordHead,
+    ) -> Result<Novelty, IndexError> {
+        let Latest { digest, known, .. } = *self.latest(vehicle)?;
+        let key = Key::of(digest, record);
         let is_future = record.flags.contains(Flags::FUTURE);
-        let is_fix = record.kind() == Kind::Position;
-        let is_newer = known.newest.is_none_or(|newest| record.key.time > newest);
+        let is_fix = record.kind == Kind::Position;
+        let is_newer = known.newest.is_none_or(|newest| record.time > newest);
         let is_surely_new = is_fix && is_newer && !is_future && !known.has_future;
-        if !is_surely_new
-            && (self.tail.contains(digest) || self.index.contains(record.kind(), &record.key)?)
-        {
+        if !is_surely_new && (self.tail.contains(key) || self.is_in_index(vehicle, record)?) {
             return Ok(Novelty::Repeat);
         }
-        self.tail.push(digest);
-        if let Some((_, latest)) = &mut self.latest {
-            *latest = known.merge(told_by(record));
+        self.tail.push(key);
+        if let Some(latest) = &mut self.latest {
+            latest.known = known.merge(told_by(record));
         }
-        let is_late = is_fix && known.newest.is_some_and(|newest| record.key.time < newest);
+        let is_late = is_fix && known.newest.is_some_and(|newest| record.time < newest);
         Ok(Novelty::New { is_late })
+    }
+
+    fn is_in_index(&self, vehicle: &VehicleId, record: &RecordHead) -> Result<bool, IndexError> {
+        let key = RecordKey {
+            vehicle: vehicle.clone(),
+            time: record.time,
+            hash: record.hash,
+        };
+        self.index.contains(record.kind, &key)
     }
 
     /// The records admitted since the last call are durable in a group that ends at `end`.
@@ -122,21 +150,26 @@ impl<I: Index> Dedupe<I> {
     }
 
     /// What is known of a vehicle, which is the latest one from now on.
-    fn known(&mut self, vehicle: &VehicleId) -> Result<Known, IndexError> {
-        if let Some((latest, known)) = &self.latest
-            && latest == vehicle
+    fn latest(&mut self, vehicle: &VehicleId) -> Result<&Latest, IndexError> {
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.vehicle != *vehicle)
         {
-            return Ok(*known);
+            self.note_latest();
+            let known = self.look_up(vehicle)?;
+            self.latest = Some(Latest {
+                vehicle: vehicle.clone(),
+                digest: digest_of(vehicle),
+                known,
+            });
         }
-        self.note_latest();
-        let known = self.look_up(vehicle)?;
-        self.latest = Some((vehicle.clone(), known));
-        Ok(known)
+        Ok(self.latest.as_ref().expect("it was just made"))
     }
 
     fn note_latest(&mut self) {
-        if let Some((vehicle, known)) = self.latest.take() {
-            self.vehicles.put(&vehicle, known);
+        if let Some(latest) = self.latest.take() {
+            self.vehicles.put(&latest.vehicle, latest.known);
         }
     }
 
@@ -161,7 +194,7 @@ impl<I: Index> Dedupe<I> {
 #[derive(Debug, Default)]
 struct Tail {
     /// Keys that can be looked for.
-    entered: HashSet<KeyDigest, Hasher>,
+    entered: HashSet<Key, Hasher>,
     /// Groups that are durable, oldest first; those that are entered come first.
     groups: VecDeque<Group>,
     /// The group that is being gathered.
@@ -172,44 +205,44 @@ struct Tail {
 struct Group {
     /// Where the group ends in the log.
     end: LogOffset,
-    digests: Vec<KeyDigest>,
+    keys: Vec<Key>,
     /// How many of them, from the front, are entered.
     n_entered: usize,
 }
 
 impl Group {
-    fn enter(&mut self, into: &mut HashSet<KeyDigest, Hasher>) {
-        into.extend(self.digests.iter().skip(self.n_entered));
-        self.n_entered = self.digests.len();
+    fn enter(&mut self, into: &mut HashSet<Key, Hasher>) {
+        into.extend(self.keys.iter().skip(self.n_entered));
+        self.n_entered = self.keys.len();
     }
 
-    fn leave(self, from: &mut HashSet<KeyDigest, Hasher>) {
-        for digest in self.digests.iter().take(self.n_entered) {
-            from.remove(digest);
+    fn leave(self, from: &mut HashSet<Key, Hasher>) {
+        for key in self.keys.iter().take(self.n_entered) {
+            from.remove(key);
         }
     }
 }
 
 impl Tail {
-    fn contains(&mut self, digest: KeyDigest) -> bool {
+    fn contains(&mut self, key: Key) -> bool {
         let groups = self.groups.iter_mut().rev();
-        for group in groups.take_while(|group| group.n_entered < group.digests.len()) {
+        for group in groups.take_while(|group| group.n_entered < group.keys.len()) {
             group.enter(&mut self.entered);
         }
         self.current.enter(&mut self.entered);
-        self.entered.contains(&digest)
+        self.entered.contains(&key)
     }
 
-    fn push(&mut self, digest: KeyDigest) {
-        self.current.digests.push(digest);
+    fn push(&mut self, key: Key) {
+        self.current.keys.push(key);
     }
 
-    fn recover(&mut self, end: LogOffset, digest: KeyDigest) {
+    fn recover(&mut self, end: LogOffset, key: Key) {
         match self.groups.back_mut() {
-            Some(group) if group.end == end => group.digests.push(digest),
+            Some(group) if group.end == end => group.keys.push(key),
             _ => self.groups.push_back(Group {
                 end,
-                digests: vec![digest],
+                keys: vec![key],
                 n_entered: 0,
             }),
         }
@@ -217,7 +250,7 @@ impl Tail {
 
     fn confirm(&mut self, end: LogOffset) {
         let mut group = std::mem::take(&mut self.current);
-        if !group.digests.is_empty() {
+        if !group.keys.is_empty() {
             group.end = end;
             self.groups.push_back(group);
         }
@@ -234,34 +267,29 @@ impl Tail {
     }
 }
 
+impl Key {
+    fn of(vehicle: u128, record: &RecordHead) -> Self {
+        Self {
+            vehicle: vehicle ^ u128::from(record.kind == Kind::Event),
+            time: record.time,
+            hash: record.hash,
+        }
+    }
+}
+
 /// What a record in the tail says of its vehicle.
-fn told_by(record: &Record) -> Known {
+fn told_by(record: &RecordHead) -> Known {
     let has_future = record.flags.contains(Flags::FUTURE);
-    let is_told = record.kind() == Kind::Position && !has_future;
+    let is_told = record.kind == Kind::Position && !has_future;
     Known {
-        newest: is_told.then_some(record.key.time),
+        newest: is_told.then_some(record.time),
         has_future,
         is_whole: false,
     }
 }
 
-fn digest_of(record: &Record) -> KeyDigest {
-    let mut bytes = [0_u8; 17 + VEHICLE_ID_BYTES_MAX];
-    let parts: [&[u8]; 4] = [
-        &[u8::from(record.kind() == Kind::Event)],
-        &record.key.time.0.to_le_bytes(),
-        &record.key.hash.to_le_bytes(),
-        record.key.vehicle.as_str().as_bytes(),
-    ];
-    let mut n_bytes = 0;
-    let mut rest = bytes.as_mut_slice();
-    for part in parts {
-        let (to, behind) = rest.split_at_mut(part.len());
-        to.copy_from_slice(part);
-        n_bytes += part.len();
-        rest = behind;
-    }
-    xxh3_128(bytes.get(..n_bytes).unwrap_or_default())
+fn digest_of(vehicle: &VehicleId) -> u128 {
+    xxh3_128(vehicle.as_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -301,7 +329,8 @@ mod tests {
     }
 
     fn admit(dedupe: &mut Dedupe<MapIndex>, record: &Record) -> Novelty {
-        dedupe.admit(record).unwrap()
+        let head = RecordHead::of(record);
+        dedupe.admit(&record.key.vehicle, &head).unwrap()
     }
 
     /// A start with `tail` in the log and not in the index.

@@ -1,20 +1,28 @@
 //! The indexer: one thread that follows the log and feeds the index in bulk.
 //!
 //! It gathers: many records at once cost the index less each. A question that waits hurries it.
-//! About once a second what was applied is made durable, after which the log below may be trimmed, and
+//! Once in a tick what was applied is made durable, after which the log below may be trimmed, and
 //! a part of what is too old is removed.
+//!
+//! An index that fails is opened anew and caught up from the log, after a delay that grows. The store
+//! fails when that happens again and again, or when the log cannot be read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{
     Shared,
-    index::Index,
-    log::{LogOffset, LogReader},
+    gate::IndexGate,
+    index::{Index, IndexError},
+    log::{LogError, LogOffset, LogReader},
+    mending::Mending,
     progress::Work,
     retention::Keeper,
     storage::Storage,
 };
-use crate::base::time::Instant;
+use crate::base::{rate::RateLimit, time::Instant};
 
 /// Records applied in one step.
 const BATCH_RECORDS_MAX: usize = 5_000;
@@ -22,116 +30,221 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 /// How long fewer records than a batch may wait.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// How often the index is made durable, and looked through for what is too old.
-const PERSIST_INTERVAL: Duration = Duration::from_secs(1);
+static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 pub(crate) struct Indexer<S: Storage, I> {
-    reader: LogReader<S>,
-    index: Arc<I>,
-    keeper: Keeper,
+    feed: Feed<S, I>,
     shared: Arc<Shared>,
     applied: LogOffset,
-    persisted: LogOffset,
+    /// Up to where the index has said that it keeps the log through a power cut.
+    kept: LogOffset,
     ticked_at: Instant,
 }
 
+/// What an indexer works with.
+pub(crate) struct Feed<S: Storage, I> {
+    pub(crate) reader: LogReader<S>,
+    pub(crate) disk: Arc<S>,
+    /// With less room on the disk a failure is no fault of the index.
+    pub(crate) room_bytes: u64,
+    pub(crate) index: Arc<IndexGate<I>>,
+    pub(crate) keeper: Keeper,
+    pub(crate) mending: Mending,
+    /// How often the index is made durable, and looked through for what is too old.
+    pub(crate) tick_interval: Duration,
+}
+
+/// Why the indexer cannot go on as it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The index failed; it is to be opened anew.
+    #[error("{0}: {1}")]
+    Index(&'static str, IndexError),
+    /// The writer says so.
+    #[error("{0}")]
+    Reported(String),
+    /// The log cannot be read, or gives nothing where there must be something.
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] LogError),
+    /// The log gives nothing where there must be something.
+    #[error("the log gives nothing at {0}")]
+    Silent(u64),
+    /// The index says after it was opened anew that it ends before what it had made durable; the log
+    /// in between may be gone.
+    #[error("the index has lost what it had made durable: it ends at {found} in place of {kept}")]
+    Lost {
+        /// Where it ends.
+        found: u64,
+        /// Where it must not end before.
+        kept: u64,
+    },
+}
+
+impl Fault {
+    const fn is_mendable(&self) -> bool {
+        matches!(self, Self::Index(..) | Self::Reported(_))
+    }
+}
+
 impl<S: Storage, I: Index> Indexer<S, I> {
-    pub(crate) fn new(
-        reader: LogReader<S>,
-        index: Arc<I>,
-        keeper: Keeper,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(feed: Feed<S, I>, shared: Arc<Shared>) -> Self {
         let applied = shared.progress.applied();
         Self {
-            reader,
-            index,
-            keeper,
+            feed,
             shared,
             applied,
-            persisted: applied,
+            kept: applied,
             ticked_at: Instant::now(),
         }
     }
 
-    /// Runs until the writer has stopped and all is applied, or until the index fails.
+    /// Runs until the writer has stopped and all is applied, or until the index is given up.
     pub(crate) fn run(mut self) {
-        let outcome = self.follow().and_then(|()| self.persist());
-        if let Err(why) = outcome {
-            self.shared.progress.stop();
-            self.shared.fail(why);
+        while let Err(fault) = self.follow().and_then(|()| self.persist()) {
+            if let Err(why) = self.mend(fault) {
+                self.shared.progress.stop();
+                self.shared.fail(why);
+                return;
+            }
         }
     }
 
-    fn follow(&mut self) -> Result<(), String> {
+    fn follow(&mut self) -> Result<(), Fault> {
         loop {
-            match self
-                .shared
-                .progress
-                .next_work(BATCH_RECORDS_MAX as u64, GATHER)
-            {
+            match self.shared.progress.next_work(
+                BATCH_RECORDS_MAX as u64,
+                GATHER.min(self.feed.tick_interval),
+            ) {
                 Work::Apply(durable) => self.apply_up_to(durable)?,
+                Work::Mend => self.heed_report()?,
                 Work::Rest => {}
                 Work::End => return Ok(()),
             }
-            if Instant::now().since(self.ticked_at) >= PERSIST_INTERVAL {
+            if Instant::now().since(self.ticked_at) >= self.feed.tick_interval {
                 self.tick()?;
                 self.ticked_at = Instant::now();
             }
         }
     }
 
-    /// What is to be done about once a second.
-    pub(super) fn tick(&mut self) -> Result<(), String> {
-        self.keeper.look_at_clock();
-        if self.persisted < self.applied || self.keeper.is_note_due() {
+    /// What the writer has found wrong, if it has.
+    pub(super) fn heed_report(&self) -> Result<(), Fault> {
+        let report = self.shared.progress.take_index_failure();
+        report.map_or(Ok(()), |why| Err(Fault::Reported(why)))
+    }
+
+    /// What is to be done now and then.
+    pub(super) fn tick(&mut self) -> Result<(), Fault> {
+        self.feed.keeper.look_at_clock();
+        if self.kept < self.applied || self.feed.keeper.is_note_due() {
             self.persist()?;
         }
-        let swept = self.keeper.sweep(self.index.as_ref());
-        swept.map_err(|error| format!("what is too old cannot be removed: {error}"))
+        let swept = self.feed.keeper.sweep(self.feed.index.as_ref());
+        swept.map_err(|error| Fault::Index("what is too old cannot be removed", error))
     }
 
     /// Applies what lies below `durable`, an end of a frame.
-    pub(super) fn apply_up_to(&mut self, durable: LogOffset) -> Result<(), String> {
-        if !self.index.takes_records() {
+    pub(super) fn apply_up_to(&mut self, durable: LogOffset) -> Result<(), Fault> {
+        if !self.feed.index.takes_records() {
             let n_records = self.shared.progress.n_lag_records();
             self.applied = durable;
             self.shared.progress.advance_applied(durable, n_records);
             self.shared.metrics.index_lag.set(0);
             return Ok(());
         }
-        let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);
         while self.applied < durable {
-            records.clear();
-            let next = self
-                .reader
-                .read(self.applied, durable, BATCH_RECORDS_MAX, &mut records);
-            let next = next.map_err(|error| format!("the log cannot be read: {error}"))?;
-            if next <= self.applied {
-                return Err(format!("the log gives nothing at {}", self.applied.0));
-            }
-            let applied = self.index.apply(&records);
-            applied.map_err(|error| format!("records cannot be indexed: {error}"))?;
-            self.keeper.see(&records);
+            let (next, n_records) = self.apply_from(self.applied, durable)?;
             self.applied = next;
-            self.shared
-                .progress
-                .advance_applied(next, records.len() as u64);
+            self.shared.progress.advance_applied(next, n_records);
         }
         let n_lag_records = self.shared.progress.n_lag_records();
         self.shared.metrics.index_lag.set(n_lag_records as i64);
         Ok(())
     }
 
+    /// Applies a batch of what lies from `from` to `to`; where it ends, and of how many records it was.
+    fn apply_from(&mut self, from: LogOffset, to: LogOffset) -> Result<(LogOffset, u64), Fault> {
+        let mut records = Vec::with_capacity(BATCH_RECORDS_MAX);
+        let reader = &mut self.feed.reader;
+        let next = reader.read(from, to, BATCH_RECORDS_MAX, &mut records)?;
+        if next <= from {
+            return Err(Fault::Silent(from.0));
+        }
+        let applied = self.feed.index.apply(&records);
+        applied.map_err(|error| Fault::Index("records cannot be indexed", error))?;
+        self.feed.keeper.see(&records);
+        Ok((next, records.len() as u64))
+    }
+
     /// Makes durable what was applied, and allows to trim the log below it.
-    pub(super) fn persist(&mut self) -> Result<(), String> {
-        let age = self.keeper.age();
-        let noted = self.index.note_age(&age);
-        let kept = noted.and_then(|()| self.index.persist(self.applied));
-        let kept = kept.map_err(|error| format!("the index cannot be synced: {error}"))?;
-        self.keeper.confirm(age);
-        self.persisted = self.applied;
+    pub(super) fn persist(&mut self) -> Result<(), Fault> {
+        let age = self.feed.keeper.age();
+        let noted = self.feed.index.note_age(&age);
+        let kept = noted.and_then(|()| self.feed.index.persist(self.applied));
+        let kept = kept.map_err(|error| Fault::Index("the index cannot be synced", error))?;
+        self.feed.keeper.confirm(age);
+        self.kept = kept;
         self.shared.progress.allow_trim(kept);
+        Ok(())
+    }
+
+    /// Opens the index anew, after a delay, until it works; why it is given up, if it is.
+    fn mend(&mut self, fault: Fault) -> Result<(), String> {
+        self.shared.is_mending.store(true, Ordering::Relaxed);
+        let outcome = self.try_to_mend(fault);
+        self.shared
+            .is_mending
+            .store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    fn try_to_mend(&mut self, mut fault: Fault) -> Result<(), String> {
+        loop {
+            self.shared.metrics.index_failures.inc();
+            if !fault.is_mendable() {
+                return Err(fault.to_string());
+            }
+            // On a full disk nothing can be expected of it.
+            let has_room = self
+                .feed
+                .disk
+                .free_bytes()
+                .is_ok_and(|free_bytes| free_bytes >= self.feed.room_bytes);
+            let Some(delay) = self.feed.mending.failed(Instant::now(), has_room) else {
+                return Err(format!("the index fails again and again: {fault}"));
+            };
+            if let Some(n_unsaid) = WARNINGS.pass() {
+                tracing::warn!(error = %fault, ?delay, n_unsaid, "the index failed and is opened anew");
+            }
+            let is_stopping = self.shared.progress.wait_for_stop(delay);
+            match self.reopen() {
+                Ok(()) => {
+                    tracing::info!("the index works again");
+                    return Ok(());
+                }
+                Err(next) if is_stopping => return Err(next.to_string()),
+                Err(next) => fault = next,
+            }
+        }
+    }
+
+    /// Opens the index anew, applies the log up to where it was before, and shows it.
+    pub(super) fn reopen(&mut self) -> Result<(), Fault> {
+        let index = Arc::clone(&self.feed.index);
+        let opened = index.reopen();
+        opened.map_err(|error| Fault::Index("the index cannot be opened anew", error))?;
+        // What was reported before is dealt with.
+        self.shared.progress.take_index_failure();
+        self.feed.keeper.sweep_again();
+        let mut at = index.persisted();
+        if at < self.kept {
+            let (found, kept) = (at.0, self.kept.0);
+            return Err(Fault::Lost { found, kept });
+        }
+        while at < self.applied {
+            (at, _) = self.apply_from(at, self.applied)?;
+        }
+        index.show();
         Ok(())
     }
 }

@@ -18,8 +18,9 @@
 //! - A key that is in the index or in that part of the log is not appended again.
 //! - The live stream and the answers show durable records only.
 //! - What is older than the retention is confirmed and not kept; nothing else is left out.
-//! - After a failure that leaves the state of log or index unknown, [`Store::failure`] says so and
-//!   nothing more is confirmed.
+//! - After a failure that leaves the state of the index unknown it is opened anew and caught up from
+//!   the log, while questions wait. When that fails again and again, or the log cannot be read,
+//!   [`Store::failure`] says so and nothing more is confirmed.
 
 mod config;
 pub mod disk;
@@ -30,13 +31,17 @@ pub mod retention;
 pub mod storage;
 
 mod dedupe;
+mod gate;
 mod indexer;
 mod known;
+mod live;
+mod mending;
 mod progress;
 #[cfg(test)]
 mod sim_disk;
 #[cfg(test)]
 mod sim_tests;
+mod thread_guard;
 mod writer;
 
 #[cfg(test)]
@@ -44,22 +49,29 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use tokio::sync::{broadcast, watch};
 
-pub use self::config::StoreConfig;
+pub use self::{config::StoreConfig, gate::IndexOpener};
 use self::{
     dedupe::Dedupe,
+    gate::IndexGate,
     index::{Index, IndexError},
-    indexer::Indexer,
+    indexer::{Feed, Indexer},
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
+    mending::{MendLimits, Mending},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
     retention::{Keeper, SharedHorizon, ShownIndex, Timing, WallClock},
     storage::Storage,
+    thread_guard::{Never, ThreadGuard},
     writer::Writer,
 };
 use crate::{
@@ -67,8 +79,9 @@ use crate::{
         queue::{PushError, Queue},
         verdict::{RefuseReason, Settle, Verdict},
     },
+    delivery::batch::Batch,
     metrics::{QueueLabel, names::StoreMetrics},
-    types::record::{Kind, Record},
+    types::record::Record,
 };
 
 /// Submissions that may wait for the writer; the bytes in them are bounded by their room before.
@@ -80,19 +93,27 @@ const QUARANTINE_QUEUE_MAX: usize = 4_096;
 /// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
 const VEHICLES_PER_GENERATION: usize = 65_536;
 
+/// How often the index is made durable, and looked through for what is too old.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Least room on the disk with which records are taken, whatever the reserve: what is written in one
+/// go must fit.
+const DISK_RESERVE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// With less room than this on the disk a failure of the index is put down to that: tables that are
+/// written and merged take as much.
+const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a store that is dropped without a close waits: a node that is to end at once must end.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Batches of live positions that a slow subscriber may be behind.
-const LIVE_BATCHES_MAX: usize = 256;
-
 /// The records of one chunk on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    pub(crate) records: Vec<Record>,
+    pub(crate) batch: Batch,
     pub(crate) settle: Settle,
 }
 
@@ -106,7 +127,9 @@ pub(crate) struct Shared {
     /// Why nothing more can be confirmed; empty while all is well.
     pub(crate) failure: watch::Sender<Option<String>>,
     /// Whether the disk has less room than the reserve.
-    pub(crate) is_full: std::sync::atomic::AtomicBool,
+    pub(crate) is_full: AtomicBool,
+    /// Whether the index has failed and is not back yet.
+    pub(crate) is_mending: AtomicBool,
     /// What is too old to be taken or shown.
     pub(crate) horizon: Arc<SharedHorizon>,
 }
@@ -121,10 +144,6 @@ pub struct Store {
     /// Ends when no thread runs any more.
     ended: Mutex<mpsc::Receiver<Never>>,
 }
-
-/// What is never sent.
-#[derive(Debug)]
-enum Never {}
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,8 +161,8 @@ pub struct StoreParts<S, I> {
     pub log: Arc<S>,
     /// Folder of the quarantine.
     pub quarantine: Arc<S>,
-    /// The index.
-    pub index: Arc<I>,
+    /// Opens the index.
+    pub index: IndexOpener<I>,
     /// The clock that is watched for jumps.
     pub clock: Arc<dyn WallClock>,
 }
@@ -151,7 +170,7 @@ pub struct StoreParts<S, I> {
 /// What the threads of a store run, before they are started.
 struct Engine<S: Storage, I> {
     shared: Arc<Shared>,
-    writer: Writer<S, I>,
+    writer: Writer<S, IndexGate<I>>,
     indexer: Indexer<S, I>,
     recovery: Recovery,
 }
@@ -162,6 +181,9 @@ struct Limits {
     store: StoreConfig,
     log: LogConfig,
     timing: Timing,
+    mending: MendLimits,
+    /// How often the index is made durable.
+    tick_interval: Duration,
     /// Vehicles of one generation of the cache of what is known of vehicles.
     vehicles_per_generation: usize,
 }
@@ -176,8 +198,8 @@ pub enum OpenError {
     /// The quarantine's folder cannot be used.
     #[error("the quarantine cannot be opened: {0}")]
     Quarantine(std::io::Error),
-    /// The index cannot be read.
-    #[error("the index cannot be read: {0}")]
+    /// The index cannot be opened or read.
+    #[error("the index cannot be opened: {0}")]
     Index(#[from] IndexError),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
@@ -195,20 +217,25 @@ impl Store {
         config: &StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, Recovery), OpenError> {
-        let quarantine = Quarantine::open(parts.quarantine, config.quarantine_bytes_max)
+        let limits = Limits::of(config, Arc::clone(&parts.clock));
+        Self::open_with(parts, limits, metrics)
+    }
+
+    fn open_with<S: Storage, I: Index>(
+        parts: StoreParts<S, I>,
+        limits: Limits,
+        metrics: StoreMetrics,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let quarantine = Quarantine::open(parts.quarantine, limits.store.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let engine = Engine::open(
-            parts.log,
-            Arc::clone(&parts.index),
-            Limits::of(config, parts.clock),
-            metrics,
-        )?;
+        let gate = Arc::new(IndexGate::open(parts.index, limits.mending.patience)?);
+        let engine = Engine::open(parts.log, Arc::clone(&gate), limits, metrics)?;
         let (writer, indexer) = (engine.writer, engine.indexer);
         let (running, ended) = mpsc::sync_channel(0);
         let horizon = Arc::clone(&engine.shared.horizon);
         let store = Self {
             shared: engine.shared,
-            index: ShownIndex::new(parts.index, horizon),
+            index: ShownIndex::new(gate, horizon),
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
             running: Mutex::new(Some(running)),
             ended: Mutex::new(ended),
@@ -220,13 +247,13 @@ impl Store {
     }
 
     /// Takes records to be made durable; `settle` is used once. Never waits.
-    pub fn submit(&self, records: Vec<Record>, settle: Settle) {
-        self.shared.submit(records, settle);
+    pub fn submit(&self, batch: impl Into<Batch>, settle: Settle) {
+        self.shared.submit(batch.into(), settle);
     }
 
     /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
     pub fn quarantine(&self, entry: QuarantineEntry) {
-        if self.quarantine.push(entry).is_ok() {
+        if self.quarantine.push(entry.detached()).is_ok() {
             self.shared.metrics.quarantined.inc();
         }
     }
@@ -261,11 +288,22 @@ impl Store {
 
     /// Whether records are taken now: the disk has room and nothing failed.
     pub fn is_taking(&self) -> bool {
-        let is_full = self
-            .shared
-            .is_full
-            .load(std::sync::atomic::Ordering::Relaxed);
-        !is_full && self.shared.failure.borrow().is_none()
+        self.has_room() && !self.has_failed()
+    }
+
+    /// Whether the disk has more room than the reserve.
+    pub fn has_room(&self) -> bool {
+        !self.shared.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether the index answers; not while it is opened anew after a failure.
+    pub fn is_answering(&self) -> bool {
+        !self.shared.is_mending.load(Ordering::Relaxed)
+    }
+
+    /// Whether log or index can no longer be trusted.
+    pub fn has_failed(&self) -> bool {
+        self.shared.failure.borrow().is_some()
     }
 
     /// The end of what is durable.
@@ -326,12 +364,16 @@ impl Store {
 
 impl Limits {
     fn of(config: &StoreConfig, clock: Arc<dyn WallClock>) -> Self {
-        let retention = config.retention;
+        let (retention, mut store) = (config.retention, config.clone());
+        let reserve_bytes = &mut store.disk_reserve_bytes;
+        *reserve_bytes = DISK_RESERVE_BYTES_MIN.max(*reserve_bytes);
         Self {
             log: config.log(),
             timing: Timing { retention, clock },
+            mending: MendLimits::default(),
+            tick_interval: TICK_INTERVAL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
-            store: config.clone(),
+            store,
         }
     }
 }
@@ -340,7 +382,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
     /// Opens the log and reads the part of it that the index does not have yet. Blocking.
     fn open(
         storage: Arc<S>,
-        index: Arc<I>,
+        index: Arc<IndexGate<I>>,
         limits: Limits,
         metrics: StoreMetrics,
     ) -> Result<Self, OpenError> {
@@ -361,14 +403,24 @@ impl<S: Storage, I: Index> Engine<S, I> {
             queue: Queue::new(SUBMISSIONS_MAX),
             progress: Progress::new(applied, log.durable(), n_tail),
             metrics,
-            live: broadcast::channel(LIVE_BATCHES_MAX).0,
+            live: live::channel(),
             failure: watch::channel(None).0,
-            is_full: std::sync::atomic::AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            is_mending: AtomicBool::new(false),
             horizon: Arc::default(),
         });
         let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
         let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);
-        let indexer = Indexer::new(log.reader(), index, keeper, Arc::clone(&shared));
+        let feed = Feed {
+            reader: log.reader(),
+            disk: Arc::clone(&storage),
+            room_bytes: INDEX_ROOM_BYTES.max(limits.store.disk_reserve_bytes),
+            index,
+            keeper,
+            mending: Mending::new(limits.mending, applied.0),
+            tick_interval: limits.tick_interval,
+        };
+        let indexer = Indexer::new(feed, Arc::clone(&shared));
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
         Ok(Self {
             shared,
@@ -388,10 +440,10 @@ impl Drop for Store {
 }
 
 impl Shared {
-    pub(crate) fn submit(&self, records: Vec<Record>, settle: Settle) {
-        let n_positions = count_positions(&records);
+    pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
+        let n_positions = batch.n_positions() as i64;
         self.metrics.positions_in_flight.inc_by(n_positions);
-        match self.queue.push(Submission { records, settle }) {
+        match self.queue.push(Submission { batch, settle }) {
             Ok(()) => {}
             Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
             Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
@@ -399,11 +451,11 @@ impl Shared {
     }
 
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
-        let n_positions = count_positions(&submission.records);
-        self.metrics.positions_in_flight.dec_by(n_positions);
+        let n_positions = submission.batch.n_positions();
+        self.metrics.positions_in_flight.dec_by(n_positions as i64);
         self.metrics
             .positions_refused
-            .inc_by(reason.as_str(), n_positions.unsigned_abs());
+            .inc_by(reason.as_str(), n_positions as u64);
         submission.settle.settle(Verdict::Refused(reason));
     }
 
@@ -412,37 +464,6 @@ impl Shared {
         tracing::error!(why, "the store has failed; nothing more is confirmed");
         self.queue.close();
         self.failure.send_replace(Some(why));
-    }
-}
-
-pub(crate) fn count_positions(records: &[Record]) -> i64 {
-    records
-        .iter()
-        .filter(|record| record.kind() == Kind::Position)
-        .count() as i64
-}
-
-/// Tells of the end of a thread, and turns its panic into the failure of the store.
-struct ThreadGuard {
-    shared: Arc<Shared>,
-    name: String,
-    _running: mpsc::SyncSender<Never>,
-}
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        self.shared.progress.stop();
-        self.shared
-            .fail(format!("the thread {} panicked", self.name));
-        // If it was the writer, nobody else will settle what waits.
-        let (mut waiting, none) = (Vec::new(), Duration::ZERO);
-        if self.shared.queue.take_all(&mut waiting, none, none) {
-            let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
-            waiting.into_iter().for_each(refuse);
-        }
     }
 }
 

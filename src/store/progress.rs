@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     applied: watch::Sender<LogOffset>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct State {
     durable: LogOffset,
     applied: LogOffset,
@@ -27,6 +27,8 @@ struct State {
     is_hurried: bool,
     is_closing: bool,
     is_stopping: bool,
+    /// What the writer found wrong with the index.
+    index_failure: Option<String>,
 }
 
 /// How far the index may be behind the log.
@@ -45,6 +47,8 @@ pub(crate) enum Work {
     Apply(LogOffset),
     /// Nothing to apply for the time waited.
     Rest,
+    /// The writer found something wrong with the index.
+    Mend,
     /// All is applied, and nothing more will come.
     End,
 }
@@ -59,6 +63,7 @@ impl Progress {
             is_hurried: false,
             is_closing: false,
             is_stopping: false,
+            index_failure: None,
         };
         Self {
             state: Mutex::new(state),
@@ -117,16 +122,39 @@ impl Progress {
             .wait_timeout_while(state, patience, |state| {
                 let is_pending = state.durable > state.applied;
                 let is_worth_it = state.n_lag_records >= n_records_wanted || state.is_hurried;
-                !(state.is_stopping || is_pending && is_worth_it)
+                let is_urgent = state.is_stopping || state.index_failure.is_some();
+                !(is_urgent || is_pending && is_worth_it)
             })
             .unwrap_or_else(PoisonError::into_inner)
             .0;
         state.is_hurried = false;
+        if state.index_failure.is_some() {
+            return Work::Mend;
+        }
         match (state.durable > state.applied, state.is_stopping) {
             (true, _) => Work::Apply(state.durable),
             (false, true) => Work::End,
             (false, false) => Work::Rest,
         }
+    }
+
+    /// For the writer: the index did not answer, and has to be mended.
+    pub(crate) fn report_index_failure(&self, why: String) {
+        self.lock().index_failure.get_or_insert(why);
+        self.changed.notify_all();
+    }
+
+    /// For the indexer: what was reported, once.
+    pub(crate) fn take_index_failure(&self) -> Option<String> {
+        self.lock().index_failure.take()
+    }
+
+    /// For the indexer: waits for `delay`, but not at a stop; whether there is one.
+    pub(crate) fn wait_for_stop(&self, delay: Duration) -> bool {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), delay, |state| !state.is_stopping);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_stopping
     }
 
     /// For the writer: waits while the index is too far behind, but not at a close; false at a stop.

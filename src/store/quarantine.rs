@@ -22,6 +22,9 @@ const OLDER: &str = "rejected.1.ndjson";
 /// Bytes kept of one line.
 const LINE_BYTES_MAX: usize = 1_024;
 
+/// Bytes gathered before they are written, and moved at a time when the files change places.
+const GATHERED_BYTES_MAX: usize = 256 * 1_024;
+
 static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 /// A line that was rejected.
@@ -37,8 +40,21 @@ pub struct QuarantineEntry {
     pub vehicle: Option<VehicleId>,
     /// Why it was rejected.
     pub reason: &'static str,
-    /// The line; may be empty where it was not kept.
+    /// The line, or its beginning; may be empty where it was not kept.
     pub line: Bytes,
+    /// Length of the whole line.
+    pub line_bytes: usize,
+}
+
+impl QuarantineEntry {
+    /// The same with no more of the line than is kept, in memory of its own: an entry that waits
+    /// must not hold the chunk that its line came in.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        let kept = self.line.get(..LINE_BYTES_MAX).unwrap_or(&self.line);
+        self.line = Bytes::copy_from_slice(kept);
+        self
+    }
 }
 
 #[derive(Serialize)]
@@ -92,9 +108,10 @@ impl<S: Storage> Quarantine<S> {
         })
     }
 
-    /// Adds an entry; it is written by the next [`Quarantine::flush`].
+    /// Adds an entry; it is written by the next [`Quarantine::flush`], or at once where much has
+    /// been gathered.
     pub fn push(&mut self, entry: &QuarantineEntry) {
-        let is_cut = entry.line.len() > LINE_BYTES_MAX;
+        let is_cut = entry.line_bytes > LINE_BYTES_MAX;
         let kept = entry.line.get(..LINE_BYTES_MAX).unwrap_or(&entry.line);
         let json = EntryJson {
             time: entry.time.to_string(),
@@ -103,10 +120,13 @@ impl<S: Storage> Quarantine<S> {
             vehicle: entry.vehicle.as_ref().map(VehicleId::as_str),
             reason: entry.reason,
             line: String::from_utf8_lossy(kept).into_owned(),
-            line_bytes: is_cut.then_some(entry.line.len()),
+            line_bytes: is_cut.then_some(entry.line_bytes),
         };
         if serde_json::to_writer(&mut self.gathered, &json).is_ok() {
             self.gathered.push(b'\n');
+        }
+        if self.gathered.len() >= GATHERED_BYTES_MAX {
+            self.flush();
         }
     }
 
@@ -150,13 +170,18 @@ impl<S: Storage> Quarantine<S> {
 
 /// The younger file's content becomes the older one's; gives the younger one, empty.
 fn rotate<S: Storage>(storage: &S, younger: &S::File) -> io::Result<S::File> {
-    let n_bytes = usize::try_from(younger.len()?).map_err(io::Error::other)?;
-    let mut content = vec![0; n_bytes];
-    let n_read = younger.read_at(&mut content, 0)?;
     remove_if_there(storage, OLDER)?;
-    storage
-        .create(OLDER)?
-        .write_at(content.get(..n_read).unwrap_or_default(), 0)?;
+    let older = storage.create(OLDER)?;
+    let mut piece = vec![0; GATHERED_BYTES_MAX];
+    let mut offset = 0;
+    loop {
+        let n_read = younger.read_at(&mut piece, offset)?;
+        if n_read == 0 {
+            break;
+        }
+        older.write_at(piece.get(..n_read).unwrap_or_default(), offset)?;
+        offset += n_read as u64;
+    }
     // An earlier try may have come just so far.
     remove_if_there(storage, YOUNGER)?;
     storage.create(YOUNGER)
@@ -182,6 +207,7 @@ mod tests {
             vehicle: VehicleId::parse(b"v").ok(),
             reason: "checksum",
             line: Bytes::copy_from_slice(line),
+            line_bytes: line.len(),
         }
     }
 
@@ -226,6 +252,35 @@ mod tests {
         assert!(older.len() + younger.len() <= 10_000);
         assert!(younger.contains("\"line_bytes\":100000"));
         assert!(older.contains("line 9") && !older.contains("\"line 1\""));
+    }
+
+    #[test]
+    fn an_entry_that_waits_holds_the_beginning_of_its_line_and_no_chunk() {
+        let chunk = Bytes::from(vec![b'x'; 100_000]);
+        let waiting = QuarantineEntry {
+            line: chunk.slice(10..90_000),
+            line_bytes: 89_990,
+            ..entry(b"")
+        }
+        .detached();
+        assert!(chunk.try_into_mut().is_ok());
+        let disk = SimDisk::new(1);
+        let mut quarantine = Quarantine::open(Arc::new(disk.clone()), 10_000).unwrap();
+        quarantine.push(&waiting);
+        quarantine.flush();
+        assert!(text_of(&disk, YOUNGER).contains("xxx\",\"line_bytes\":89990}"));
+    }
+
+    #[test]
+    fn much_at_once_is_written_in_parts_and_all_of_it() {
+        let disk = SimDisk::new(1);
+        let mut quarantine = Quarantine::open(Arc::new(disk.clone()), 64_000_000).unwrap();
+        for _ in 0..2_000 {
+            quarantine.push(&entry(&[0; 1_000]));
+            assert!(quarantine.gathered.len() < GATHERED_BYTES_MAX);
+        }
+        quarantine.flush();
+        assert_eq!(text_of(&disk, YOUNGER).lines().count(), 2_000);
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! The store as a whole, with its threads, over a folder and an index that obeys the test.
 
+mod damage;
+mod failures;
+mod slow;
+mod test_index;
+
 use std::{
     path::Path,
     sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+pub(super) use self::test_index::{Call, TestIndex};
+
 use super::{
-    Store, StoreConfig, StoreParts,
+    IndexOpener, Limits, OpenError, Store, StoreConfig, StoreParts,
     disk::{Disk, DiskFile},
-    index::{Index, IndexError, MapIndex, RangeQuery, Removed, ScanPage, ScanQuery},
-    log::LogOffset,
-    retention::{Age, Horizon, WallClock},
+    index::{Index, RangeQuery},
+    mending::MendLimits,
+    retention::WallClock,
     storage::Storage,
 };
 use crate::{
@@ -63,102 +70,6 @@ impl Storage for Folder {
     }
 }
 
-/// An index that stands still, or fails, when it is told to.
-#[derive(Debug, Default)]
-pub(super) struct TestIndex {
-    pub(super) map: MapIndex,
-    is_still: Mutex<bool>,
-    moved: Condvar,
-    pub(super) is_failing: AtomicBool,
-    /// Looks until one fails, if one shall.
-    pub(super) n_looks_until_failure: Mutex<Option<u64>>,
-    is_panicking: AtomicBool,
-    n_looks: AtomicU64,
-}
-
-impl TestIndex {
-    fn stand_still(&self, is_still: bool) {
-        *self.is_still.lock().unwrap() = is_still;
-        self.moved.notify_all();
-    }
-
-    fn look(&self) -> Result<(), IndexError> {
-        assert!(!self.is_panicking.load(Ordering::Relaxed), "told to panic");
-        let mut n_left = self.n_looks_until_failure.lock().unwrap();
-        match &mut *n_left {
-            Some(0) => {
-                *n_left = None;
-                return Err(IndexError::Backend("told to be blind".to_owned()));
-            }
-            Some(n_left) => *n_left -= 1,
-            None => {}
-        }
-        Ok(())
-    }
-}
-
-impl Index for TestIndex {
-    fn persisted(&self) -> LogOffset {
-        self.map.persisted()
-    }
-
-    fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
-        let is_still = self.is_still.lock().unwrap();
-        drop(
-            self.moved
-                .wait_while(is_still, |is_still| *is_still)
-                .unwrap(),
-        );
-        if self.is_failing.load(Ordering::Relaxed) {
-            return Err(IndexError::Backend("told to fail".to_owned()));
-        }
-        self.map.apply(records)
-    }
-
-    fn persist(&self, applied: LogOffset) -> Result<LogOffset, IndexError> {
-        self.map.persist(applied)
-    }
-
-    fn contains(&self, kind: Kind, key: &RecordKey) -> Result<bool, IndexError> {
-        self.n_looks.fetch_add(1, Ordering::Relaxed);
-        self.look()?;
-        self.map.contains(kind, key)
-    }
-
-    fn has_future(&self, vehicle: &VehicleId) -> Result<bool, IndexError> {
-        self.map.has_future(vehicle)
-    }
-
-    fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
-        self.look()?;
-        self.map.last(vehicle)
-    }
-
-    fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError> {
-        self.map.vehicles(after, limit)
-    }
-
-    fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
-        self.map.range(query, limit)
-    }
-
-    fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
-        self.map.scan(query, limit)
-    }
-
-    fn age(&self) -> Result<Option<Age>, IndexError> {
-        self.map.age()
-    }
-
-    fn note_age(&self, age: &Age) -> Result<(), IndexError> {
-        self.map.note_age(age)
-    }
-
-    fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
-        self.map.remove_past(horizon)
-    }
-}
-
 /// A clock that says what the test says.
 #[derive(Debug, Default)]
 pub(super) struct TestClock(pub(super) AtomicI64);
@@ -169,6 +80,15 @@ impl WallClock for TestClock {
     }
 }
 
+/// Quick, so that a test sees the end.
+const MENDING: MendLimits = MendLimits {
+    delay_first: Duration::from_millis(1),
+    delay_max: Duration::from_millis(10),
+    n_failures_max: 5,
+    forgiven_after: Duration::from_secs(60),
+    patience: Duration::from_secs(20),
+};
+
 struct Bench {
     store: Store,
     index: Arc<TestIndex>,
@@ -178,6 +98,17 @@ struct Bench {
 
 impl Bench {
     fn open(path: &Path, index: Arc<TestIndex>, config: &StoreConfig) -> Self {
+        let opener = index.opener();
+        Self::open_over(path, index, opener, config).unwrap()
+    }
+
+    /// The same over the index that `opener` opens.
+    fn open_over<I: Index>(
+        path: &Path,
+        index: Arc<TestIndex>,
+        opener: IndexOpener<I>,
+        config: &StoreConfig,
+    ) -> Result<Self, OpenError> {
         let folder = |name: &str| {
             let disk = Disk::open(&path.join(name)).unwrap();
             Arc::new(Folder {
@@ -190,16 +121,19 @@ impl Bench {
         let parts = StoreParts {
             log: Arc::clone(&log),
             quarantine: folder("quarantine"),
-            index: Arc::clone(&index),
+            index: opener,
             clock: Arc::new(TestClock::default()),
         };
-        let (store, _) = Store::open(parts, config, metrics.clone()).unwrap();
-        Self {
+        let mut limits = Limits::of(config, Arc::clone(&parts.clock));
+        limits.mending = MENDING;
+        limits.tick_interval = Duration::from_millis(5);
+        let (store, _) = Store::open_with(parts, limits, metrics.clone())?;
+        Ok(Self {
             store,
             index,
             log,
             metrics,
-        }
+        })
     }
 
     fn new(path: &Path) -> Self {
@@ -241,7 +175,7 @@ impl Bench {
     }
 }
 
-fn vehicle() -> VehicleId {
+pub(super) fn vehicle() -> VehicleId {
     VehicleId::parse(b"v").unwrap()
 }
 
@@ -467,43 +401,6 @@ async fn a_writer_that_panics_leaves_nobody_waiting() {
     assert_eq!(in_queue.verdict().await, refused);
     assert!(bench.store.failure().borrow().is_some());
     assert!(bench.store.close_within(Duration::from_secs(20)));
-}
-
-#[tokio::test]
-async fn an_index_that_cannot_be_asked_ends_the_intake_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let bench = Bench::new(folder.path());
-    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
-    assert_eq!(bench.track().await, [(1, false)]);
-    *bench.index.n_looks_until_failure.lock().unwrap() = Some(0);
-    let refused = Verdict::Refused(RefuseReason::DiskError);
-    assert_eq!(bench.put(vec![position(2), position(0)]).await, refused);
-    let refused = Verdict::Refused(RefuseReason::Stopping);
-    assert_eq!(bench.put(vec![position(2)]).await, refused);
-    bench.store.close();
-    let bench = Bench::new(folder.path());
-    assert_eq!(bench.track().await, [(1, false)]);
-}
-
-#[tokio::test]
-async fn an_index_that_fails_ends_the_intake_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let bench = Bench::new(folder.path());
-    bench.index.is_failing.store(true, Ordering::Relaxed);
-    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
-    let mut failure = bench.store.failure();
-    let why = failure
-        .wait_for(Option::is_some)
-        .await
-        .unwrap()
-        .clone()
-        .unwrap();
-    assert!(why.contains("told to fail"), "{why}");
-    let refused = Verdict::Refused(RefuseReason::Stopping);
-    assert_eq!(bench.put(vec![position(2)]).await, refused);
-    bench.store.close();
-    let bench = Bench::new(folder.path());
-    assert_eq!(bench.track().await, [(1, false)]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::{
     Shared, StoreConfig, Submission,
     dedupe::{Dedupe, Novelty},
     index::{Index, IndexError},
+    live,
     log::Log,
     progress::LagLimits,
     storage::Storage,
@@ -19,6 +20,7 @@ use crate::{
         rate::RateLimit,
         verdict::{RefuseReason, Verdict},
     },
+    delivery::batch::Entry,
     metrics::QueueLabel,
     types::record::{Flags, Kind, Record},
 };
@@ -118,8 +120,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let counts = match self.append_all(submissions) {
             Ok(counts) => counts,
             Err(error) => {
-                self.shared
-                    .fail(format!("duplicates cannot be told: {error}"));
+                self.report(&error);
                 self.log.discard();
                 self.give_up(submissions);
                 return;
@@ -141,6 +142,14 @@ impl<S: Storage, I: Index> Writer<S, I> {
         }
     }
 
+    /// The index cannot say what is a duplicate; unless it is being mended already, it has to be.
+    fn report(&self, error: &IndexError) {
+        if !matches!(error, IndexError::Closed) {
+            let why = format!("duplicates cannot be told: {error}");
+            self.shared.progress.report_index_failure(why);
+        }
+    }
+
     /// Nothing of the group is confirmed.
     fn give_up(&mut self, submissions: &mut Vec<Submission>) {
         self.dedupe.withdraw();
@@ -148,30 +157,33 @@ impl<S: Storage, I: Index> Writer<S, I> {
         self.refuse_all(submissions, RefuseReason::DiskError);
     }
 
-    fn append_all(&mut self, submissions: &mut [Submission]) -> Result<Counts, IndexError> {
+    fn append_all(&mut self, submissions: &[Submission]) -> Result<Counts, IndexError> {
         let mut counts = Counts::default();
         let has_audience = self.shared.live.receiver_count() > 0;
         let horizon = self.shared.horizon.now();
-        for record in submissions
-            .iter_mut()
-            .flat_map(|submission| &mut submission.records)
+        for entry in submissions
+            .iter()
+            .flat_map(|submission| submission.batch.iter())
         {
-            let is_fix = record.kind() == Kind::Position;
-            if horizon.is_some_and(|horizon| horizon.is_past(record)) {
+            let is_fix = entry.head.kind == Kind::Position;
+            if horizon.is_some_and(|horizon| horizon.is_past(&entry.head)) {
                 counts.n_expired += u64::from(is_fix);
                 counts.n_events_expired += u64::from(!is_fix);
                 continue;
             }
-            match self.dedupe.admit(record)? {
+            match self.dedupe.admit(entry.vehicle, &entry.head)? {
                 Novelty::Repeat if is_fix => counts.n_duplicate += 1,
                 Novelty::Repeat => counts.n_events_duplicate += 1,
                 Novelty::New { is_late } => {
-                    if is_late {
-                        record.flags = record.flags.with(Flags::LATE);
-                    }
-                    self.log.append(record);
+                    let late = if is_late {
+                        Flags::LATE
+                    } else {
+                        Flags::default()
+                    };
+                    let flags = entry.head.flags.with(late);
+                    self.log.append_entry(&entry, flags);
                     if is_fix && has_audience {
-                        self.live.push(record.clone());
+                        self.show(&entry, flags);
                     }
                     counts.n_stored += u64::from(is_fix);
                     counts.n_events_stored += u64::from(!is_fix);
@@ -179,6 +191,12 @@ impl<S: Storage, I: Index> Writer<S, I> {
             }
         }
         Ok(counts)
+    }
+
+    /// Puts a position on the live stream, to be sent when it is durable.
+    fn show(&mut self, entry: &Entry<'_>, flags: Flags) {
+        let record = entry.to_record().expect("a batch is made from records");
+        self.live.push(Record { flags, ..record });
     }
 
     fn settle_all(&mut self, submissions: &mut Vec<Submission>, counts: Counts) {
@@ -204,8 +222,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
             submission.settle.settle(Verdict::Durable);
         }
         if !self.live.is_empty() {
-            // An error means that the last subscriber has just left.
-            drop(self.shared.live.send(std::mem::take(&mut self.live).into()));
+            live::send(&self.shared.live, std::mem::take(&mut self.live));
         }
     }
 

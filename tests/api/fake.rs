@@ -17,6 +17,8 @@ use waymesh::{
     api::{
         AnswerError, Answers, ApiConfig, ExportQuestion, TrackQuestion, VehiclesQuestion, serve,
     },
+    base::accept::Accept,
+    metrics::Metrics,
     types::{
         attributes::{Attributes, Value},
         ids::{NodeId, VehicleId},
@@ -51,6 +53,8 @@ pub struct State {
     /// An export never ends; this is notified when its reader is gone.
     pub endless: Option<Arc<Notify>>,
     pub live: broadcast::Sender<Arc<[Record]>>,
+    /// Every question panics.
+    pub is_panicking: bool,
     /// `live` has no place left.
     pub is_live_full: bool,
     pub exported: Mutex<Vec<ExportQuestion>>,
@@ -70,6 +74,7 @@ impl Default for State {
             batches: Mutex::default(),
             endless: None,
             live: broadcast::Sender::new(2),
+            is_panicking: false,
             is_live_full: false,
             exported: Mutex::default(),
             tracked: Mutex::default(),
@@ -91,6 +96,7 @@ impl State {
     }
 
     async fn pass(&self) -> Result<(), AnswerError> {
+        assert!(!self.is_panicking, "a test's panic");
         if let Some(gate) = &self.gate {
             self.asked.notify_one();
             gate.notified().await;
@@ -238,6 +244,7 @@ pub struct Server {
     pub state: Arc<State>,
     pub shutdown: CancellationToken,
     pub ended: JoinHandle<()>,
+    pub metrics: Metrics,
 }
 
 impl Server {
@@ -247,16 +254,23 @@ impl Server {
 
     pub async fn start_with(state: State, config: ApiConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::start_on(listener, state, config)
+    }
+
+    pub fn start_on(source: impl Accept, state: State, config: ApiConfig) -> Self {
+        let address = source.address().unwrap();
         let state = Arc::new(state);
         let shutdown = CancellationToken::new();
         let answers = Fake(Arc::clone(&state));
-        let ended = tokio::spawn(serve(listener, answers, config, shutdown.clone()));
+        let metrics = Metrics::new();
+        let tasks = metrics.tasks.clone();
+        let ended = tokio::spawn(serve(source, answers, config, shutdown.clone(), tasks));
         Self {
             address,
             state,
             shutdown,
             ended,
+            metrics,
         }
     }
 

@@ -15,6 +15,7 @@ mod commands;
 mod fake;
 mod http;
 mod limits;
+mod panics;
 mod questions;
 mod shutdown;
 mod streams;

@@ -45,9 +45,15 @@ async fn a_node_that_is_not_ready_says_what_it_waits_for() {
     assert_eq!(status["ready"], false);
     assert_eq!(status["waiting_for"], json!(["store"]));
     let readiness = get(server.address, "/readyz").await;
-    assert_eq!((readiness.status, &*readiness.body), (503, "not ready\n"));
+    assert_eq!(
+        (readiness.status, &*readiness.body),
+        (503, "not ready: store\n")
+    );
     let verbose = get(server.address, "/readyz?verbose").await;
-    assert_eq!(verbose.body, "store: failed\nvehicles: ok\nnot ready\n");
+    assert_eq!(
+        verbose.body,
+        "store: failed\nvehicles: ok\nnot ready: store\n"
+    );
     assert_eq!(get(server.address, "/healthz").await.status, 200);
 }
 

@@ -15,6 +15,8 @@ mod node;
 mod reference;
 mod vehicle;
 
+mod attack;
+mod disk;
 mod hostile;
 mod kill;
 mod nmea;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
@@ -22,7 +22,7 @@ pub struct Node {
     pub listeners: Vec<SocketAddr>,
     pub http: SocketAddr,
     /// Kept open, so that the node can go on logging.
-    _log: BufReader<ChildStderr>,
+    log: BufReader<ChildStderr>,
 }
 
 impl Node {
@@ -89,7 +89,7 @@ impl Node {
             vehicles: *vehicles,
             listeners: listeners.to_vec(),
             http: addresses["listening for HTTP"][0],
-            _log: log,
+            log,
         }
     }
 
@@ -105,6 +105,23 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// Kills the node; what it has logged since its start.
+    pub fn kill_and_read_log(mut self) -> String {
+        self.kill();
+        self.read_log()
+    }
+
+    /// What the node has logged since its start; waits for its end.
+    pub fn read_log(&mut self) -> String {
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        log
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks the node to stop and waits for its exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.signal("TERM");
@@ -118,6 +135,10 @@ impl Node {
             .status()
             .unwrap();
         assert!(killed.success());
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// The exit code, within 20 s.

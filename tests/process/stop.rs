@@ -102,13 +102,14 @@ fn a_port_that_is_taken_ends_the_start_with_one_clear_line() {
 fn a_data_folder_that_is_in_use_ends_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let _node = Node::start(&data);
+    let node = Node::start(&data);
     let output = command(&data, "127.0.0.1:0", "127.0.0.1:0")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("used by another process"), "{said}");
+    let holder = format!("used by waymesh (pid {})", node.pid());
+    assert!(said.contains(&holder), "{said}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod card;
 pub mod link;
 mod link_id;
+pub mod shard_map;
 
 pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
 pub use self::link_id::{DialId, LinkId};

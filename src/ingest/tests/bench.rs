@@ -46,7 +46,7 @@ impl Route for TestRoute {
     }
 }
 
-pub(super) struct Bench {
+pub(in super::super) struct Bench {
     pub(super) ingest: Ingest,
     route: Arc<TestRoute>,
     pub(super) deliveries: mpsc::UnboundedReceiver<(Vec<i64>, Option<Settle>)>,
@@ -59,7 +59,11 @@ impl Bench {
         Self::with(is_settling, ReplyPolicy::Stored, IngestConfig::default())
     }
 
-    pub(super) fn with(is_settling: bool, reply: ReplyPolicy, config: IngestConfig) -> Self {
+    pub(in super::super) fn with(
+        is_settling: bool,
+        reply: ReplyPolicy,
+        config: IngestConfig,
+    ) -> Self {
         let listener = ListenerConfig {
             address: BindAddress::One(([127, 0, 0, 1], 0).into()),
             protocol: None,
@@ -86,6 +90,7 @@ impl Bench {
             vehicles: KnownVehicles::default(),
             route: Arc::clone(&route) as Arc<dyn Route>,
             metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
         });
         let bound = bind(listener.address).unwrap();
         let address = bound.address();
@@ -99,10 +104,12 @@ impl Bench {
         }
     }
 
+    pub(in super::super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.ingest.0)
+    }
+
     pub(super) async fn connect(&self) -> Vehicle {
-        Vehicle(BufReader::new(
-            TcpStream::connect(self.address).await.unwrap(),
-        ))
+        Vehicle::connect(self.address).await
     }
 
     pub(super) fn closed(&self, reason: CloseReason) -> u64 {
@@ -129,6 +136,10 @@ impl Bench {
 pub(super) struct Vehicle(pub(super) BufReader<TcpStream>);
 
 impl Vehicle {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
     pub(super) async fn say(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
     }

@@ -41,7 +41,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     store::{
@@ -206,9 +209,23 @@ pub enum IndexError {
     /// The database behind it failed; what was asked may be half done.
     #[error("the index failed: {0}")]
     Backend(String),
+    /// It has failed before and is not back yet. Nothing was done.
+    #[error("the index is being opened anew after a failure")]
+    Closed,
     /// A row cannot be read as this version writes it: another version, or an altered file.
     #[error("a row of the index is damaged: {0}")]
     Damaged(String),
+    /// It cannot be opened, for the reason given.
+    #[error(
+        "{folder}: {source}; if its files are damaged, restore the whole data folder from a copy of \
+         the disk"
+    )]
+    Folder {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why.
+        source: Box<Self>,
+    },
     /// The folder holds an index that another version of the program wrote; it was left as it is.
     #[error("the index has layout version {found}, this program reads version {known}")]
     Layout {
@@ -217,4 +234,15 @@ pub enum IndexError {
         /// The version of this program.
         known: u32,
     },
+}
+
+impl IndexError {
+    /// The same with the folder that it is about.
+    #[must_use]
+    pub fn in_folder(self, folder: &Path) -> Self {
+        Self::Folder {
+            folder: folder.to_owned(),
+            source: Box::new(self),
+        }
+    }
 }

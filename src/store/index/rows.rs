@@ -624,7 +624,7 @@ mod tests {
         let key = b"12\0\x01\x7f\xff\xff\xff\xff\xff\xff\xfe\0\0\0\0\0\0\x01\x02";
         assert_eq!(rows[0].0, key);
         assert_eq!(rows[1].0, [key.as_slice(), &[0, 0, 0, 1]].concat());
-        assert_eq!(&rows[0].1[..8], [1, 0, 0, 0, 2, 1, 1, 1]);
+        assert_eq!(&rows[0].1[..8], [1, 0, 0, 0, 2, 2, 1, 1]);
         let sizes: Vec<_> = rows
             .iter()
             .map(|(key, value)| key.len() + value.len())

@@ -38,13 +38,13 @@ use self::{
 use super::storage::{Storage, StorageFile};
 use crate::{
     delivery::{
-        frame::encode_record,
+        batch::{Batch, Entry},
         group::{
             FRAME_HEAD_BYTES, FrameHead, FrameKind, FramePlace, HEADER_BYTES, SegmentHeader,
-            push_record, seal_frame,
+            seal_frame,
         },
     },
-    types::record::Record,
+    types::record::{Flags, Record},
 };
 
 /// A place in the log: bytes since the first segment ever made. Never restarts.
@@ -84,7 +84,6 @@ pub struct Log<S: Storage> {
     group: Vec<u8>,
     /// Where each frame of the group begins, and its records.
     frames: Vec<GatheredFrame>,
-    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -124,18 +123,24 @@ impl<S: Storage> Log<S> {
             next_base: recovered.next_base,
             group: Vec::new(),
             frames: Vec::new(),
-            scratch: Vec::new(),
         };
         Ok((log, recovered.report))
     }
 
     /// Adds a record to the group that the next [`Log::commit`] makes durable.
     pub fn append(&mut self, record: &Record) {
-        self.scratch.clear();
-        encode_record(record, &mut self.scratch);
+        let batch = Batch::from(std::slice::from_ref(record));
+        for entry in batch.iter() {
+            self.append_entry(&entry, entry.head.flags);
+        }
+    }
+
+    /// Adds a record of a batch, with `flags` in the place of its own, to the group that the next
+    /// [`Log::commit`] makes durable.
+    pub fn append_entry(&mut self, entry: &Entry<'_>, flags: Flags) {
         let is_full = self.frames.last().is_none_or(|frame| {
             let payload_bytes = self.group.len() - frame.start - FRAME_HEAD_BYTES;
-            payload_bytes + self.scratch.len() > self.config.frame_bytes_max && payload_bytes > 0
+            payload_bytes + entry.n_bytes() > self.config.frame_bytes_max && payload_bytes > 0
         });
         if is_full {
             self.frames.push(GatheredFrame {
@@ -144,7 +149,7 @@ impl<S: Storage> Log<S> {
             });
             self.group.resize(self.group.len() + FRAME_HEAD_BYTES, 0);
         }
-        push_record(&self.scratch, &mut self.group);
+        entry.append_to(&mut self.group, flags);
         if let Some(frame) = self.frames.last_mut() {
             frame.n_records += 1;
         }

@@ -158,7 +158,12 @@ fn no_cut_and_no_altered_byte_loses_what_is_known_as_confirmed() {
                         bytes[at] ^= 0x41
                     }
                 });
-                check_altered(open_from(&altered, 0, &SMALL), is_last, is_cut, at);
+                let found = open_from(&altered, 0, &SMALL);
+                if let Err(LogError::Damaged { file, position, .. }) = &found {
+                    assert_eq!(file, name, "byte {at}");
+                    assert!(*position <= at as u64, "byte {at} is found at {position}");
+                }
+                check_altered(found, is_last, is_cut, at);
             }
         }
     }

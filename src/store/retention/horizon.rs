@@ -2,9 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::types::{
-    record::{Flags, Record},
-    time::{DAY_MILLIS, Month, UnixMillis},
+use crate::{
+    delivery::frame::RecordHead,
+    types::{
+        record::{Flags, Record},
+        time::{DAY_MILLIS, Month, UnixMillis},
+    },
 };
 
 /// What lies behind it is too old.
@@ -20,20 +23,20 @@ impl Horizon {
     /// Whether a record is too old: by its own time; one that was received as a future one by the
     /// time of its reception, unless its time has come meanwhile and is not too old: the clock may
     /// have been wrong when it came.
-    pub fn is_past(&self, record: &Record) -> bool {
-        let time = record.key.time;
+    pub fn is_past(&self, record: &RecordHead) -> bool {
         if !record.flags.contains(Flags::FUTURE) {
-            return time < self.oldest;
+            return record.time < self.oldest;
         }
-        let is_future_still = time.0.saturating_sub(self.newest.0) > DAY_MILLIS;
-        record.received < self.oldest && (is_future_still || time < self.oldest)
+        let is_future_still = record.time.0.saturating_sub(self.newest.0) > DAY_MILLIS;
+        record.received < self.oldest && (is_future_still || record.time < self.oldest)
     }
 
     /// Whether a record is to be removed: months go as a whole, and so does a last position with the
     /// month it lies in, since it must be the newest of what there is.
     pub fn is_due(&self, record: &Record) -> bool {
         let is_future = record.flags.contains(Flags::FUTURE);
-        self.is_past(record) && (is_future || self.is_month_past(record.key.time.month()))
+        self.is_past(&RecordHead::of(record))
+            && (is_future || self.is_month_past(record.key.time.month()))
     }
 
     /// Whether all of a month is too old.
@@ -78,14 +81,17 @@ mod tests {
 
     #[test]
     fn a_record_is_past_by_its_own_time() {
-        let is_past = |day| HORIZON.is_past(&record(day, 0, Flags::default()));
+        let is_past = |day| HORIZON.is_past(&RecordHead::of(&record(day, 0, Flags::default())));
         assert!(is_past(9) && is_past(-400));
         assert!(!is_past(10) && !is_past(5_000));
     }
 
     #[test]
     fn a_future_record_is_past_by_its_reception_until_its_time_has_come() {
-        let is_past = |day, received| HORIZON.is_past(&record(day, received, Flags::FUTURE));
+        let is_past = |day, received| {
+            let record = record(day, received, Flags::FUTURE);
+            HORIZON.is_past(&RecordHead::of(&record))
+        };
         assert!(is_past(5_000, 9));
         assert!(!is_past(5_000, 10));
         assert!(!is_past(60, 9), "its time has come");

@@ -113,6 +113,11 @@ impl Keeper {
         self.noted = age;
     }
 
+    /// The index was opened anew: what was removed may be there again.
+    pub(crate) const fn sweep_again(&mut self) {
+        self.swept = None;
+    }
+
     /// Whether time has gone on so far that it has to be noted though nothing was stored.
     pub(crate) fn is_note_due(&self) -> bool {
         let last = |age: &Age| age.run.map_or(0, |run| run.last.0);

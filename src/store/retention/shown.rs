@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::horizon::{Horizon, SharedHorizon};
 use crate::{
+    delivery::frame::RecordHead,
     store::index::{Index, IndexError, RangeQuery, ScanPage, ScanQuery},
     types::{ids::VehicleId, record::Record, time::UnixMillis},
 };
@@ -112,5 +113,5 @@ impl ShownIndex {
 }
 
 fn is_shown(horizon: Option<Horizon>, record: &Record) -> bool {
-    horizon.is_none_or(|horizon| !horizon.is_past(record))
+    horizon.is_none_or(|horizon| !horizon.is_past(&RecordHead::of(record)))
 }

@@ -7,7 +7,8 @@ use crate::{
     base::verdict::{Settle, Verdict},
     metrics::Metrics,
     store::{
-        Engine, Limits, StoreConfig,
+        Engine, IndexOpener, Limits, StoreConfig,
+        gate::IndexGate,
         index::{FjallIndex, IndexConfig, MapIndex, RangeQuery, ScanQuery},
         sim_disk::SimDisk,
         tests::{TestClock, position},
@@ -21,11 +22,11 @@ use crate::{
 
 /// 2026-11-21T00:00:00Z, the day that is today at first.
 const TODAY: i64 = 1_795_219_200_000;
-const HOUR_MILLIS: i64 = DAY_MILLIS / 24;
+const TICKS_A_DAY: i64 = 4;
 
 /// A store whose threads are this one.
 struct Bench<I> {
-    engine: Engine<SimDisk, I>,
+    engine: Engine<SimDisk, Arc<I>>,
     index: Arc<I>,
     shown: ShownIndex,
     disk: SimDisk,
@@ -50,7 +51,10 @@ impl<I: Index> Bench<I> {
         let limits = Limits::of(&config, Arc::<TestClock>::clone(&clock));
         let metrics = Metrics::new().store;
         let storage = Arc::new(disk.clone());
-        let engine = Engine::open(storage, Arc::clone(&index), limits, metrics.clone()).unwrap();
+        let held = Arc::clone(&index);
+        let opener = IndexOpener::new(move || Ok(Arc::clone(&held)));
+        let gate = Arc::new(IndexGate::open(opener, Duration::ZERO).unwrap());
+        let engine = Engine::open(storage, gate, limits, metrics.clone()).unwrap();
         let horizon = Arc::clone(&engine.shared.horizon);
         Self {
             engine,
@@ -73,10 +77,11 @@ impl<I: Index> Bench<I> {
         self.clock.0.load(Ordering::Relaxed)
     }
 
-    /// Time goes on evenly, with a tick an hour.
+    /// Time goes on evenly, with a few ticks a day.
     fn wait_days(&mut self, days: i64) {
-        for _ in 0..days * 24 {
-            self.clock.0.fetch_add(HOUR_MILLIS, Ordering::Relaxed);
+        for _ in 0..days * TICKS_A_DAY {
+            let step_millis = DAY_MILLIS / TICKS_A_DAY;
+            self.clock.0.fetch_add(step_millis, Ordering::Relaxed);
             self.engine.indexer.tick().unwrap();
         }
     }
@@ -93,7 +98,7 @@ impl<I: Index> Bench<I> {
         let records = records.map(|record| Record { received, ..record });
         let (settle, mut verdict) = Settle::new(None);
         let shared = Arc::clone(&self.engine.shared);
-        shared.submit(records.collect(), settle);
+        shared.submit(records.collect::<Vec<_>>().into(), settle);
         let mut submissions = Vec::new();
         let none = Duration::ZERO;
         shared.queue.take_all(&mut submissions, none, none);

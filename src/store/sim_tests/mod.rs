@@ -1,10 +1,13 @@
 //! The whole store in one thread, under a seed: groups with repeats, late and future fixes, an index
-//! that lags, retention, failing disks, power cuts and kills at any operation of the disk, start after start.
+//! that lags, retention, an index that fails, failing disks, power cuts and kills at any operation of
+//! the disk, start after start.
 //!
 //! Writer and indexer are those of a node; only their threads are missing, so that a seed is a run.
 //! After each group, each start and at the end the store is held against the [`model`].
 //! `SEED`, `SEEDS` and `STEPS` come from the environment.
 
+mod each;
+mod index_steps;
 mod model;
 mod node;
 mod world;
@@ -16,7 +19,7 @@ use self::world::World;
 /// Seeds that found something once.
 const FOUND: [u64; 0] = [];
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 const STEPS: u64 = 60;
 
 #[test]
@@ -68,6 +71,10 @@ fn the_runs_reach_what_they_are_for() {
         &["start refused"],
         &["trim", "removed"],
         &["retention", "removed"],
+        &["mended", "forgets true"],
+        &["mended", "forgets false"],
+        &["not mended", "Open"],
+        &["not mended", "Apply"],
         &["start", "unconfirmed"],
     ] {
         assert!(has(wanted) >= 3, "{wanted:?}: {}", has(wanted));

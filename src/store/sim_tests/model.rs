@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    delivery::frame::RecordHead,
     store::{log::LogOffset, retention::Horizon},
     types::{
         attributes::{Attributes, Value},
@@ -115,9 +116,9 @@ impl Model {
     /// Those records of a group that are not too old.
     pub(super) fn young<'a>(&self, group: &'a [Record]) -> impl Iterator<Item = &'a Record> {
         let horizon = self.horizon;
-        group
-            .iter()
-            .filter(move |record| !horizon.is_some_and(|horizon| horizon.is_past(record)))
+        group.iter().filter(move |record| {
+            !horizon.is_some_and(|horizon| horizon.is_past(&RecordHead::of(record)))
+        })
     }
 
     /// The index has removed what is too old: of keys that are gone nothing is known any more.
@@ -126,7 +127,7 @@ impl Model {
         let horizon = self.horizon.expect("something was removed");
         self.present.retain(|key, end| {
             // A key may have come as one of the future, and is too old by its time.
-            let may_go = horizon.is_past(&record_of(key, Flags::default()));
+            let may_go = horizon.is_past(&RecordHead::of(&record_of(key, Flags::default())));
             let is_there = is_indexed(key);
             assert!(
                 may_go || is_there || key.1.time >= FUTURE,

@@ -1,13 +1,15 @@
 //! A process of the simulation: the engine of a store, opened on a disk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast;
 
 use super::{
     super::{
         Engine, Limits, OpenError, StoreConfig,
+        gate::IndexGate,
         log::{LogConfig, LogOffset},
+        mending::MendLimits,
         retention::Timing,
         sim_disk::SimDisk,
         tests::{TestClock, TestIndex},
@@ -21,7 +23,7 @@ use crate::{
 
 /// One process.
 pub(super) struct Node {
-    pub(super) engine: Engine<SimDisk, TestIndex>,
+    pub(super) engine: Engine<SimDisk, Arc<TestIndex>>,
     pub(super) metrics: StoreMetrics,
     pub(super) live: broadcast::Receiver<Arc<[Record]>>,
     /// Ends of groups that the index may be asked to follow to.
@@ -43,6 +45,8 @@ fn limits() -> Limits {
             retention: None,
             clock: Arc::new(TestClock::default()),
         },
+        mending: MendLimits::default(),
+        tick_interval: Duration::ZERO,
         vehicles_per_generation: 2,
     }
 }
@@ -52,7 +56,7 @@ impl Node {
         let metrics = Metrics::new().store;
         let engine = Engine::open(
             Arc::new(disk.clone()),
-            Arc::clone(index),
+            Arc::new(IndexGate::open(index.opener(), Duration::ZERO)?),
             limits(),
             metrics.clone(),
         )?;

@@ -2,16 +2,15 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use super::super::{
-    OpenError, count_positions,
+    OpenError,
     index::{Index, ScanQuery},
     log::{LogError, LogOffset},
-    retention::Horizon,
     sim_disk::{End, SimDisk},
     tests::TestIndex,
 };
@@ -32,13 +31,14 @@ use super::node::Node;
 
 /// One store over one disk, through many processes.
 pub(super) struct World {
-    prng: Prng,
-    disk: SimDisk,
-    index: Arc<TestIndex>,
-    model: Model,
-    node: Node,
+    pub(super) prng: Prng,
+    pub(super) disk: SimDisk,
+    pub(super) index: Arc<TestIndex>,
+    pub(super) model: Model,
+    pub(super) node: Node,
     /// Newest time used of each vehicle.
-    clocks: [i64; 5],
+    pub(super) clocks: [i64; 5],
+    pub(super) n_starts: u64,
     pub(super) trace: Vec<String>,
 }
 
@@ -60,11 +60,12 @@ impl World {
             model: Model::default(),
             node,
             clocks: [0; 5],
+            n_starts: 0,
             trace: Vec::new(),
         }
     }
 
-    fn say(&mut self, line: impl Into<String>) {
+    pub(super) fn say(&mut self, line: impl Into<String>) {
         let line = line.into();
         if std::env::var_os("SEED").is_some() {
             println!("{line}");
@@ -94,8 +95,8 @@ impl World {
             }
             94..95 => self.blind_index(),
             95..96 => self.retain(),
-            96..97 => self.failing_index(),
-            97..98 => self.close(),
+            96..98 => self.failing_index(),
+            98..99 => self.close(),
             _ => {
                 let end = self.any_end();
                 self.end(end, None);
@@ -103,7 +104,7 @@ impl World {
         }
     }
 
-    fn any_end(&mut self) -> End {
+    pub(super) fn any_end(&mut self) -> End {
         if self.prng.chance(60.0) {
             End::PowerCut
         } else {
@@ -112,7 +113,7 @@ impl World {
     }
 
     /// Hands over a group and holds what is said about it against the model.
-    fn group(&mut self) {
+    pub(super) fn group(&mut self) {
         let before = self.node.counts();
         let durable = self.node.engine.shared.progress.durable();
         let has_failed = self.node.has_failed();
@@ -162,7 +163,7 @@ impl World {
             records.iter().for_each(|record| self.model.submit(record));
             all.extend(records.iter().cloned());
             let (settle, receiver) = Settle::new(None);
-            shared.submit(records, settle);
+            shared.submit(records.into(), settle);
             receivers.push(receiver);
         }
         let mut submissions = Vec::new();
@@ -227,7 +228,8 @@ impl World {
     /// Submitted is stored, repeated or refused.
     fn check_counts(&self, before: [u64; 7], told: &Told, new: &[Key]) {
         let n_all = told.records.len() as u64;
-        let n_positions = count_positions(&told.records).unsigned_abs();
+        let is_position = |record: &&Record| record.kind() == Kind::Position;
+        let n_positions = told.records.iter().filter(is_position).count() as u64;
         let n_new = new.len() as u64;
         let n_new_positions = new.iter().filter(|key| key.0 == Kind::Position).count() as u64;
         let n_new_events = n_new - n_new_positions;
@@ -288,37 +290,6 @@ impl World {
         }
     }
 
-    /// From now on what lies before some time of the run is too old; what there is of it is removed,
-    /// or retention stands still.
-    fn retain(&mut self) {
-        if self.node.has_failed() {
-            return;
-        }
-        let shared = Arc::clone(&self.node.engine.shared);
-        let indexer = &mut self.node.engine.indexer;
-        indexer.apply_up_to(shared.progress.durable()).unwrap();
-        let newest = self.clocks.iter().max().copied().unwrap_or_default();
-        let oldest = newest - self.prng.below(newest as u64 + 1) as i64;
-        let horizon = Horizon {
-            oldest: UnixMillis(oldest * STEP_MILLIS),
-            newest: UnixMillis(newest * STEP_MILLIS),
-        };
-        let horizon = Some(horizon).filter(|_| self.prng.chance(75.0));
-        shared.horizon.set(horizon);
-        self.model.set_horizon(horizon);
-        let mut n_removed = 0;
-        if let Some(horizon) = horizon {
-            assert!(self.index.remove_past(&horizon).unwrap().is_complete);
-            indexer.persist().unwrap();
-            let index = Arc::clone(&self.index);
-            n_removed = self
-                .model
-                .forget(|key| index.map.contains(key.0, &key.1).unwrap());
-        }
-        let mark = if n_removed > 0 { "removed" } else { "nothing" };
-        self.say(format!("retention {mark} {n_removed}: {horizon:?}"));
-    }
-
     fn trim(&mut self) {
         let n_files = self.disk.n_files();
         self.node.engine.writer.trim();
@@ -326,38 +297,6 @@ impl World {
             let n_removed = n_files - self.disk.n_files();
             let line = if n_removed > 0 { "removed" } else { "nothing" };
             self.say(format!("trim {line} {n_removed}"));
-        }
-    }
-
-    /// The index cannot be asked: the group is refused, and nothing is confirmed until a restart.
-    fn blind_index(&mut self) {
-        *self.index.n_looks_until_failure.lock().unwrap() = Some(self.prng.below(8));
-        self.group();
-        self.group();
-        *self.index.n_looks_until_failure.lock().unwrap() = None;
-        self.group();
-        if self.node.has_failed() {
-            let end = self.any_end();
-            self.end(end, None);
-        }
-    }
-
-    /// The index cannot be written: the indexer ends, and so does the process.
-    fn failing_index(&mut self) {
-        self.index.is_failing.store(true, Ordering::Relaxed);
-        let shared = Arc::clone(&self.node.engine.shared);
-        let outcome = self
-            .node
-            .engine
-            .indexer
-            .apply_up_to(shared.progress.durable());
-        self.index.is_failing.store(false, Ordering::Relaxed);
-        if let Err(why) = outcome {
-            shared.progress.stop();
-            shared.fail(why);
-            self.group();
-            let end = self.any_end();
-            self.end(end, None);
         }
     }
 
@@ -389,7 +328,7 @@ impl World {
     }
 
     /// The process ends now, or has ended when the disk was `found`; another one is started.
-    fn end(&mut self, end: End, found: Option<SimDisk>) {
+    pub(super) fn end(&mut self, end: End, found: Option<SimDisk>) {
         self.disk = found.unwrap_or_else(|| self.disk.after(end));
         if end == End::PowerCut {
             self.index.map.crash();
@@ -419,7 +358,10 @@ impl World {
         }
         self.disk.calm_down();
         match opened {
-            Ok(node) => self.node = node,
+            Ok(node) => {
+                self.node = node;
+                self.n_starts += 1;
+            }
             Err(OpenError::Log(LogError::Io { .. })) if is_failing => {
                 self.say("start refused");
                 return false;
@@ -464,7 +406,7 @@ impl World {
     }
 }
 
-fn verdict_now(receiver: &mut VerdictReceiver) -> Verdict {
+pub(super) fn verdict_now(receiver: &mut VerdictReceiver) -> Verdict {
     let future = pin!(receiver.verdict());
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,

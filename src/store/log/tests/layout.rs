@@ -1,4 +1,4 @@
-//! The layout on disk is frozen: a segment of the first version, byte for byte.
+//! The layout on disk is frozen: segments as they were ever written, byte for byte.
 
 use super::*;
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     },
 };
 
-/// Written by layout 1 of segments: two groups and the closing mark.
-const SEGMENT: &str = "
+/// Two groups and the closing mark, with records of layout 1.
+const FIRST: &str = "
 5741594d4c4f470a01000000000000000000000000000000000000000000000000000000d223d484fa5e47d101fb0000
 00020000002800000000000000285382358c0000000100010f333533393736303133343435343835d0cfc1ffbe68efcd
 ab89674523018215067769616c6f6e03025344040869676e6974696f6e00010a6f646f6d657465725f6d01a9b4de7507
@@ -22,7 +22,21 @@ ffd4e4c1ffbe68067769616c6f6e04025344040869676e6974696f6e00010a6f646f6d657465725f
 000000000000fa5e47d10200000000000000008601000000000000228cd77b
 ";
 
-/// The records of that segment: all fields are used, and all kinds of values.
+/// The same with records of layout 2.
+const SECOND: &str = "
+5741594d4c4f470a01000000000000000000000000000000000000000000000000000000d223d484fa5e47d101110100
+00020000002800000000000000c066549e95000000020001037f0f0602000000e833f8f7a1010000efcdab8967452301
+4105000000000000b00f6d2305323ff144c500003f7e0500d08affff8403000008333533393736303133343435343835
+7769616c6f6e5344040869676e6974696f6e00010a6f646f6d657465725f6d01a9b4de7507706f7765725f7602000000
+000080294004746578740305c3bc626572010723534423ff0d0a7400000002010104400f0602000000ffffffffffffff
+ffffffffffffffffff2a39f8f7a10100003335333937363031333434353438357769616c6f6e5344040869676e697469
+6f6e00010a6f646f6d657465725f6d01a9b4de7507706f7765725f7602000000000080294004746578740305c3bc6265
+7200fa5e47d10141000000010000005201000000000000366a08053d00000002000108000f0300000000000000000000
+0000000000000000000009000000000000000000000000000000333533393736303133343435343835746f79fa5e47d1
+020000000000000000ac010000000000001d9952ad
+";
+
+/// The records of those segments: all fields are used, and all kinds of values.
 fn records() -> [Record; 3] {
     let vehicle = VehicleId::parse("353976013445485".as_bytes()).unwrap();
     let mut attributes = Attributes::new();
@@ -70,8 +84,8 @@ fn records() -> [Record; 3] {
     [full, event, bare]
 }
 
-fn bytes() -> Vec<u8> {
-    let digits: Vec<u8> = SEGMENT
+fn bytes_of(segment: &str) -> Vec<u8> {
+    let digits: Vec<u8> = segment
         .bytes()
         .filter(|byte| !byte.is_ascii_whitespace())
         .collect();
@@ -80,17 +94,19 @@ fn bytes() -> Vec<u8> {
 }
 
 #[test]
-fn a_segment_of_the_first_layout_still_opens() {
-    let disk = SimDisk::new(1);
-    let name = super::super::segments::file_name(0);
-    disk.create(&name).unwrap();
-    disk.alter(&name, |content| *content = bytes());
-    let mut found = Vec::new();
-    let each = |_, record| found.push(record);
-    let (log, recovery) = Log::open(Arc::new(disk), SMALL, LogOffset(0), each).unwrap();
-    assert_eq!(found, records());
-    assert_eq!(recovery.cut, None);
-    assert_eq!(log.durable().0, bytes().len() as u64);
+fn a_segment_of_any_layout_still_opens() {
+    for bytes in [FIRST, SECOND].map(bytes_of) {
+        let disk = SimDisk::new(1);
+        let name = super::super::segments::file_name(0);
+        disk.create(&name).unwrap();
+        disk.alter(&name, |content| *content = bytes.clone());
+        let mut found = Vec::new();
+        let each = |_, record| found.push(record);
+        let (log, recovery) = Log::open(Arc::new(disk), SMALL, LogOffset(0), each).unwrap();
+        assert_eq!(found, records());
+        assert_eq!(recovery.cut, None);
+        assert_eq!(log.durable().0, bytes.len() as u64);
+    }
 }
 
 #[test]
@@ -108,5 +124,9 @@ fn segments_are_still_written_like_that() {
     let mut written = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
     file.read_at(&mut written, 0).unwrap();
     let hex: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(written, bytes(), "a new layout needs a new version: {hex}");
+    assert_eq!(
+        written,
+        bytes_of(SECOND),
+        "a new layout needs a new version: {hex}"
+    );
 }

@@ -138,6 +138,7 @@ impl Node {
             vehicles: vehicles(),
             route: Arc::clone(&collected) as Arc<dyn Route>,
             metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
         });
         let guard = runtime.enter();
         let bound = bind(listener.address).expect("a port is free");

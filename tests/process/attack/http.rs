@@ -1,0 +1,114 @@
+//! Askers over HTTP that mean no good.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::{
+    arena::{Talk, connect, withstand, withstand_storing},
+    scaled,
+};
+
+/// More than all that the node waits for, for one answer.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Status of the answer to a request, which is read to its end; 0 if there is none.
+fn ask(address: SocketAddr, request: &[u8]) -> u32 {
+    let mut socket = connect(address);
+    // Longer than the node makes anybody wait.
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A node that has heard enough may close early.
+    socket.write_all(request).ok();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).ok();
+    let head = String::from_utf8_lossy(answer.get(..12).unwrap_or_default()).into_owned();
+    let status = head.strip_prefix("HTTP/1.1 ").unwrap_or_default();
+    status.parse().unwrap_or_default()
+}
+
+fn get(address: SocketAddr, path: &str) -> u32 {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    ask(address, request.as_bytes())
+}
+
+#[test]
+fn heads_and_paths_of_any_size_and_kind_are_refused() {
+    let n_rounds = scaled(400);
+    withstand("hostile requests", "", |node| {
+        let header = format!("x: {}\r\n", "y".repeat(1_000_000));
+        let huge = format!("GET /healthz HTTP/1.1\r\n{header}\r\n");
+        let many = format!("GET /healthz HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(10_000));
+        let long = format!("/v1/vehicles/{}", "a".repeat(1_000_000));
+        for _ in 0..n_rounds {
+            // A reset may come before the answer.
+            assert!(matches!(ask(node.http, huge.as_bytes()), 0 | 431));
+            assert!(matches!(ask(node.http, many.as_bytes()), 0 | 431));
+            assert!(matches!(get(node.http, &long), 0 | 414 | 431));
+            for (path, status) in [
+                ("/v1/vehicles/..%2f..%2fetc%2fpasswd", 404),
+                ("/../../etc/passwd", 404),
+                ("/v1/vehicles/%00", 400),
+                ("/v1/vehicles?limit=-1", 400),
+                ("/v1/vehicles?limit=18446744073709551616", 400),
+                ("/v1/vehicles?bbox=NaN,NaN,NaN,NaN", 400),
+                (
+                    "/v1/export?from=9999-12-31T23:59:59Z&to=0001-01-01T00:00:00Z",
+                    400,
+                ),
+            ] {
+                assert_eq!(get(node.http, path), status, "{path}");
+            }
+        }
+    });
+}
+
+#[test]
+fn open_connections_do_not_keep_the_vehicles_waiting() {
+    withstand("silent askers", "", |node| {
+        let open: Vec<TcpStream> = (0..1_000)
+            .map(|_| {
+                let mut socket = connect(node.http);
+                socket.write_all(b"GET /v1/status HTTP/1.1\r\nx: ").unwrap();
+                socket
+            })
+            .collect();
+        drop(open);
+    });
+}
+
+#[test]
+fn large_answers_are_given_piece_by_piece() {
+    let n_records = scaled(4_000);
+    withstand_storing("large answers", |node| {
+        std::thread::scope(|scope| {
+            for number in 0..10 {
+                scope.spawn(move || store_large(node.vehicles, number, n_records / 10));
+            }
+        });
+        let (vehicles, export) = ("/v1/vehicles?limit=10000", "/v1/export");
+        let track = "/v1/vehicles/large%200/track?limit=10000";
+        std::thread::scope(|scope| {
+            for path in [vehicles, export, track].repeat(4) {
+                scope.spawn(move || {
+                    // Who waits too long for a place among the large answers is told so.
+                    assert!(matches!(get(node.http, path), 200 | 503 | 504), "{path}");
+                });
+            }
+        });
+    });
+}
+
+/// Stores records of some 60 KiB each.
+fn store_large(vehicles: SocketAddr, number: usize, n_records: usize) {
+    let mut talk = Talk::login(vehicles, &format!("large {number}"));
+    let text = "\u{1}".repeat(60 * 1024);
+    for second in 0..n_records {
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let line = format!(
+            "#D#011125;{hour:02}{minute:02}{second:02};5926.2320;N;02445.2100;E;1;2;3;9;1;0;0;;;a:3:{text}\r\n"
+        );
+        assert_eq!(talk.ask(line.as_bytes()), "#AD#1");
+    }
+}

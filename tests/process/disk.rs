@@ -1,0 +1,242 @@
+//! Disks that fill up, and a log that is altered under a node. The small disks are file systems in
+//! memory, which only root may mount; a test that may not says so and checks nothing.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::AtomicBool,
+    time::Duration,
+};
+
+use crate::{
+    kill::{check, id, wait_for_progress},
+    node::{Node, command},
+    vehicle::{Diary, End, drive},
+};
+
+const N_VEHICLES: usize = 4;
+
+/// A small disk; gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Absent, aloud, where this process may not mount.
+    fn mount(n_mebibytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={n_mebibytes}m"), "none"])
+            .arg(folder.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            refused => {
+                eprintln!("NOT TESTED: a small disk cannot be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Leaves no room for anybody.
+    fn fill(&self) {
+        let mut foreign = File::create(self.foreign()).unwrap();
+        let page = [7; 4_096];
+        while foreign.write_all(&page).is_ok() {}
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.foreign()).unwrap();
+    }
+
+    fn foreign(&self) -> PathBuf {
+        self.path().join("foreign")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// What `/readyz` says.
+fn readiness(node: &Node) -> String {
+    let mut socket = TcpStream::connect(node.http).unwrap();
+    socket
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    body.trim_end().to_owned()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..4_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("not within 20 s: {what}");
+}
+
+fn count(node: &Node, name: &str) -> u64 {
+    node.metrics().get(name).copied().unwrap_or_default()
+}
+
+/// Vehicles send while `act` is done; what they know then.
+fn while_vehicles_send(node: &Node, act: impl FnOnce()) -> Vec<Diary> {
+    let (address, is_over) = (node.vehicles, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let end = End(&is_over);
+        let vehicles: Vec<_> = (0..N_VEHICLES)
+            .map(|number| {
+                let window = if number % 2 == 0 { 6 } else { 1 };
+                let is_over = &is_over;
+                scope.spawn(move || drive(address, &id(number), window, is_over))
+            })
+            .collect();
+        act();
+        drop(end);
+        let diaries = vehicles.into_iter().map(|vehicle| vehicle.join().unwrap());
+        diaries.collect()
+    })
+}
+
+fn stored(node: &Node) -> u64 {
+    count(node, "waymesh_positions_stored_total")
+}
+
+/// Fills the disk under a node and empties it again, some times; the node's log.
+fn fill_and_empty(disk: &SmallDisk, settings: &str, n_times: usize) -> String {
+    let refused = r#"waymesh_positions_refused_total{reason="disk_full"}"#;
+    let data = disk.path().join("data");
+    let node = Node::start_with(&data, settings);
+    let diaries = while_vehicles_send(&node, || {
+        for _ in 0..n_times {
+            wait_for_progress(&node, stored(&node) + 200);
+            disk.fill();
+            wait_until("not ready", || readiness(&node).contains("disk_room"));
+            let (n_stored, n_refused) = (stored(&node), count(&node, refused));
+            wait_until("refusals", || count(&node, refused) > n_refused + 20);
+            assert_eq!(stored(&node), n_stored, "stored on a full disk");
+            disk.empty();
+            wait_for_progress(&node, n_stored + 200);
+            wait_until("ready again", || readiness(&node) == "ready");
+        }
+    });
+    check(&node, &diaries);
+    let log = node.kill_and_read_log();
+    let node = Node::start_with(&data, settings);
+    check(&node, &diaries);
+    assert_eq!(node.stop(), Some(0));
+    log
+}
+
+#[test]
+fn a_full_disk_refuses_loses_nothing_and_is_left_without_a_start() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        return;
+    };
+    let log = fill_and_empty(&disk, "", 2);
+    assert_eq!(log.matches("disk full").count(), 2, "{log}");
+    assert_eq!(log.matches("has room again").count(), 2, "{log}");
+}
+
+#[test]
+fn without_a_reserve_a_full_disk_loses_nothing_either() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        return;
+    };
+    fill_and_empty(&disk, "[store]\ndisk_reserve = \"0\"\n", 3);
+}
+
+/// The index has the small disk to itself: lines are acknowledged while it cannot be written.
+#[test]
+fn an_index_on_a_full_disk_is_opened_anew_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::create_dir(disk.path().join("index")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("index"), data.join("index")).unwrap();
+    let node = Node::start(&data);
+    let diaries = while_vehicles_send(&node, || {
+        wait_for_progress(&node, 200);
+        disk.fill();
+        wait_until("failures", || {
+            count(&node, "waymesh_index_failures_total") >= 2
+        });
+        assert_eq!(readiness(&node), "not ready: index");
+        wait_for_progress(&node, stored(&node) + 200);
+        disk.empty();
+        wait_until("ready again", || readiness(&node) == "ready");
+        wait_for_progress(&node, stored(&node) + 200);
+    });
+    check(&node, &diaries);
+    let log = node.kill_and_read_log();
+    assert!(log.contains("the index failed and is opened anew"), "{log}");
+    assert!(log.contains("the index works again"), "{log}");
+    let node = Node::start(&data);
+    check(&node, &diaries);
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn an_index_that_is_damaged_keeps_the_node_from_starting_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    Node::start(&data).kill();
+    let file = data.join("index/version");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let named = format!(
+        "the index cannot be opened: {}",
+        data.join("index").display()
+    );
+    assert!(said.contains(&named) && said.contains("restore"), "{said}");
+}
+
+/// What was acknowledged and is not in the index yet cannot be read any more: nothing but a look at
+/// the disk by people helps.
+#[test]
+fn a_log_that_is_cut_under_the_node_ends_it_with_70() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut node = Node::start(&data);
+    let mut socket = BufReader::new(TcpStream::connect(node.vehicles).unwrap());
+    write!(socket.get_mut(), "#L#cut;NA\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_line(&mut answer).unwrap();
+    // The index takes a record some time after it was acknowledged, or, by chance, at once.
+    for second in 0..60 {
+        let line = format!("#SD#011125;1200{second:02};5926.2320;N;02445.2100;E;42;181;34;9\r\n");
+        let sent = socket.get_mut().write_all(line.as_bytes());
+        answer.clear();
+        if sent.is_err() || socket.read_line(&mut answer).is_err() || answer.is_empty() {
+            break;
+        }
+        let segment = fs::read_dir(data.join("log")).unwrap().next().unwrap();
+        let file = OpenOptions::new().write(true).open(segment.unwrap().path());
+        file.unwrap().set_len(0).unwrap();
+    }
+    assert_eq!(node.wait(), Some(70));
+    let log = node.read_log();
+    assert!(log.contains("the store failed: "), "{log}");
+    assert!(log.contains("00000000000000000000.segment"), "{log}");
+}
