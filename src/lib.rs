@@ -20,7 +20,7 @@
 //! | [`client`] | asks a node over HTTP |
 //! | [`node`] | the wiring: identity, router, queries, status |
 //! | [`config`] | settings from file, environment and flags, checked; all faults at once |
-//! | [`cli`] | the commands besides `run`: decode, check-config, status, where, track, export |
+//! | [`cli`] | the commands besides `run`: decode, check-config, keygen, status, where, track, export |
 //! | [`app`] | the roof: builds every part, binds all sockets, runs, drains |
 //!
 //! What must always hold:

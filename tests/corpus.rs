@@ -150,3 +150,13 @@ fn segments_hold() {
 fn configuration_holds() {
     hold("configuration");
 }
+
+#[test]
+fn link_hello_holds() {
+    hold("link-hello");
+}
+
+#[test]
+fn link_frames_hold() {
+    hold("link-frames");
+}

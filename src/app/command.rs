@@ -13,7 +13,7 @@ use super::run;
 use crate::{
     cli::{
         ask::{self, AskError},
-        check_config, decode, export,
+        check_config, decode, export, keygen,
         out::{EXIT_USAGE, with_stdout},
         status, track, vehicle,
     },
@@ -37,6 +37,8 @@ enum Command {
         /// The file [default: ./waymesh.toml if there is one]
         file: Option<PathBuf>,
     },
+    /// Make a secret for a cluster: print 64 hex digits, or write them into a new file
+    Keygen(keygen::KeygenArgs),
     /// Decode vehicles' lines from standard input, one JSON object a line
     Decode(decode::DecodeArgs),
     /// Show how a node is doing
@@ -70,6 +72,7 @@ where
             };
             check_config::check_config(file.as_deref(), environment, paint, out).map(ExitCode::from)
         }),
+        Command::Keygen(args) => keygen::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Status(args) => ask(|out| status::status(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),

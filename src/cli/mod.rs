@@ -1,7 +1,7 @@
 //! The commands, one file a group; what they do besides running a node.
 //!
-//! Those that ask a running node do so through [`crate::client`] only; `decode` and `check-config`
-//! work alone. This room must not know how a node is built.
+//! Those that ask a running node do so through [`crate::client`] only; `decode`,
+//! `check-config` and `keygen` work alone. This room must not know how a node is built.
 //!
 //! Exit codes: 0 done; 1 could not start, or the node could not be asked; 64 wrong arguments or
 //! configuration; 70 a bug, or a store that failed while running.
@@ -10,6 +10,7 @@ pub mod ask;
 pub mod check_config;
 pub mod decode;
 pub mod export;
+pub mod keygen;
 pub mod out;
 pub mod status;
 pub mod track;

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{IngestMetrics, StoreMetrics, TaskMetrics};
+use names::{IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
+    /// What links to other nodes count.
+    pub links: LinkMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -47,11 +49,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("waymesh");
         let ingest = IngestMetrics::register(&mut registry);
         let store = StoreMetrics::register(&mut registry);
+        let links = LinkMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ingest,
             store,
+            links,
             tasks,
         }
     }

@@ -78,6 +78,63 @@ pub struct StoreMetrics {
     pub queue_cap: Family<QueueLabel, Gauge>,
 }
 
+/// What links to other nodes count.
+#[derive(Debug, Clone)]
+pub struct LinkMetrics {
+    /// Links that stand.
+    pub links: Gauge,
+    /// Links that ended, by reason.
+    pub ended: Labelled,
+    /// Connections to the link port that did not become links, by reason.
+    pub refused: Labelled,
+    /// Dials that came to nothing, by reason.
+    pub dials_failed: Labelled,
+    /// Bytes over links, encryption and all, by direction.
+    pub bytes: Labelled,
+    /// Frames of kinds that this version does not know.
+    pub frames_skipped: Counter,
+}
+
+impl LinkMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let mut labelled = |name, help, label, known: &[&'static str]| {
+            add_labelled(registry, name, help, Labelled::new(label, known))
+        };
+        let ended = labelled("links_ended", "Links that ended by reason", "reason", &[]);
+        let refused = labelled(
+            "link_calls_refused",
+            "Connections to the link port that did not become links by reason",
+            "reason",
+            &["silent", "rubbish", "wrong_secret"],
+        );
+        let dials_failed = labelled(
+            "link_dials_failed",
+            "Dials that came to nothing by reason",
+            "reason",
+            &[],
+        );
+        let bytes = labelled(
+            "link_bytes",
+            "Bytes over links by direction",
+            "direction",
+            &["in", "out"],
+        );
+        Self {
+            links: add(registry, "links", "Links that stand", Gauge::default()),
+            ended,
+            refused,
+            dials_failed,
+            bytes,
+            frames_skipped: add(
+                registry,
+                "link_frames_skipped",
+                "Frames of kinds that are not known",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
 impl IngestMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let outcomes = &["positions", "merged", "no_position", "rejected"];

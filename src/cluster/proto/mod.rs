@@ -2,6 +2,9 @@
 //! by what came in.
 
 mod card;
+pub mod link;
+mod link_id;
 pub mod shard_map;
 
 pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
+pub use self::link_id::{DialId, LinkId};

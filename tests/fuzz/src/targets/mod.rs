@@ -12,6 +12,7 @@ mod decode_command;
 mod decoder;
 mod disk;
 mod framing;
+mod links;
 mod log;
 mod possible;
 mod record;
@@ -35,4 +36,6 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("recovery", recovery::check),
     ("segments", segments::check),
     ("configuration", configuration::check),
+    ("link-hello", links::check_hello),
+    ("link-frames", links::check_frames),
 ];

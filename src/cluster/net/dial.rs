@@ -1,0 +1,150 @@
+//! Dials: a connection to another node's link port, from the first packet to a link or a reason why
+//! not.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use super::{
+    handshake::{self, Fault, First, Session},
+    link,
+    links::{Admittance, Caller, DialTo, Inner, LinkEvent},
+    tcp::{observed, tune},
+};
+use crate::cluster::proto::{
+    DialId,
+    link::{hello::Hello, outcome::DialFailure},
+};
+
+/// Addresses of one name that are tried.
+const N_ADDRESSES_MAX: usize = 8;
+
+/// A connection that has become a link.
+struct Reached {
+    session: Session<TcpStream>,
+    hello: Hello,
+    observed: SocketAddr,
+}
+
+/// Dials, and serves the link if one comes of it.
+pub(super) async fn run(dial: DialId, to: DialTo, patience: Duration, inner: Arc<Inner>) {
+    let stop = inner.stop.clone();
+    let reaching = reach(dial, &to, patience, &inner);
+    let Some(reached) = stop.run_until_cancelled(reaching).await else {
+        return;
+    };
+    match reached {
+        Ok(reached) => {
+            let met = link::Met {
+                hello: reached.hello,
+                observed: reached.observed,
+                dialled: Some(dial),
+            };
+            link::run(reached.session, met, inner).await;
+        }
+        Err(why) => {
+            inner.metrics.dials_failed.inc(why.as_str());
+            tracing::debug!(%dial, ?to, reason = why.as_str(), "a dial came to nothing");
+            inner.tell(LinkEvent::DialFailed { dial, why }).await;
+        }
+    }
+}
+
+async fn reach(
+    dial: DialId,
+    to: &DialTo,
+    patience: Duration,
+    inner: &Inner,
+) -> Result<Reached, DialFailure> {
+    let mut failure = DialFailure::Unreachable;
+    for address in addresses(to, patience).await? {
+        match reach_one(dial, address, patience, inner).await {
+            Ok(reached) => return Ok(reached),
+            Err(why) => failure = why,
+        }
+    }
+    Err(failure)
+}
+
+async fn addresses(to: &DialTo, patience: Duration) -> Result<Vec<SocketAddr>, DialFailure> {
+    let name = match to {
+        DialTo::Address(address) => return Ok(vec![*address]),
+        DialTo::Name(name) => name,
+    };
+    let found = timeout(patience, lookup_host(name)).await;
+    let found = found.map_err(|_| DialFailure::TimedOut)?;
+    let found = found.map_err(|_| DialFailure::Unreachable)?;
+    Ok(found.take(N_ADDRESSES_MAX).collect())
+}
+
+async fn reach_one(
+    dial: DialId,
+    address: SocketAddr,
+    patience: Duration,
+    inner: &Inner,
+) -> Result<Reached, DialFailure> {
+    let connecting = timeout(patience, TcpStream::connect(address)).await;
+    let connected = connecting.map_err(|_| DialFailure::TimedOut)?;
+    let stream = connected.map_err(|error| failure_of(&error))?;
+    tune(&stream).map_err(|error| failure_of(&error))?;
+    let greeting = greet(dial, stream, observed(address), inner);
+    let greeted = timeout(inner.config.handshake_timeout, greeting).await;
+    greeted.map_err(|_| DialFailure::TimedOut)?
+}
+
+async fn greet(
+    dial: DialId,
+    stream: TcpStream,
+    observed: SocketAddr,
+    inner: &Inner,
+) -> Result<Reached, DialFailure> {
+    let mut session = handshake::dial(stream, &inner.identity).await?;
+    session.send_hello(&inner.identity.hello).await?;
+    let hello = match session.receive_first().await? {
+        First::Hello(hello) => *hello,
+        First::Refusal(reason) => return Err(DialFailure::of_refusal(reason)),
+    };
+    let caller = Caller {
+        card: hello.card.clone().seen_from(observed),
+        observed,
+        dialled: Some(dial),
+    };
+    match inner.admission.judge(caller).await {
+        Admittance::Accept => Ok(Reached {
+            session,
+            hello,
+            observed,
+        }),
+        Admittance::Refuse(reason) => {
+            // It may have gone already; that changes nothing.
+            if session.refuse(&reason).await.is_err() {
+                tracing::trace!("who was refused is gone");
+            }
+            Err(DialFailure::Unwanted(reason))
+        }
+    }
+}
+
+fn failure_of(error: &io::Error) -> DialFailure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialFailure::Refused,
+        io::ErrorKind::TimedOut => DialFailure::TimedOut,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => DialFailure::Broken,
+        _ => DialFailure::Unreachable,
+    }
+}
+
+impl From<Fault> for DialFailure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Broken => Self::Broken,
+            Fault::Rubbish | Fault::Forged | Fault::Protocol(_) => Self::Foreign,
+            Fault::OtherVersion => Self::OtherVersion,
+            Fault::OtherCluster => Self::OtherCluster,
+            Fault::WrongSecret => Self::WrongSecret,
+        }
+    }
+}
