@@ -2,5 +2,9 @@
 //! by what came in.
 
 mod card;
+mod place;
 
-pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
+pub use self::{
+    card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber},
+    place::{InterfaceIndex, SocketPlace, Transport},
+};
