@@ -270,12 +270,14 @@ impl Place {
     fn complain(&mut self, error: &io::Error) {
         let trouble = error.to_string();
         let (interface, transport) = (&self.plan.interface, self.place.transport);
-        if self.trouble.as_ref() == Some(&trouble) {
-            tracing::debug!(%transport, %interface, %error, "discovery still fails here");
+        // Normal while an address of IPv6 is checked for doubles.
+        let is_early = error.kind() == io::ErrorKind::AddrNotAvailable;
+        if is_early || self.trouble.as_ref() == Some(&trouble) {
+            tracing::debug!(%transport, %interface, %error, "discovery cannot use this yet");
         } else {
             tracing::warn!(%transport, %interface, %error, "discovery fails here");
-            self.trouble = Some(trouble);
         }
+        self.trouble = Some(trouble);
     }
 }
 

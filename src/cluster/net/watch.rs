@@ -18,7 +18,7 @@ use super::interfaces::{Interface, interfaces};
 
 use self::notices::Notices;
 
-/// Between two looks at least, however much the kernel has to say; a look takes about 0.1 ms.
+/// Between two looks at least, however much the kernel has to say; a look takes about 0.2 ms.
 const LOOK_GAP: Duration = Duration::from_millis(50);
 /// Between two looks where the kernel tells of changes: a net below the net.
 const LOOK_SELDOM: Duration = Duration::from_secs(10);
@@ -210,5 +210,23 @@ mod notices {
         pub(super) fn poll_drained(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Pending
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_the_kernel_tells_nothing_a_look_finds_what_changed() {
+        let mut watch = InterfaceWatch::new();
+        let found = watch.known().to_vec();
+        assert!(!found.is_empty());
+        watch.notices = None;
+        watch.known = Vec::new();
+        poll_fn(|context| watch.poll_changed(context)).await;
+        assert_eq!(watch.known(), found);
     }
 }

@@ -179,7 +179,7 @@ fn what_an_interface_cannot_carry_is_not_tried() {
         ..ethernet(4, "tun0")
     };
     assert_eq!(
-        planned(&config(&ALL), &[tunnel.clone()]),
+        planned(&config(&ALL), std::slice::from_ref(&tunnel)),
         ["tun0 multicast 10.8.0.2 -> 239.192.0.1:50337"]
     );
     let silent = Interface {
