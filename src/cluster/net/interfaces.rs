@@ -1,5 +1,5 @@
 //! The interfaces of this machine: what they are called, what they can carry, which addresses they
-//! have. It only reads; what is done with them is said in [`plan`](super::plan).
+//! have. It only reads; what is done with them is said in `plan`.
 
 use std::{
     collections::BTreeMap,
