@@ -4,7 +4,11 @@
 mod card;
 pub mod link;
 mod link_id;
+mod place;
 pub mod shard_map;
 
-pub use self::card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber};
-pub use self::link_id::{DialId, LinkId};
+pub use self::{
+    card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber},
+    link_id::{DialId, LinkId},
+    place::{InterfaceIndex, SocketPlace, Transport},
+};
