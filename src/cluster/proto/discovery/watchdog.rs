@@ -208,7 +208,7 @@ mod tests {
         );
         assert!(asked(&mut watchdog, at(35_001)).is_empty());
         watchdog.opened(at(35_010), ETHERNET);
-        let known = watchdog.iter().next().unwrap().1;
+        let known = watchdog.places[&ETHERNET];
         assert_eq!((known.state, known.n_reopens), (PlaceState::Open, 1));
     }
 

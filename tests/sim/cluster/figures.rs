@@ -1,0 +1,1 @@
+//! Sequence figures, drawn from the log of a simulation.
