@@ -114,14 +114,6 @@ impl Links {
         ways.filter(|(n_hops, _)| *n_hops <= HOPS_MAX).min()
     }
 
-    /// Whether a node that we have a link to says that it has one to this node.
-    pub(crate) fn is_reported(&self, id: NodeId) -> bool {
-        let others = self.iter().filter(|link| link.has_table && link.peer != id);
-        others
-            .map(|link| link.hops_to(id))
-            .any(|hops| hops == Some(1))
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
     }
@@ -154,8 +146,7 @@ mod tests {
         links.insert(link(2, 20, &[(10, 1), (30, 1)]));
         assert_eq!(links.way_to(NodeId(30)), Some((2, NodeId(20))));
         assert_eq!(links.way_to(NodeId(40)), None);
-        assert!(links.is_reported(NodeId(30)) && !links.is_reported(NodeId(40)));
-        assert!(!links.is_reported(NodeId(20)), "of itself it says nothing");
+        assert_eq!(links.way_to(NodeId(20)), None, "of itself it says nothing");
         links.remove(LinkId(2));
         assert_eq!(links.way_to(NodeId(30)), Some((3, NodeId(10))));
     }

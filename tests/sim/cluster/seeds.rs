@@ -37,7 +37,7 @@ fn run(seed: u64, steps_ms: u64, keeps_log: bool) -> (World, Vec<Entry>) {
     {
         panic!("still divided: {}", checks::divided(&world).unwrap());
     }
-    world.run_for(4_000);
+    world.run_for(10_000);
     assert_eq!(checks::divided(&world), None);
     checks::is_at_rest(&mut world, 6_000);
     let log = world.log.take().unwrap_or_default();
@@ -61,7 +61,7 @@ fn the_cluster_keeps_its_promises_under_any_seed() {
         assert!(
             outcome.is_ok(),
             "seed {seed} failed; again with\n  \
-             SEED={seed} NODES={} STEPS={steps_ms} cargo test --test sim any_seed -- --nocapture",
+             SEED={seed} NODES={} STEPS={steps_ms} ALOUD=1 cargo test --test sim any_seed -- --nocapture",
             n_nodes(seed)
         );
     }

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) prng: Prng,
     /// What happened, where it is asked for.
     pub(crate) log: Option<Vec<Entry>>,
+    /// Whether what happens is printed as well.
+    pub(crate) is_aloud: bool,
     /// Datagrams sent by kind: PING, PONG, beat.
     pub(crate) n_datagrams: [u64; 3],
     pub(crate) n_events: u64,
@@ -106,6 +108,7 @@ impl World {
             pipes: BTreeMap::new(),
             prng: Prng::new(seed),
             log: None,
+            is_aloud: std::env::var_os("ALOUD").is_some(),
             n_datagrams: [0; 3],
             n_events: 0,
             queue: BTreeMap::new(),
@@ -232,7 +235,9 @@ impl World {
 
     pub(crate) fn note(&mut self, node: usize, what: impl FnOnce() -> String) {
         let at = self.now;
-        if let Some(log) = &mut self.log {
+        if self.is_aloud {
+            println!("{at:>7} {node} {}", what());
+        } else if let Some(log) = &mut self.log {
             let what = what();
             log.push(Entry { at, node, what });
         }

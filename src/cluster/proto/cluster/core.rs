@@ -176,6 +176,8 @@ impl Core {
         };
         if !self.is_leaving && self.is_worth_a_dial(&newcomer, &sighting.name) {
             self.dialling.sighted(self.now, sighting);
+        } else if self.is_rival(sighting.id, &sighting.name) {
+            self.dialling.note(self.now, sighting);
         }
     }
 
@@ -261,7 +263,8 @@ impl Surroundings for Core {
             MinConnections::All => {
                 let mut heard = self.dialling.peers();
                 !heard.any(|(id, peer)| {
-                    peer.heard_at.is_some() && !peer.has_failed() && !self.has_path(id)
+                    let counts = peer.heard_at.is_some() && !peer.has_failed();
+                    counts && !self.is_rival(id, &peer.name) && !self.has_path(id)
                 })
             }
         };

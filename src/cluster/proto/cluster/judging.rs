@@ -5,7 +5,8 @@
 //! | the link was closed, and a new dial is refused | down at once |
 //! | no answer to the redials until 1.5 s after the last sign of life | down |
 //! | the same, but a member that we reach has a link to it | suspect here, said to nobody |
-//! | no link of our own, and for 1.5 s no member that we reach reports a way | down |
+//! | then no member that we reach reports a way any more | down |
+//! | never a link of our own, and for 1.5 s no member that we reach reports a way | down |
 //! | it has refuted once, and a member that we reach has a link to it | never said to be down |
 
 use crate::{
@@ -39,9 +40,10 @@ impl Core {
             self.look_for_paths();
         }
         let is_cut_off = |path| match path {
-            Path::Reported { pathless_since } => {
-                pathless_since.is_some_and(|at| at + SILENCE <= now)
-            }
+            Path::Reported {
+                pathless_since: Some(since),
+                is_doubted,
+            } => is_doubted || since + SILENCE <= now,
             _ => false,
         };
         let cut_off = self
@@ -50,7 +52,23 @@ impl Core {
             .filter(|member| member.record.is_up() && is_cut_off(member.path));
         let cut_off: Vec<NodeId> = cut_off.map(|member| member.record.id).collect();
         for id in cut_off {
-            self.condemn(id, DownReason::Unreachable);
+            let is_doubted = self.members.get(id).is_some_and(|member| {
+                matches!(
+                    member.path,
+                    Path::Reported {
+                        is_doubted: true,
+                        ..
+                    }
+                )
+            });
+            self.condemn(
+                id,
+                if is_doubted {
+                    DownReason::Silent
+                } else {
+                    DownReason::Unreachable
+                },
+            );
         }
     }
 
@@ -61,7 +79,7 @@ impl Core {
         let of_members = self.members.iter().filter_map(|member| match member.path {
             Path::Linked => None,
             Path::Lost { silent_at, .. } => Some(silent_at),
-            Path::Reported { pathless_since } => {
+            Path::Reported { pathless_since, .. } => {
                 let since = pathless_since.filter(|_| member.record.is_up())?;
                 Some(since + SILENCE)
             }
@@ -100,13 +118,14 @@ impl Core {
 
     /// Says that a member is down, unless others know better.
     fn condemn(&mut self, id: NodeId, reason: DownReason) {
-        let is_reported = self.links.is_reported(id);
+        let is_reported = self.links.way_to(id).is_some();
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
         let was_lost = matches!(member.path, Path::Lost { .. });
         member.path = Path::Reported {
             pathless_since: None,
+            is_doubted: reason != DownReason::Unreachable,
         };
         let has_refuted = member.record.claim.refutation > 0;
         if is_reported && (has_refuted || reason != DownReason::Closed) {
@@ -131,7 +150,7 @@ impl Core {
             let has_way = self.links.way_to(id).is_some();
             let now = self.now;
             if let Some(member) = self.members.get_mut(id)
-                && let Path::Reported { pathless_since } = &mut member.path
+                && let Path::Reported { pathless_since, .. } = &mut member.path
             {
                 *pathless_since = match pathless_since {
                     _ if has_way => None,

@@ -135,9 +135,7 @@ impl Core {
             return;
         };
         if !member.record.is_up() {
-            member.path = Path::Reported {
-                pathless_since: None,
-            };
+            member.path = Path::NONE;
             self.dialling.unlinked(link.peer);
             self.path_changed(link.peer);
             return;

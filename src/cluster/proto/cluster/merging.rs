@@ -161,9 +161,7 @@ impl Core {
             && !member.record.is_up()
             && member.path != Path::Linked
         {
-            member.path = Path::Reported {
-                pathless_since: None,
-            };
+            member.path = Path::NONE;
         }
     }
 
@@ -180,7 +178,7 @@ impl Core {
     /// A member of our name is up: if it counts more, this node gives the name up.
     fn yields_to(&mut self, rival: &Record) -> bool {
         let claimant = Claimant {
-            is_settled: true,
+            is_settled: self.seems_settled(rival.id, rival.run(), true),
             id: rival.id,
             run: rival.run(),
         };

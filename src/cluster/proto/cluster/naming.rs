@@ -8,7 +8,7 @@ use crate::{
         card::{NodeCard, NodeName, RunNumber},
         membership::{Claimant, Path, Standing},
         output::{ClusterOutput, Refusal},
-        timing::{NAME_FREE_AFTER, SILENCE},
+        timing::{FIRST_SERIES, NAME_FREE_AFTER, NAME_RETRY_MAX, SILENCE},
     },
     types::ids::NodeId,
 };
@@ -31,7 +31,7 @@ impl Core {
             return Err(Refusal::NotReady);
         }
         let newcomer = Claimant {
-            is_settled: self.seems_settled(card.id, card.run),
+            is_settled: self.seems_settled(card.id, card.run, false),
             id: card.id,
             run: card.run,
         };
@@ -87,6 +87,7 @@ impl Core {
             self.changed_self();
             self.tell_now();
             self.close_all();
+            self.dialling.hold_back(self.now + NAME_RETRY_MAX);
         }
     }
 
@@ -133,12 +134,17 @@ impl Core {
         }
     }
 
-    fn seems_settled(&self, id: NodeId, run: RunNumber) -> bool {
-        let is_member = self
-            .members
-            .get(id)
-            .is_some_and(|member| member.record.is_up() && member.record.run() == run);
-        is_member || self.dialling.peer(id).is_some_and(|peer| peer.is_settled)
+    /// Whether another node holds its name, rather than having just started: by how long it is a
+    /// member, or by its last beacon. `unheard` is for those of whom neither tells.
+    pub(super) fn seems_settled(&self, id: NodeId, run: RunNumber, unheard: bool) -> bool {
+        let member = self.members.get(id);
+        let member = member.filter(|member| member.record.is_up() && member.record.run() == run);
+        if member.is_some_and(|member| self.now.since(member.since) > FIRST_SERIES) {
+            return true;
+        }
+        let peer = self.dialling.peer(id);
+        let peer = peer.filter(|peer| peer.heard_at.is_some() && peer.run == Some(run));
+        peer.map_or(unheard, |peer| peer.is_settled)
     }
 
     /// Link address of the living member that keeps its name, or its identity, against a newcomer.
@@ -153,7 +159,7 @@ impl Core {
                 record.name == *name && record.is_up() && self.answers(record.id)
             };
             let holder = Claimant {
-                is_settled: true,
+                is_settled: self.seems_settled(record.id, record.run(), true),
                 id: record.id,
                 run: record.run(),
             };

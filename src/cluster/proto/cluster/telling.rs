@@ -195,7 +195,7 @@ impl Core {
 
     fn report_for(&self, link: &Link) -> MemberMessage {
         let report = self.telling.report.iter();
-        let others = report.filter(|way| way.via != Some(link.peer) && way.id != link.peer);
+        let others = report.filter(|way| way.via != Some(link.peer));
         let hops = others.map(|way| (way.id, way.n_hops)).collect();
         let is_storing = self.is_storing;
         Said::Report { hops, is_storing }.to_message()

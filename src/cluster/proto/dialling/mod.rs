@@ -99,16 +99,23 @@ impl Dialling {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
+    /// A node was heard that is not to be dialled for it.
+    pub(crate) fn note(&mut self, now: Instant, sighting: &Sighting) {
+        if let Some(peer) = self.entry(sighting.id, &sighting.name) {
+            peer.meet_run(sighting.run);
+            peer.is_settled = sighting.is_settled;
+            peer.heard_at = Some(now);
+            peer.add_address(sighting.address);
+        }
+    }
+
     /// A wanted node was heard.
     pub(crate) fn sighted(&mut self, now: Instant, sighting: &Sighting) {
+        self.note(now, sighting);
         let at = self.first_dial_at(now, sighting.id);
-        let Some(peer) = self.entry(sighting.id, &sighting.name) else {
+        let Some(peer) = self.peers.get(&sighting.id) else {
             return;
         };
-        peer.meet_run(sighting.run);
-        peer.is_settled = sighting.is_settled;
-        peer.heard_at = Some(now);
-        peer.add_address(sighting.address);
         if !peer.may_dial_for_beacon(now) {
             return;
         }
@@ -191,6 +198,17 @@ impl Dialling {
                 peer.plan = Plan::Redial { since: now };
                 peer.next = Some(now + REDIAL);
             }
+        }
+    }
+
+    /// No peer is dialled before `until`.
+    pub(crate) fn hold_back(&mut self, until: Instant) {
+        for next in self
+            .peers
+            .values_mut()
+            .filter_map(|peer| peer.next.as_mut())
+        {
+            *next = until.max(*next);
         }
     }
 

@@ -51,8 +51,21 @@ pub(crate) enum Path {
         /// It was closed, so that a refused dial is enough.
         is_closed: bool,
     },
-    /// Others say that it is up; `since` when no member that we reach has reported a way to it.
-    Reported { pathless_since: Option<Instant> },
+    /// Others say that it is up.
+    Reported {
+        /// Since when no member that we reach has reported a way to it.
+        pathless_since: Option<Instant>,
+        /// A link of our own fell silent: without a way it is dead at once.
+        is_doubted: bool,
+    },
+}
+
+impl Path {
+    /// No link, and nothing that speaks for one or against it.
+    pub(crate) const NONE: Self = Self::Reported {
+        pathless_since: None,
+        is_doubted: false,
+    };
 }
 
 /// What a merge did.
@@ -117,6 +130,7 @@ impl Members {
         let member = Member {
             path: Path::Reported {
                 pathless_since: Some(now),
+                is_doubted: false,
             },
             since: now,
             is_storing: false,
