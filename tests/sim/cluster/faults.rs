@@ -81,7 +81,7 @@ fn break_one(world: &mut World, dice: &mut Prng) {
             };
             world.command(at, input);
         }
-        13 if is_alive && dice.chance(40.0) => {
+        13 if is_alive && dice.chance(60.0) => {
             world.command(at, ClusterInput::Leave);
             world.run_for(20);
             world.kill(at, false);
