@@ -7,7 +7,10 @@ use waymesh::{
     cluster::proto::{ClusterInput, Forgotten},
 };
 
-use super::{node::Setup, world::World};
+use super::{
+    node::{Node, Setup},
+    world::World,
+};
 
 /// A world of `n_nodes`, all started within a second.
 pub(crate) fn world(seed: u64, n_nodes: usize) -> World {
@@ -93,6 +96,10 @@ fn break_one(world: &mut World, dice: &mut Prng) {
 /// Makes all whole: the network, the processes (but for some that stay dead), what was switched off.
 pub(crate) fn mend(world: &mut World, seed: u64) {
     let mut dice = Prng::new(seed ^ 0x3e4d);
+    // Whoever is stopped goes on first: a stopped process takes no command.
+    while world.nodes.iter().any(Node::is_stopped) {
+        world.run_for(50);
+    }
     heal(world);
     world.network.loss_percent = 0.0;
     world.network.repeat_percent = 0.0;

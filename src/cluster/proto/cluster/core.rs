@@ -263,7 +263,7 @@ impl Surroundings for Core {
             MinConnections::All => {
                 let mut heard = self.dialling.peers();
                 !heard.any(|(id, peer)| {
-                    let counts = peer.heard_at.is_some() && !peer.has_failed();
+                    let counts = peer.heard_at.is_some() && !peer.is_idle() && !peer.has_failed();
                     counts && !self.is_rival(id, &peer.name) && !self.has_path(id)
                 })
             }

@@ -12,7 +12,7 @@ use crate::{
     cluster::proto::{
         link_id::LinkId,
         links::Link,
-        membership::{Path, Record, Standing},
+        membership::{Path, Record},
         output::ClusterOutput,
         timing::{HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING},
         wire::{Heartbeat, MemberMessage, Said},
@@ -226,9 +226,8 @@ impl Core {
 
     fn send_table(&mut self, link: &Link) {
         let members = self.members.iter().map(|member| &member.record);
-        let known = members.filter(|record| record.claim.standing != Standing::Forgotten);
         let mut records = vec![for_link(&self.own, link)];
-        records.extend(known.map(|record| for_link(record, link)));
+        records.extend(members.map(|record| for_link(record, link)));
         let n_parts = records.len().div_ceil(RECORDS_PER_MESSAGE);
         for (at, part) in records.chunks(RECORDS_PER_MESSAGE).enumerate() {
             let (records, is_last) = (part.to_vec(), at + 1 == n_parts);

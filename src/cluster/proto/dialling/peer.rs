@@ -76,7 +76,8 @@ impl Peer {
         )
     }
 
-    pub(super) const fn is_idle(&self) -> bool {
+    /// No dial is planned or under way.
+    pub(crate) const fn is_idle(&self) -> bool {
         self.next.is_none() && self.flying.is_none()
     }
 
