@@ -7,6 +7,10 @@ mod merging;
 mod naming;
 mod publishing;
 mod telling;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::net::SocketAddr;

@@ -382,3 +382,6 @@ impl PerSecond {
         self.n_passed <= BEACON_DIALS_PER_SECOND
     }
 }
+
+#[cfg(test)]
+mod tests;

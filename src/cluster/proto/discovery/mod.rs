@@ -342,3 +342,6 @@ fn sighting(beacon: Beacon, from: SocketAddr) -> Sighting {
         address: beacon.advertised.unwrap_or(here),
     }
 }
+
+#[cfg(test)]
+mod tests;
