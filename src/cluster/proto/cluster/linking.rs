@@ -1,0 +1,221 @@
+//! Links that come and go, and dials that fail.
+
+use std::net::SocketAddr;
+
+use crate::cluster::proto::{
+    card::NodeCard,
+    input::{DialFailure, LinkEnd},
+    link_id::{DialId, LinkId},
+    links::Link,
+    membership::Path,
+    output::{CloseReason, ClusterOutput, Refusal},
+    timing::SILENCE,
+};
+use crate::{base::time::Instant, types::ids::NodeId};
+
+use super::core::Core;
+
+impl Core {
+    /// Whether a caller's link is taken; see [`Cluster::admit`](super::Cluster::admit).
+    pub(super) fn admit(&mut self, card: &NodeCard, observed: SocketAddr) -> Result<(), Refusal> {
+        self.examine(card, reached_at(card.link, observed))?;
+        if !self.config.accept.matches(card.name.as_str()) {
+            return Err(Refusal::NotAccepted);
+        }
+        if self.refused.is_some() || !self.members.has_room_for(card.id) {
+            return Err(Refusal::NotReady);
+        }
+        let is_ours_to_choose = self.own.id < card.id;
+        let mut known = self.links.to(card.id);
+        if is_ours_to_choose && known.any(|link| link.run == card.run && !link.is_quiet) {
+            return Err(Refusal::Duplicate);
+        }
+        Ok(())
+    }
+
+    pub(super) fn link_up(
+        &mut self,
+        id: LinkId,
+        dialled: Option<DialId>,
+        card: &NodeCard,
+        observed: SocketAddr,
+    ) {
+        if let Some(dial) = dialled {
+            self.dialling.succeeded(dial, card.id);
+        }
+        let address = reached_at(card.link, observed);
+        let examined = match dialled {
+            Some(_) => self.examine(card, address),
+            None => self.admit(card, observed),
+        };
+        let surplus = match examined {
+            Err(Refusal::Duplicate) => Err(CloseReason::Duplicate),
+            Err(refusal) => Err(CloseReason::Refused(refusal)),
+            Ok(()) if self.members.has_room_for(card.id) => self.choose(card),
+            Ok(()) => Err(CloseReason::Refused(Refusal::NotReady)),
+        };
+        if let Err(reason) = surplus {
+            self.close(id, reason);
+            return;
+        }
+        if dialled.is_some() {
+            self.name_is_free();
+        }
+        self.links.insert(Link {
+            id,
+            peer: card.id,
+            run: card.run,
+            observed,
+            has_table: false,
+            is_quiet: false,
+            heard: self.now,
+            hops: Vec::new(),
+            digest: None,
+            differs_since: None,
+            exchanged: Vec::new(),
+        });
+        let who = (card.id, &card.name, card.run);
+        self.dialling.linked(who, address);
+        self.met(card, address);
+        self.introduce(id);
+    }
+
+    pub(super) fn link_down(&mut self, id: LinkId, reason: LinkEnd) {
+        if let Some(link) = self.links.remove(id) {
+            self.link_gone(&link, reason);
+        }
+    }
+
+    pub(super) fn quiet(&mut self, id: LinkId, is_quiet: bool) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.is_quiet = is_quiet;
+        }
+    }
+
+    pub(super) fn heard(&mut self, id: LinkId, at: Instant) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.heard = link.heard.max(at);
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, dial: DialId, why: DialFailure) {
+        let Some(peer) = self.dialling.failed(self.now, dial, why) else {
+            if let DialFailure::NameTaken { by } = why {
+                self.give_up_name(by);
+            }
+            return;
+        };
+        match why {
+            DialFailure::Refused => self.redial_refused(peer),
+            DialFailure::NameTaken { by } => self.name_refused(peer, by),
+            _ => {}
+        }
+    }
+
+    /// Closes every link, as this node leaves or gives up its name.
+    pub(super) fn close_all(&mut self) {
+        let links: Vec<LinkId> = self.links.iter().map(|link| link.id).collect();
+        for id in links {
+            self.close(id, CloseReason::Leaving);
+            if let Some(link) = self.links.remove(id) {
+                self.link_gone(&link, LinkEnd::Local);
+            }
+        }
+    }
+
+    /// What was a path may be none any more.
+    fn link_gone(&mut self, link: &Link, reason: LinkEnd) {
+        self.telling.report_is_stale = true;
+        self.is_view_stale = true;
+        self.look_for_paths_soon();
+        if self.links.to(link.peer).next().is_some() {
+            return;
+        }
+        let Some(member) = self.members.get_mut(link.peer) else {
+            return;
+        };
+        if !member.record.is_up() {
+            member.path = Path::NONE;
+            self.dialling.unlinked(link.peer);
+            self.path_changed(link.peer);
+            return;
+        }
+        let silent_at = match reason {
+            LinkEnd::Silent => self.now,
+            _ => (link.heard + SILENCE).max(self.now),
+        };
+        member.path = Path::Lost {
+            silent_at,
+            is_closed: reason != LinkEnd::Silent,
+        };
+        member.since = self.now;
+        self.dialling.lost(self.now, link.peer);
+        self.misses_company |= self.needs_more_links();
+        self.path_changed(link.peer);
+    }
+
+    /// Of several links to one node the lower identity keeps the one that it had first, unless that
+    /// is quiet; a link to an earlier run is worth nothing.
+    fn choose(&mut self, card: &NodeCard) -> Result<(), CloseReason> {
+        let is_ours_to_choose = self.own.id < card.id;
+        let known = self.links.to(card.id);
+        let known: Vec<(LinkId, bool, bool)> = known
+            .map(|link| (link.id, link.run == card.run, link.is_quiet))
+            .collect();
+        for (id, is_this_run, is_quiet) in known {
+            let reason = match (is_this_run, is_quiet) {
+                (false, _) => CloseReason::Superseded,
+                (true, true) if is_ours_to_choose => CloseReason::Duplicate,
+                (true, false) if is_ours_to_choose => return Err(CloseReason::Duplicate),
+                (true, _) => continue,
+            };
+            self.close(id, reason);
+            self.links.remove(id);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, link: LinkId, reason: CloseReason) {
+        self.out.push(ClusterOutput::CloseLink { link, reason });
+    }
+
+    /// A link to a node stands: its hello counts more than what others said.
+    fn met(&mut self, card: &NodeCard, address: SocketAddr) {
+        let is_news = self.members.meet(self.now, card, address);
+        if let Some(member) = self.members.get_mut(card.id)
+            && member.path != Path::Linked
+        {
+            member.path = Path::Linked;
+            member.since = self.now;
+            member.is_storing = false;
+        }
+        if is_news {
+            self.changed(card.id, None);
+        } else {
+            self.path_changed(card.id);
+        }
+    }
+
+    pub(super) fn forget_links_of_old_runs(&mut self, peer: NodeId) {
+        let Some(run) = self.members.get(peer).map(|member| member.record.run()) else {
+            return;
+        };
+        let old = self.links.to(peer).filter(|link| link.run != run);
+        let old: Vec<LinkId> = old.map(|link| link.id).collect();
+        for id in old {
+            self.close(id, CloseReason::Superseded);
+            self.link_down(id, LinkEnd::Local);
+        }
+    }
+}
+
+/// Where a node takes links, by what it says and by where it was seen: it need not know its own
+/// address.
+fn reached_at(says: SocketAddr, observed: SocketAddr) -> SocketAddr {
+    if !says.ip().is_unspecified() {
+        return says;
+    }
+    let mut address = observed;
+    address.set_port(says.port());
+    address
+}

@@ -1,0 +1,270 @@
+//! What this node tells over its links: its table at their start, changes after, who is reached, and
+//! what heartbeats carry. Changes leave at once, but not twice within [`TELL_SPACING`], so that many
+//! make one message.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use crate::{
+    base::time::Instant,
+    cluster::proto::{
+        link_id::LinkId,
+        links::Link,
+        membership::{Path, Record},
+        output::ClusterOutput,
+        timing::{HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING},
+        wire::{Heartbeat, MemberMessage, Said},
+    },
+    types::ids::NodeId,
+};
+
+use super::core::Core;
+
+/// What was told, and what is still to be.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// Members that changed, each with the link that the change was heard over.
+    pending: BTreeMap<NodeId, Option<LinkId>>,
+    pub(super) report_is_stale: bool,
+    /// The last report.
+    report: Vec<Way>,
+    report_is_storing: Option<bool>,
+    heartbeat: Option<Heartbeat>,
+    told_at: Option<Instant>,
+}
+
+/// A member that is reached, by how many links, and over which neighbour if not by one of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    id: NodeId,
+    n_hops: u8,
+    via: Option<NodeId>,
+}
+
+impl Telling {
+    /// A member changed. A change heard over two links is told over both.
+    pub(super) fn changed(&mut self, id: NodeId, source: Option<LinkId>) {
+        let known = self.pending.entry(id).or_insert(source);
+        if *known != source {
+            *known = None;
+        }
+    }
+}
+
+impl Core {
+    /// Tells what is due.
+    pub(super) fn tell(&mut self) {
+        let is_soon = |at: Instant| self.now < at + TELL_SPACING;
+        if self.has_news() && !self.telling.told_at.is_some_and(is_soon) {
+            self.tell_now();
+        }
+        self.exchange_tables();
+    }
+
+    /// Tells all that is new.
+    pub(super) fn tell_now(&mut self) {
+        self.telling.told_at = Some(self.now);
+        self.tell_report();
+        self.tell_changes();
+        let heartbeat = self.current_heartbeat();
+        if self.telling.heartbeat != Some(heartbeat) {
+            self.telling.heartbeat = Some(heartbeat);
+            let bytes = heartbeat.to_bytes();
+            self.out.push(ClusterOutput::SetHeartbeat { bytes });
+        }
+    }
+
+    pub(super) fn next_telling(&self) -> Option<Instant> {
+        let news = self.has_news().then(|| {
+            let told_at = self.telling.told_at;
+            told_at.map_or(self.now, |at| at + TELL_SPACING)
+        });
+        let differing = self.links.iter().filter_map(|link| link.differs_since);
+        let tables = differing.map(|since| since + TABLES_AFTER);
+        tables.chain(news).min()
+    }
+
+    /// A new link: who is reached, then the whole table.
+    pub(super) fn introduce(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        let link = link.clone();
+        let report = self.report_for(&link);
+        self.send(id, report);
+        self.send_table(&link);
+    }
+
+    /// Views that differ make for an exchange of tables a little later.
+    pub(super) fn compare_views(&mut self) {
+        let (own, now) = (self.digest, self.now);
+        for link in self.links.iter_mut() {
+            let differs = link
+                .digest
+                .is_some_and(|theirs| theirs != own && !link.exchanged.contains(&(own, theirs)));
+            if differs {
+                link.differs_since.get_or_insert(now);
+            } else {
+                link.differs_since = None;
+            }
+        }
+    }
+
+    fn exchange_tables(&mut self) {
+        let (own, now) = (self.digest, self.now);
+        let mut due = Vec::new();
+        for link in self.links.iter_mut() {
+            if link
+                .differs_since
+                .is_some_and(|since| since + TABLES_AFTER <= now)
+            {
+                link.differs_since = None;
+                if link
+                    .digest
+                    .is_some_and(|theirs| link.note_exchange((own, theirs)))
+                {
+                    due.push(link.clone());
+                }
+            }
+        }
+        for link in due {
+            self.counts.n_tables_exchanged += 1;
+            self.send_table(&link);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.telling.pending.is_empty()
+            || self.telling.report_is_stale
+            || self.telling.heartbeat != Some(self.current_heartbeat())
+    }
+
+    fn current_heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            is_storing: self.is_storing,
+            epoch: self.epoch.unwrap_or(crate::cluster::proto::Epoch(0)),
+            digest: self.digest,
+        }
+    }
+
+    fn tell_report(&mut self) {
+        if !std::mem::take(&mut self.telling.report_is_stale) {
+            return;
+        }
+        let report = self.ways();
+        let is_storing = Some(self.is_storing);
+        if report == self.telling.report && self.telling.report_is_storing == is_storing {
+            return;
+        }
+        self.telling.report = report;
+        self.telling.report_is_storing = is_storing;
+        // Alike for all, unless some are reached over a neighbour: that one is not told so.
+        let is_alike = self.telling.report.iter().all(|way| way.via.is_none());
+        let links: Vec<Link> = self.links.iter().cloned().collect();
+        let mut shared: Option<MemberMessage> = None;
+        for link in links {
+            let message = match &shared {
+                Some(message) if is_alike => message.clone(),
+                _ => self.report_for(&link),
+            };
+            shared = Some(message.clone());
+            self.send(link.id, message);
+        }
+    }
+
+    /// Members that are reached, in order of identity.
+    fn ways(&self) -> Vec<Way> {
+        let up = self.members.iter().filter(|member| member.record.is_up());
+        let ways = up.filter_map(|member| {
+            let id = member.record.id;
+            if self.links.is_usable(id) {
+                let (n_hops, via) = (1, None);
+                return Some(Way { id, n_hops, via });
+            }
+            if member.path == Path::Linked {
+                return None; // A moment later by our own link.
+            }
+            let (n_hops, via) = self.links.way_to(id)?;
+            let via = Some(via);
+            (n_hops < HOPS_MAX).then_some(Way { id, n_hops, via })
+        });
+        ways.collect()
+    }
+
+    fn report_for(&self, link: &Link) -> MemberMessage {
+        let report = self.telling.report.iter();
+        let others = report.filter(|way| way.via != Some(link.peer));
+        let hops = others.map(|way| (way.id, way.n_hops)).collect();
+        let is_storing = self.is_storing;
+        Said::Report { hops, is_storing }.to_message()
+    }
+
+    fn tell_changes(&mut self) {
+        let pending = std::mem::take(&mut self.telling.pending);
+        if pending.is_empty() {
+            return;
+        }
+        let links: Vec<Link> = self.links.iter().cloned().collect();
+        for link in links {
+            let news = pending
+                .iter()
+                .filter(|(_, source)| **source != Some(link.id));
+            let records = news.filter_map(|(id, _)| {
+                let record = self.record(*id)?;
+                let is_needless = *id == link.peer && record.is_up();
+                (!is_needless).then(|| for_link(record, &link))
+            });
+            let records: Vec<Record> = records.collect();
+            for part in records.chunks(RECORDS_PER_MESSAGE) {
+                let records = part.to_vec();
+                self.send(link.id, Said::Delta { records }.to_message());
+            }
+        }
+    }
+
+    fn send_table(&mut self, link: &Link) {
+        let members = self.members.iter().map(|member| &member.record);
+        let mut records = vec![for_link(&self.own, link)];
+        records.extend(members.map(|record| for_link(record, link)));
+        let n_parts = records.len().div_ceil(RECORDS_PER_MESSAGE);
+        for (at, part) in records.chunks(RECORDS_PER_MESSAGE).enumerate() {
+            let (records, is_last) = (part.to_vec(), at + 1 == n_parts);
+            let table = Said::Table { records, is_last };
+            self.send(link.id, table.to_message());
+        }
+    }
+
+    fn record(&self, id: NodeId) -> Option<&Record> {
+        if id == self.own.id {
+            return Some(&self.own);
+        }
+        self.members.get(id).map(|member| &member.record)
+    }
+
+    fn send(&mut self, link: LinkId, message: MemberMessage) {
+        self.out.push(ClusterOutput::SendFrame { link, message });
+    }
+}
+
+/// A record without addresses that mean nothing at the other end of a link.
+fn for_link(record: &Record, link: &Link) -> Record {
+    let is_here = is_loopback(link.observed.ip());
+    let is_tellable = |address: &SocketAddr| {
+        let is_local = match address.ip() {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => true,
+            ip => is_loopback(ip) && !is_here,
+        };
+        !is_local && !address.ip().is_unspecified()
+    };
+    Record {
+        link: record.link.filter(is_tellable),
+        http: record.http.filter(is_tellable),
+        ..record.clone()
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

@@ -1,0 +1,430 @@
+//! One core in conversation: links that are admitted, chosen, lost; claims that are believed or not.
+
+use bytes::Bytes;
+
+use super::{testing, *};
+use crate::{
+    cluster::proto::{
+        CloseReason, ClusterEvent, DialFailure, DialId, DownReason, LinkEnd, LinkId, MemberState,
+        NameMatch, PeerAddress,
+        membership::{Claim, Record, Standing},
+        wire::Said,
+    },
+    types::ids::NodeId,
+};
+
+/// Node 5, and what it did.
+struct Talk {
+    cluster: Cluster,
+    now: u64,
+    out: Vec<ClusterOutput>,
+}
+
+impl Talk {
+    fn new() -> Self {
+        Self::with(testing::config(5, "me"))
+    }
+
+    fn with(config: ClusterConfig) -> Self {
+        let mut talk = Self {
+            cluster: Cluster::new(Instant::from_millis(0), config),
+            now: 1_000,
+            out: Vec::new(),
+        };
+        talk.tells(ClusterInput::Tick);
+        talk.out.clear();
+        talk
+    }
+
+    /// An input, and the outputs it leads to.
+    fn tells(&mut self, input: ClusterInput) {
+        let now = Instant::from_millis(self.now);
+        self.cluster.handle(now, input, &mut self.out);
+    }
+
+    /// Time passes, and every deadline on the way.
+    fn waits(&mut self, millis: u64) {
+        let end = self.now + millis;
+        while let Some(next) = self.cluster.next_deadline() {
+            if next.as_millis() > end {
+                break;
+            }
+            self.now = next.as_millis().max(self.now);
+            self.tells(ClusterInput::Tick);
+        }
+        self.now = end;
+    }
+
+    fn link_up(&mut self, link: u64, id: u64, dialled: Option<DialId>) {
+        self.tells(ClusterInput::LinkUp {
+            link: LinkId(link),
+            dialled,
+            card: testing::card(id, &format!("n{id}")),
+            observed: observed(id),
+        });
+    }
+
+    /// A link with its table: the node can be used.
+    fn links(&mut self, link: u64, id: u64) {
+        self.link_up(link, id, None);
+        let records = Vec::new();
+        let is_last = true;
+        self.frame(link, &Said::Table { records, is_last });
+    }
+
+    fn frame(&mut self, link: u64, said: &Said) {
+        self.tells(ClusterInput::MemberFrame {
+            link: LinkId(link),
+            bytes: said.to_message().into_bytes(),
+        });
+    }
+
+    fn loses(&mut self, link: u64, reason: LinkEnd) {
+        let link = LinkId(link);
+        self.tells(ClusterInput::LinkDown { link, reason });
+    }
+
+    fn state(&self, id: u64) -> Option<MemberState> {
+        let members = self.cluster.members();
+        let member = members.into_iter().find(|member| member.id == NodeId(id));
+        member.map(|member| member.state)
+    }
+
+    /// The events since they were last taken, as words.
+    fn events(&mut self) -> Vec<String> {
+        let out = std::mem::take(&mut self.out);
+        let word = |output: &ClusterOutput| match output {
+            ClusterOutput::Notify(ClusterEvent::NodeUp(node)) => Some(format!("up {}", node.name)),
+            ClusterOutput::Notify(ClusterEvent::NodeDown(node, reason)) => {
+                Some(format!("down {} {reason}", node.name))
+            }
+            _ => None,
+        };
+        out.iter().filter_map(word).collect()
+    }
+
+    fn dialled(&self) -> Option<DialId> {
+        self.out.iter().rev().find_map(|output| match output {
+            ClusterOutput::Dial { dial, .. } => Some(*dial),
+            _ => None,
+        })
+    }
+
+    fn closed(&self) -> Vec<(u64, CloseReason)> {
+        let closed = self.out.iter().filter_map(|output| match output {
+            ClusterOutput::CloseLink { link, reason } => Some((link.0, *reason)),
+            _ => None,
+        });
+        closed.collect()
+    }
+}
+
+fn observed(id: u64) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, u8::try_from(id).unwrap()].into(), 40_000)
+}
+
+fn record(id: u64, refutation: u32, standing: Standing) -> Record {
+    let card = testing::card(id, &format!("n{id}"));
+    Record {
+        id: card.id,
+        name: card.name,
+        claim: Claim {
+            incarnation: card.incarnation,
+            refutation,
+            standing,
+            run: std::cmp::Reverse(card.run),
+        },
+        reason: DownReason::Silent,
+        roles: card.roles,
+        link: None,
+        http: None,
+    }
+}
+
+fn delta(record: Record) -> Said {
+    let records = vec![record];
+    Said::Delta { records }
+}
+
+#[test]
+fn a_node_is_up_when_its_table_is_in_and_this_node_is_the_first() {
+    let mut talk = Talk::new();
+    assert_eq!(talk.cluster.announced()[0].id, NodeId(5));
+    talk.link_up(1, 9, None);
+    assert_eq!(talk.events(), [""; 0]);
+    let (records, is_last) = (Vec::new(), true);
+    talk.frame(1, &Said::Table { records, is_last });
+    assert_eq!(talk.events(), ["up n9"]);
+    let announced = talk.cluster.announced();
+    assert_eq!(announced.len(), 2);
+    let link = talk.cluster.members()[1].link;
+    assert_eq!(
+        link,
+        Some("192.0.2.9:5001".parse().unwrap()),
+        "as it was seen"
+    );
+}
+
+#[test]
+fn a_closed_link_and_a_refused_dial_are_a_death_at_once() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.events();
+    talk.loses(1, LinkEnd::Closed);
+    assert_eq!(talk.state(9), Some(MemberState::Suspect));
+    let dial = talk.dialled().unwrap();
+    assert_eq!(talk.events(), [""; 0]);
+    let why = DialFailure::Refused;
+    talk.tells(ClusterInput::DialFailed { dial, why });
+    assert_eq!(talk.events(), ["down n9 closed"]);
+    assert_eq!(talk.state(9), Some(MemberState::Down));
+}
+
+#[test]
+fn a_link_that_broke_alone_is_dialled_again_and_not_mourned() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.events();
+    talk.loses(1, LinkEnd::Reset);
+    let dial = talk.dialled();
+    talk.waits(30);
+    talk.link_up(2, 9, dial);
+    let (records, is_last) = (Vec::new(), true);
+    talk.frame(2, &Said::Table { records, is_last });
+    talk.waits(5_000);
+    assert_eq!(talk.events(), [""; 0]);
+    assert_eq!(talk.state(9), Some(MemberState::Up));
+}
+
+#[test]
+fn no_answer_falls_under_the_rule_of_silence() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.events();
+    talk.loses(1, LinkEnd::Reset);
+    talk.waits(1_499);
+    assert_eq!(talk.events(), [""; 0]);
+    talk.waits(1);
+    assert_eq!(talk.events(), ["down n9 silent"]);
+}
+
+#[test]
+fn a_neighbour_s_link_makes_a_silent_node_suspect_and_its_end_kills_it() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.links(2, 8);
+    let report = |ids: &[u64]| Said::Report {
+        hops: ids.iter().map(|id| (NodeId(*id), 1)).collect(),
+        is_storing: true,
+    };
+    talk.frame(2, &report(&[9]));
+    talk.events();
+    talk.loses(1, LinkEnd::Silent);
+    talk.waits(5_000);
+    assert_eq!(talk.events(), [""; 0]);
+    assert_eq!(talk.state(9), Some(MemberState::Suspect));
+    assert_eq!(
+        talk.cluster.storing().len(),
+        2,
+        "not without a link of our own"
+    );
+    talk.frame(2, &report(&[]));
+    talk.waits(50);
+    assert_eq!(talk.events(), ["down n9 silent"]);
+}
+
+#[test]
+fn our_own_link_counts_more_than_what_others_say_and_the_member_is_told() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.links(2, 8);
+    talk.waits(50);
+    talk.events();
+    talk.frame(2, &delta(record(9, 0, Standing::Down)));
+    let told = talk.out.iter().any(|output| match output {
+        ClusterOutput::SendFrame { link, message } => {
+            let said = Said::read(message.as_bytes());
+            *link == LinkId(1) && said == Some(delta(record(9, 0, Standing::Down)))
+        }
+        _ => false,
+    });
+    assert!(told, "{:?}", talk.out);
+    assert_eq!(talk.state(9), Some(MemberState::Up));
+    talk.frame(1, &delta(record(9, 1, Standing::Up)));
+    assert_eq!(talk.events(), [""; 0]);
+    talk.frame(1, &delta(record(9, 1, Standing::Left)));
+    assert_eq!(
+        talk.events(),
+        ["down n9 silent"],
+        "its own word, with its reason"
+    );
+}
+
+#[test]
+fn a_node_that_is_called_down_speaks_up() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.waits(50);
+    talk.out.clear();
+    let mut me = record(5, 3, Standing::Down);
+    me.name = testing::card(5, "me").name;
+    talk.frame(1, &delta(me));
+    talk.waits(20);
+    let refuted = talk.out.iter().any(|output| match output {
+        ClusterOutput::SendFrame { message, .. } => match Said::read(message.as_bytes()) {
+            Some(Said::Delta { records }) => records.iter().any(|record| {
+                record.id == NodeId(5) && record.is_up() && record.claim.refutation == 4
+            }),
+            _ => false,
+        },
+        _ => false,
+    });
+    assert!(refuted, "{:?}", talk.out);
+}
+
+#[test]
+fn the_lower_identity_keeps_the_link_it_had_first() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.out.clear();
+    talk.link_up(2, 9, Some(DialId(77)));
+    assert_eq!(talk.closed(), [(2, CloseReason::Duplicate)]);
+    let card = testing::card(9, "n9");
+    let now = Instant::from_millis(talk.now);
+    let mut out = Vec::new();
+    let refusal = talk.cluster.admit(now, &card, observed(9), &mut out);
+    assert_eq!(refusal, Err(Refusal::Duplicate));
+    // A quiet one is worth less than a new one.
+    talk.out.clear();
+    talk.tells(ClusterInput::LinkQuiet { link: LinkId(1) });
+    assert_eq!(talk.state(9), Some(MemberState::Suspect));
+    talk.link_up(3, 9, None);
+    assert_eq!(talk.closed(), [(1, CloseReason::Duplicate)]);
+    assert_eq!(talk.events(), [""; 0]);
+}
+
+#[test]
+fn the_higher_identity_holds_both_until_the_lower_has_chosen() {
+    let mut talk = Talk::new();
+    talk.links(1, 2);
+    talk.link_up(2, 2, Some(DialId(77)));
+    assert_eq!(talk.closed(), []);
+    talk.events();
+    talk.loses(1, LinkEnd::Closed);
+    talk.waits(5_000);
+    assert_eq!(talk.events(), [""; 0], "a surplus link is no death");
+}
+
+#[test]
+fn a_restart_is_a_death_and_a_birth() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.loses(1, LinkEnd::Closed);
+    talk.events();
+    let mut card = testing::card(9, "n9");
+    card.incarnation = crate::cluster::proto::Incarnation(2);
+    card.run = crate::cluster::proto::RunNumber(1);
+    talk.tells(ClusterInput::LinkUp {
+        link: LinkId(2),
+        dialled: None,
+        card,
+        observed: observed(9),
+    });
+    assert_eq!(talk.events(), ["down n9 restarted"]);
+    let (records, is_last) = (Vec::new(), true);
+    talk.frame(2, &Said::Table { records, is_last });
+    assert_eq!(talk.events(), ["up n9"]);
+}
+
+#[test]
+fn callers_are_refused_with_the_reason() {
+    let mut config = testing::config(5, "me");
+    config.accept = NameMatch::Pattern(regex::Regex::new("^(n|me)").unwrap());
+    let mut talk = Talk::with(config);
+    talk.waits(1_000);
+    talk.links(1, 9);
+    talk.waits(1_000);
+    let mut admit = |id: u64, name: &str| {
+        let now = Instant::from_millis(talk.now);
+        let mut out = Vec::new();
+        let card = testing::card(id, name);
+        talk.cluster.admit(now, &card, observed(id), &mut out)
+    };
+    assert_eq!(admit(7, "n7"), Ok(()));
+    assert_eq!(admit(7, "stranger"), Err(Refusal::NotAccepted));
+    assert_eq!(admit(5, "me"), Err(Refusal::Itself));
+    let by_n9 = "192.0.2.9:5001".parse().unwrap();
+    assert_eq!(admit(7, "n9"), Err(Refusal::NameTaken { by: by_n9 }));
+    let by_me = "0.0.0.0:5001".parse().unwrap();
+    assert_eq!(admit(7, "me"), Err(Refusal::NameTaken { by: by_me }));
+}
+
+#[test]
+fn rubbish_frames_are_counted_and_change_nothing() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.events();
+    let link = LinkId(1);
+    for bytes in [&b""[..], &[9, 9], &[0xff; 300]] {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let heartbeat = bytes.clone();
+        talk.tells(ClusterInput::MemberFrame { link, bytes });
+        let bytes = heartbeat;
+        talk.tells(ClusterInput::Heartbeat { link, bytes });
+    }
+    assert!(talk.cluster.counts().n_frames_malformed >= 4);
+    assert_eq!(talk.events(), [""; 0]);
+    talk.tells(ClusterInput::MemberFrame {
+        link: LinkId(99),
+        bytes: Bytes::new(),
+    });
+    talk.loses(99, LinkEnd::Closed);
+}
+
+#[test]
+fn members_beyond_the_cap_are_counted_and_refused() {
+    let mut talk = Talk::new();
+    for id in 10..40 {
+        talk.links(id, id);
+    }
+    assert_eq!(talk.cluster.sizes().n_members, 16);
+    assert_eq!(talk.cluster.sizes().n_links, 16);
+    let refused = CloseReason::Refused(Refusal::NotReady);
+    assert_eq!(talk.closed().len(), 14);
+    assert!(talk.closed().iter().all(|(_, reason)| *reason == refused));
+    talk.frame(10, &delta(record(200, 0, Standing::Up)));
+    assert_eq!(talk.cluster.counts().n_full[0], ("members", 1));
+}
+
+#[test]
+fn a_peer_given_later_is_dialled_at_once() {
+    let mut talk = Talk::new();
+    let address: SocketAddr = "192.0.2.77:5001".parse().unwrap();
+    talk.tells(ClusterInput::DialAddress(PeerAddress::Address(address)));
+    let is_it = |output: &ClusterOutput| matches!(output, ClusterOutput::Dial { address: found, peer: None, .. } if *found == address);
+    assert!(talk.out.iter().any(is_it));
+}
+
+#[test]
+fn health_and_links_make_the_epoch() {
+    let mut talk = Talk::new();
+    talk.waits(100);
+    let alone = talk.cluster.epoch();
+    talk.links(1, 9);
+    let report = Said::Report {
+        hops: Vec::new(),
+        is_storing: true,
+    };
+    talk.frame(1, &report);
+    let both = talk.cluster.epoch();
+    assert_ne!(alone, both);
+    assert_eq!(talk.cluster.storing().len(), 2);
+    talk.tells(ClusterInput::Health { is_storing: false });
+    assert_eq!(talk.cluster.storing().len(), 1);
+    talk.tells(ClusterInput::Health { is_storing: true });
+    assert_eq!(talk.cluster.epoch(), both);
+    talk.loses(1, LinkEnd::Reset);
+    assert_eq!(talk.cluster.epoch(), both, "it may come back in a moment");
+    talk.waits(1_600);
+    assert_eq!(talk.cluster.epoch(), alone);
+}

@@ -1,0 +1,388 @@
+//! Whom to dial, when, and when again.
+//!
+//! A peer is dialled because a beacon was heard from it, because a member reports it, because a link
+//! to it was lost, or because it was given by hand. Of two that learn of each other the lower
+//! identity dials at once, the higher [`HIGHER_WAITS`] later if no link stands by then. A peer that
+//! does not listen yet is tried again after [`RETRIES`]. Members that are down are dialled every
+//! [`REDIAL`] for a minute, then once an interval; what is known from beacons alone is forgotten
+//! after a failed dial until the next beacon, which may cause a dial again only after a delay that doubles.
+
+mod peer;
+mod statics;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use crate::{
+    base::{prng::Prng, time::Instant},
+    types::ids::NodeId,
+};
+
+pub(crate) use self::peer::Peer;
+use self::{peer::Plan, statics::Statics};
+use super::{
+    card::{NodeName, RunNumber},
+    config::PeerAddress,
+    discovery::Sighting,
+    input::DialFailure,
+    link_id::DialId,
+    output::ClusterOutput,
+    timing::{BEACON_DIALS_PER_SECOND, DIAL_LIFE, DIALS_MAX, HIGHER_WAITS, PATIENCE_NEAR, REDIAL},
+};
+
+/// All peers and the dials under way.
+#[derive(Debug)]
+pub(crate) struct Dialling {
+    own: NodeId,
+    interval: Duration,
+    peers: BTreeMap<NodeId, Peer>,
+    peers_max: usize,
+    pub(crate) statics: Statics,
+    flying: BTreeMap<DialId, Flight>,
+    last_dial: DialId,
+    beacon_dials: PerSecond,
+    pub(crate) counts: DialCounts,
+    prng: Prng,
+}
+
+/// What dials came to, by number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DialCounts {
+    pub(crate) n_dials: u64,
+    pub(crate) n_failed: u64,
+    /// Dials that beacons would have caused beyond their rate.
+    pub(crate) n_held_back: u64,
+    /// Peers that had to go for others, or found no room.
+    pub(crate) n_peers_dropped: u64,
+}
+
+/// A dial under way.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    target: Target,
+    started: Instant,
+}
+
+/// Whom a dial is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Peer(NodeId),
+    Static(usize),
+}
+
+/// A limit on what may happen in a second.
+#[derive(Debug, Default)]
+struct PerSecond {
+    second: u64,
+    n_passed: u32,
+}
+
+impl Dialling {
+    pub(crate) fn new(own: NodeId, interval: Duration, peers_max: usize, prng: Prng) -> Self {
+        Self {
+            own,
+            interval,
+            peers: BTreeMap::new(),
+            peers_max,
+            statics: Statics::default(),
+            flying: BTreeMap::new(),
+            last_dial: DialId(0),
+            beacon_dials: PerSecond::default(),
+            counts: DialCounts::default(),
+            prng,
+        }
+    }
+
+    pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.peers.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    /// A node was heard that is not to be dialled for it.
+    pub(crate) fn note(&mut self, now: Instant, sighting: &Sighting) {
+        if let Some(peer) = self.entry(sighting.id, &sighting.name) {
+            peer.meet_run(sighting.run);
+            peer.is_settled = sighting.is_settled;
+            peer.heard_at = Some(now);
+            peer.add_address(sighting.address);
+        }
+    }
+
+    /// A wanted node was heard.
+    pub(crate) fn sighted(&mut self, now: Instant, sighting: &Sighting) {
+        self.note(now, sighting);
+        let at = self.first_dial_at(now, sighting.id);
+        let Some(peer) = self.peers.get(&sighting.id) else {
+            return;
+        };
+        if !peer.may_dial_for_beacon(now) {
+            return;
+        }
+        if !self.beacon_dials.may(now) {
+            self.counts.n_held_back += 1;
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&sighting.id) {
+            peer.beacon_dial_at = Some(now);
+            peer.plan_at(at);
+        }
+    }
+
+    /// A wanted member is reported to be up.
+    pub(crate) fn reported(
+        &mut self,
+        now: Instant,
+        (id, name, run): (NodeId, &NodeName, RunNumber),
+        address: Option<SocketAddr>,
+    ) {
+        let at = self.first_dial_at(now, id);
+        let Some(peer) = self.entry(id, name) else {
+            return;
+        };
+        peer.meet_run(run);
+        if let Some(address) = address {
+            peer.add_address_last(address);
+        }
+        peer.is_kept = true;
+        if peer.is_idle() && !peer.is_linked && !peer.is_barred() {
+            peer.plan_at(at);
+        }
+    }
+
+    /// A link to a node stands.
+    pub(crate) fn linked(
+        &mut self,
+        (id, name, run): (NodeId, &NodeName, RunNumber),
+        address: SocketAddr,
+    ) {
+        self.statics.linked(id, address);
+        let Some(peer) = self.entry(id, name) else {
+            return;
+        };
+        peer.meet_run(run);
+        peer.add_address(address);
+        peer.link_stands();
+    }
+
+    /// The last link to a node is gone: it is dialled at once, whoever has the lower identity.
+    pub(crate) fn lost(&mut self, now: Instant, id: NodeId) {
+        self.statics.lost(now, id);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.is_linked = false;
+            peer.is_kept = true;
+            peer.plan = Plan::Redial { since: now };
+            if peer.flying.is_none() {
+                peer.next = Some(now);
+            }
+        }
+    }
+
+    /// The last link to a node is gone, and that is as it should be.
+    pub(crate) fn unlinked(&mut self, id: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.is_linked = false;
+        }
+    }
+
+    /// Whether failed dials to a node are to be repeated: it is a wanted member, or one whose death
+    /// is in doubt.
+    pub(crate) fn keep(&mut self, now: Instant, id: NodeId, is_kept: bool) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.is_kept != is_kept
+        {
+            peer.is_kept = is_kept;
+            if !is_kept {
+                peer.next = None;
+            } else if peer.is_idle() && !peer.is_linked && !peer.is_barred() {
+                peer.plan = Plan::Redial { since: now };
+                peer.next = Some(now + REDIAL);
+            }
+        }
+    }
+
+    /// No peer is dialled before `until`.
+    pub(crate) fn hold_back(&mut self, until: Instant) {
+        for next in self
+            .peers
+            .values_mut()
+            .filter_map(|peer| peer.next.as_mut())
+        {
+            *next = until.max(*next);
+        }
+    }
+
+    /// Every plan ends: this node leaves.
+    pub(crate) fn stop(&mut self) {
+        self.statics.stop();
+        for peer in self.peers.values_mut() {
+            peer.next = None;
+            peer.is_kept = false;
+        }
+    }
+
+    pub(crate) fn add_static(&mut self, now: Instant, address: PeerAddress) -> bool {
+        self.statics.add(now, address)
+    }
+
+    /// A dial led to a link with this node.
+    pub(crate) fn succeeded(&mut self, dial: DialId, id: NodeId) {
+        match self.flying.remove(&dial).map(|flight| flight.target) {
+            Some(Target::Static(at)) => self.statics.reached(at, id),
+            Some(Target::Peer(expected)) => {
+                if let Some(peer) = self.peers.get_mut(&expected) {
+                    peer.flying = None;
+                    if expected != id {
+                        peer.next = None; // Somebody else lives there now.
+                        peer.n_failed = peer.n_failed.saturating_add(1);
+                        peer.next_address();
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A dial came to nothing; gives whom it was for, if that is known.
+    pub(crate) fn failed(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        why: DialFailure,
+    ) -> Option<NodeId> {
+        let flight = self.flying.remove(&dial)?;
+        self.counts.n_failed += 1;
+        match flight.target {
+            Target::Static(at) => {
+                let interval = self.interval.mul_f64(self.prng.between(0.75, 1.0));
+                self.statics.failed(now, at, why, interval);
+                self.statics.node(at)
+            }
+            Target::Peer(id) => {
+                let jittered = self.interval.mul_f64(self.prng.between(0.9, 1.1));
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.dial_failed(now, flight.started, why, jittered);
+                }
+                Some(id)
+            }
+        }
+    }
+
+    /// Dials what is due.
+    pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<ClusterOutput>) {
+        let is_lost = |flight: &Flight| now.since(flight.started) >= DIAL_LIFE;
+        let lost = self.flying.iter().filter(|(_, flight)| is_lost(flight));
+        let lost: Vec<DialId> = lost.map(|(dial, _)| *dial).collect();
+        for dial in lost {
+            self.failed(now, dial, DialFailure::TimedOut);
+        }
+        let is_due = |peer: &Peer| peer.next.is_some_and(|at| at <= now);
+        let due = self.peers.iter().filter(|(_, peer)| is_due(peer));
+        let due: Vec<NodeId> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            self.dial_peer(now, id, out);
+        }
+        while self.flying.len() < DIALS_MAX
+            && let Some((at, address)) = self.statics.due(now)
+        {
+            let dial = self.take_off(now, Target::Static(at));
+            self.statics.flies(at);
+            out.push(statics::output(address, dial));
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let peers = self.peers.values().filter_map(|peer| peer.next);
+        let flights = self
+            .flying
+            .values()
+            .map(|flight| flight.started + DIAL_LIFE);
+        peers
+            .chain(flights)
+            .chain(self.statics.next_deadline())
+            .min()
+    }
+
+    /// Dials under way and peers known.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.flying.len(), self.peers.len())
+    }
+
+    fn dial_peer(&mut self, now: Instant, id: NodeId, out: &mut Vec<ClusterOutput>) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.next = None;
+        let Some(address) = peer.addresses.first().copied() else {
+            return;
+        };
+        if peer.is_linked || peer.flying.is_some() {
+            return;
+        }
+        if self.flying.len() >= DIALS_MAX {
+            peer.next = Some(now + REDIAL);
+            return;
+        }
+        let dial = self.take_off(now, Target::Peer(id));
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.flying = Some(dial);
+        }
+        out.push(ClusterOutput::Dial {
+            peer: Some(id),
+            address,
+            dial,
+            patience: PATIENCE_NEAR,
+        });
+    }
+
+    fn take_off(&mut self, now: Instant, target: Target) -> DialId {
+        self.last_dial = DialId(self.last_dial.0 + 1);
+        let flight = Flight {
+            target,
+            started: now,
+        };
+        self.flying.insert(self.last_dial, flight);
+        self.counts.n_dials += 1;
+        self.last_dial
+    }
+
+    fn first_dial_at(&self, now: Instant, id: NodeId) -> Instant {
+        if self.own < id {
+            now
+        } else {
+            now + HIGHER_WAITS
+        }
+    }
+
+    /// The peer, made if there is room: the stranger heard longest ago goes for it.
+    fn entry(&mut self, id: NodeId, name: &NodeName) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&id) && self.peers.len() >= self.peers_max {
+            self.counts.n_peers_dropped += 1;
+            let idle = self.peers.iter().filter(|(_, peer)| peer.is_expendable());
+            let oldest = idle.min_by_key(|(_, peer)| peer.heard_at);
+            let oldest = oldest.map(|(id, _)| *id)?;
+            self.peers.remove(&oldest);
+        }
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(name));
+        if peer.name != *name {
+            peer.name = name.clone();
+        }
+        Some(peer)
+    }
+}
+
+impl PerSecond {
+    fn may(&mut self, now: Instant) -> bool {
+        let second = now.as_millis() / 1_000;
+        if self.second != second {
+            self.second = second;
+            self.n_passed = 0;
+        }
+        self.n_passed += 1;
+        self.n_passed <= BEACON_DIALS_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests;

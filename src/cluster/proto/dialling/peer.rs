@@ -1,0 +1,191 @@
+//! One peer: where it may be, and what follows from a dial that failed.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::base::time::Instant;
+
+use super::super::{
+    card::{NodeName, RunNumber},
+    input::DialFailure,
+    link_id::DialId,
+    timing::{ADDRESSES_MAX, NAME_RETRY, NAME_RETRY_MAX, REDIAL, REDIAL_LONG_AFTER, RETRIES},
+};
+
+/// A node that is dialled.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: NodeName,
+    /// Whether its last beacon said that it holds its name.
+    pub(crate) is_settled: bool,
+    /// When its last beacon came; absent for peers that others report.
+    pub(crate) heard_at: Option<Instant>,
+    /// Why the last dial failed; absent once a link stood, or a new run appeared.
+    pub(crate) failure: Option<DialFailure>,
+    pub(crate) run: Option<RunNumber>,
+    /// Where it may be, the next to be dialled first.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// When it is dialled next.
+    pub(super) next: Option<Instant>,
+    pub(super) flying: Option<DialId>,
+    pub(super) plan: Plan,
+    pub(super) is_linked: bool,
+    pub(super) is_kept: bool,
+    /// When a beacon last caused a dial.
+    pub(super) beacon_dial_at: Option<Instant>,
+    /// Dials that failed since a link stood, or a new run appeared.
+    pub(super) n_failed: u32,
+}
+
+/// How failed dials are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It may not listen yet: some quick tries.
+    Fresh { n_tries: usize },
+    /// It was lost then: often for a minute, then seldom.
+    Redial { since: Instant },
+}
+
+impl Peer {
+    pub(super) fn new(name: &NodeName) -> Self {
+        Self {
+            name: name.clone(),
+            is_settled: false,
+            heard_at: None,
+            failure: None,
+            run: None,
+            addresses: Vec::new(),
+            next: None,
+            flying: None,
+            plan: Plan::Fresh { n_tries: 0 },
+            is_linked: false,
+            is_kept: false,
+            beacon_dial_at: None,
+            n_failed: 0,
+        }
+    }
+
+    /// Whether dialling it has failed, so that it does not count as company that is missing.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// It said that it does not take us: that holds until it starts anew.
+    pub(super) fn is_barred(&self) -> bool {
+        matches!(
+            self.failure,
+            Some(DialFailure::NotAccepted | DialFailure::Itself)
+        )
+    }
+
+    /// No dial is planned or under way.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.next.is_none() && self.flying.is_none()
+    }
+
+    pub(super) const fn is_expendable(&self) -> bool {
+        self.is_idle() && !self.is_linked && !self.is_kept
+    }
+
+    /// A new run starts with a clean sheet.
+    pub(super) fn meet_run(&mut self, run: RunNumber) {
+        if self.run != Some(run) {
+            self.run = Some(run);
+            self.failure = None;
+            self.n_failed = 0;
+            self.beacon_dial_at = None;
+            self.plan = Plan::Fresh { n_tries: 0 };
+        }
+    }
+
+    pub(super) fn add_address(&mut self, address: SocketAddr) {
+        self.addresses.retain(|known| *known != address);
+        self.addresses.insert(0, address);
+        self.addresses.truncate(ADDRESSES_MAX);
+    }
+
+    pub(super) fn add_address_last(&mut self, address: SocketAddr) {
+        if !self.addresses.contains(&address) && self.addresses.len() < ADDRESSES_MAX {
+            self.addresses.push(address);
+        }
+    }
+
+    pub(super) fn next_address(&mut self) {
+        if !self.addresses.is_empty() {
+            self.addresses.rotate_left(1);
+        }
+    }
+
+    /// Whether a beacon from it may cause a dial: the first at once, others after a delay that
+    /// doubles with each failure.
+    pub(super) fn may_dial_for_beacon(&self, now: Instant) -> bool {
+        let spacing = REDIAL * (1 << self.n_failed.min(5));
+        let is_soon = self
+            .beacon_dial_at
+            .is_some_and(|at| now.since(at) < spacing);
+        !self.is_linked && self.flying.is_none() && !self.is_barred() && !is_soon
+    }
+
+    pub(super) fn plan_at(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    pub(super) const fn link_stands(&mut self) {
+        self.is_linked = true;
+        self.next = None;
+        self.failure = None;
+        self.n_failed = 0;
+        self.plan = Plan::Fresh { n_tries: 0 };
+    }
+
+    pub(super) fn dial_failed(
+        &mut self,
+        now: Instant,
+        started: Instant,
+        why: DialFailure,
+        interval: Duration,
+    ) {
+        self.flying = None;
+        if self.is_linked {
+            return;
+        }
+        if why != DialFailure::Duplicate {
+            self.failure = Some(why);
+        }
+        self.n_failed = self.n_failed.saturating_add(1);
+        self.next_address();
+        let delay = match why {
+            DialFailure::NotAccepted | DialFailure::Itself => None,
+            DialFailure::Duplicate => Some(REDIAL),
+            DialFailure::NameTaken { .. } => {
+                let doubled = NAME_RETRY * (1 << (self.n_failed - 1).min(5));
+                Some(doubled.min(NAME_RETRY_MAX))
+            }
+            _ => self.delay_after_failure(now, interval),
+        };
+        let again = delay.map(|delay| (started + delay).max(now));
+        self.next = [self.next, again].into_iter().flatten().min();
+    }
+
+    fn delay_after_failure(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
+        if let Plan::Fresh { n_tries } = &mut self.plan {
+            let retry = RETRIES.get(*n_tries).copied();
+            *n_tries += 1;
+            if retry.is_some() {
+                return retry;
+            }
+            if !self.is_kept {
+                return None;
+            }
+            self.plan = Plan::Redial { since: now };
+        }
+        let Plan::Redial { since } = self.plan else {
+            return None;
+        };
+        let delay = if now.since(since) < REDIAL_LONG_AFTER {
+            REDIAL
+        } else {
+            interval
+        };
+        self.is_kept.then_some(delay)
+    }
+}

@@ -1,0 +1,183 @@
+//! Dials by rule: who begins, how often, and what a failure leads to.
+
+use super::*;
+use crate::cluster::proto::timing::REDIAL_LONG_AFTER;
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+const fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, 1].into(), port)
+}
+
+fn sighting(id: u64) -> Sighting {
+    Sighting {
+        id: NodeId(id),
+        name: NodeName::parse("peer").unwrap(),
+        run: RunNumber(id),
+        is_settled: true,
+        address: address(5_001),
+    }
+}
+
+fn dialling() -> Dialling {
+    Dialling::new(NodeId(5), INTERVAL, 8, Prng::new(1))
+}
+
+/// The dials that begin at a time.
+fn dials(dialling: &mut Dialling, now: u64) -> Vec<DialId> {
+    let mut out = Vec::new();
+    dialling.poll(at(now), &mut out);
+    out.iter()
+        .map(|output| match output {
+            ClusterOutput::Dial { dial, .. } | ClusterOutput::DialName { dial, .. } => *dial,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// Runs until a time, each dial failing after `after` milliseconds; gives when dials began.
+fn failing(dialling: &mut Dialling, until: u64, after: u64, why: DialFailure) -> Vec<u64> {
+    let mut begun = Vec::new();
+    while let Some(next) = dialling.next_deadline().filter(|next| *next <= at(until)) {
+        let now = next.as_millis();
+        for dial in dials(dialling, now) {
+            begun.push(now);
+            dialling.failed(at(now + after), dial, why);
+        }
+    }
+    begun
+}
+
+#[test]
+fn the_lower_identity_dials_at_once_the_higher_a_little_later() {
+    let mut dialling = dialling();
+    dialling.sighted(at(0), &sighting(9));
+    dialling.sighted(at(0), &sighting(2));
+    assert_eq!(dials(&mut dialling, 0).len(), 1);
+    assert_eq!(dialling.next_deadline(), Some(at(100)));
+    let who = (NodeId(2), &sighting(2).name, RunNumber(2));
+    dialling.linked(who, address(5_001));
+    assert_eq!(dials(&mut dialling, 100), [], "a link stands");
+}
+
+#[test]
+fn a_node_that_does_not_listen_yet_is_tried_again_and_then_left_alone() {
+    let mut dialling = dialling();
+    dialling.sighted(at(0), &sighting(9));
+    let begun = failing(&mut dialling, 60_000, 0, DialFailure::Refused);
+    assert_eq!(begun, [0, 10, 30, 70]);
+}
+
+#[test]
+fn beacons_of_a_dead_node_cause_few_dials() {
+    let mut dialling = dialling();
+    let mut begun = Vec::new();
+    for millis in (0..60_000).step_by(5) {
+        dialling.sighted(at(millis), &sighting(9));
+        begun.extend(failing(&mut dialling, millis, 0, DialFailure::Refused));
+    }
+    assert!(begun.len() <= 16, "{begun:?}");
+    let restarted = Sighting {
+        run: RunNumber(77),
+        ..sighting(9)
+    };
+    dialling.sighted(at(60_000), &restarted);
+    assert_eq!(
+        dials(&mut dialling, 60_000).len(),
+        1,
+        "a new run is dialled at once"
+    );
+}
+
+#[test]
+fn a_lost_member_is_dialled_often_for_a_minute_and_then_seldom() {
+    let mut dialling = dialling();
+    let who = (NodeId(2), &sighting(2).name, RunNumber(2));
+    dialling.linked(who, address(5_001));
+    dialling.lost(at(1_000), NodeId(2));
+    let begun = failing(&mut dialling, 120_000, 1, DialFailure::Refused);
+    assert_eq!(
+        begun[..3],
+        [1_000, 1_250, 1_500],
+        "though the identity is higher"
+    );
+    let minute = 1_000 + u64::try_from(REDIAL_LONG_AFTER.as_millis()).unwrap();
+    let n_often = begun.iter().filter(|at| **at < minute).count();
+    assert!((235..=241).contains(&n_often), "{n_often}");
+    let n_seldom = begun.len() - n_often;
+    assert!((5..=7).contains(&n_seldom), "{n_seldom}");
+    dialling.keep(at(120_000), NodeId(2), false);
+    assert_eq!(dialling.next_deadline(), None, "nobody seeks it any more");
+}
+
+#[test]
+fn who_does_not_accept_us_is_not_asked_again_until_it_starts_anew() {
+    let mut dialling = dialling();
+    for millis in (0..60_000).step_by(500) {
+        dialling.sighted(at(millis), &sighting(9));
+        failing(&mut dialling, millis, 1, DialFailure::NotAccepted);
+    }
+    assert_eq!(dialling.counts.n_dials, 1);
+    let restarted = Sighting {
+        run: RunNumber(77),
+        ..sighting(9)
+    };
+    dialling.sighted(at(60_000), &restarted);
+    assert_eq!(dials(&mut dialling, 60_000).len(), 1);
+}
+
+#[test]
+fn another_address_is_tried_after_one_that_failed() {
+    let mut dialling = dialling();
+    dialling.sighted(at(0), &sighting(9));
+    let other = Sighting {
+        address: address(6_001),
+        ..sighting(9)
+    };
+    dialling.sighted(at(0), &other);
+    let mut dialled = Vec::new();
+    for now in [0, 10] {
+        let mut out = Vec::new();
+        dialling.poll(at(now), &mut out);
+        let Some(ClusterOutput::Dial { address, dial, .. }) = out.first().cloned() else {
+            panic!("no dial at {now}");
+        };
+        dialled.push(address.port());
+        dialling.failed(at(now), dial, DialFailure::TimedOut);
+    }
+    assert_eq!(dialled, [6_001, 5_001]);
+}
+
+#[test]
+fn a_peer_given_by_hand_is_tried_ever_more_seldom_and_not_once_it_is_linked() {
+    let mut dialling = dialling();
+    let name = PeerAddress::Name("depot.example:5001".into());
+    assert!(dialling.add_static(at(0), name.clone()) && dialling.add_static(at(0), name));
+    let begun = failing(&mut dialling, 60_000, 0, DialFailure::Unreachable);
+    assert!((9..=14).contains(&begun.len()), "{begun:?}");
+    assert!(begun.windows(2).all(|pair| pair[1] - pair[0] <= 10_000));
+    let next = dialling.next_deadline().unwrap();
+    let dial = dials(&mut dialling, next.as_millis())[0];
+    dialling.succeeded(dial, NodeId(9));
+    assert_eq!(dialling.next_deadline(), None);
+    dialling.lost(next, NodeId(9));
+    assert!(dialling.next_deadline().is_some());
+}
+
+#[test]
+fn tables_are_bounded_and_a_dial_that_nobody_reports_about_ends() {
+    let mut dialling = dialling();
+    for id in 6..1_000 {
+        dialling.sighted(at(0), &sighting(id));
+    }
+    assert_eq!(dialling.sizes().1, 8);
+    assert!(dialling.counts.n_peers_dropped > 900);
+    assert_eq!(dials(&mut dialling, 0).len(), 8);
+    assert_eq!(dialling.next_deadline(), Some(at(0) + DIAL_LIFE));
+    dials(&mut dialling, 15_000);
+    assert_eq!(dialling.counts.n_failed, 8);
+}

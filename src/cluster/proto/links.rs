@@ -1,0 +1,175 @@
+//! The links of this node: whom they lead to, and what the nodes at their other ends report.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{base::time::Instant, types::ids::NodeId};
+
+use super::{
+    card::RunNumber,
+    link_id::LinkId,
+    timing::{DIGEST_PAIRS_MAX, HOPS_MAX},
+    view::ViewDigest,
+};
+
+/// A link that stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) peer: NodeId,
+    pub(crate) run: RunNumber,
+    /// The other end of the connection.
+    pub(crate) observed: SocketAddr,
+    /// Whether the other side's table came in: before that the node cannot be used.
+    pub(crate) has_table: bool,
+    pub(crate) is_quiet: bool,
+    pub(crate) heard: Instant,
+    /// Which members the other side reaches, by how many links; in order of identity.
+    pub(crate) hops: Vec<(NodeId, u8)>,
+    /// The other side's view, as its heartbeats tell.
+    pub(crate) digest: Option<ViewDigest>,
+    /// Since when its view differs from ours.
+    pub(crate) differs_since: Option<Instant>,
+    /// Pairs of differing views for which our table was sent.
+    pub(crate) exchanged: Vec<(ViewDigest, ViewDigest)>,
+}
+
+impl Link {
+    pub(crate) fn hops_to(&self, id: NodeId) -> Option<u8> {
+        let at = self.hops.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.hops.get(at).map(|(_, n_hops)| *n_hops)
+    }
+
+    /// Remembers that tables were exchanged for a pair of views; false if that was known.
+    pub(crate) fn note_exchange(&mut self, pair: (ViewDigest, ViewDigest)) -> bool {
+        if self.exchanged.contains(&pair) {
+            return false;
+        }
+        if self.exchanged.len() >= DIGEST_PAIRS_MAX {
+            self.exchanged.remove(0);
+        }
+        self.exchanged.push(pair);
+        true
+    }
+}
+
+/// All links of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    by_peer: BTreeMap<(NodeId, LinkId), Link>,
+    peers: BTreeMap<LinkId, NodeId>,
+}
+
+impl Links {
+    pub(crate) fn insert(&mut self, link: Link) {
+        self.peers.insert(link.id, link.peer);
+        self.by_peer.insert((link.peer, link.id), link);
+    }
+
+    pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        let peer = self.peers.remove(&id)?;
+        self.by_peer.remove(&(peer, id))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        let peer = self.peers.get(&id)?;
+        self.by_peer.get_mut(&(*peer, id))
+    }
+
+    /// All links, in order of the identities they lead to.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.by_peer.values()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.by_peer.values_mut()
+    }
+
+    /// The links to a node, oldest number first.
+    pub(crate) fn to(&self, peer: NodeId) -> impl Iterator<Item = &Link> {
+        let all = (peer, LinkId(0))..=(peer, LinkId(u64::MAX));
+        self.by_peer.range(all).map(|(_, link)| link)
+    }
+
+    /// The link to a node that is used: the first that is not quiet, or else the first.
+    pub(crate) fn main(&self, peer: NodeId) -> Option<&Link> {
+        let mut lively = self.to(peer).filter(|link| !link.is_quiet);
+        lively.next().or_else(|| self.to(peer).next())
+    }
+
+    /// Whether a node can be used over a link of our own.
+    pub(crate) fn is_usable(&self, peer: NodeId) -> bool {
+        self.to(peer).any(|link| link.has_table)
+    }
+
+    /// Whether a node answers over a link of our own.
+    pub(crate) fn is_lively(&self, peer: NodeId) -> bool {
+        self.to(peer).any(|link| !link.is_quiet)
+    }
+
+    /// The neighbour over which a node is reached with the fewest links, and how many these are;
+    /// not counting a link of our own.
+    pub(crate) fn way_to(&self, id: NodeId) -> Option<(u8, NodeId)> {
+        let others = self.iter().filter(|link| link.has_table && link.peer != id);
+        let ways = others.filter_map(|link| Some((link.hops_to(id)? + 1, link.peer)));
+        ways.filter(|(n_hops, _)| *n_hops <= HOPS_MAX).min()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(id: u64, peer: u64, hops: &[(u64, u8)]) -> Link {
+        Link {
+            id: LinkId(id),
+            peer: NodeId(peer),
+            run: RunNumber(1),
+            observed: "192.0.2.1:1".parse().unwrap(),
+            has_table: true,
+            is_quiet: false,
+            heard: Instant::from_millis(0),
+            hops: hops.iter().map(|(id, n)| (NodeId(*id), *n)).collect(),
+            digest: None,
+            differs_since: None,
+            exchanged: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_shortest_way_counts_and_none_is_too_long() {
+        let mut links = Links::default();
+        links.insert(link(1, 10, &[(30, 2), (40, 8)]));
+        links.insert(link(2, 20, &[(10, 1), (30, 1)]));
+        assert_eq!(links.way_to(NodeId(30)), Some((2, NodeId(20))));
+        assert_eq!(links.way_to(NodeId(40)), None);
+        assert_eq!(links.way_to(NodeId(20)), None, "of itself it says nothing");
+        links.remove(LinkId(2));
+        assert_eq!(links.way_to(NodeId(30)), Some((3, NodeId(10))));
+    }
+
+    #[test]
+    fn a_lively_link_is_used_before_a_quiet_one() {
+        let mut links = Links::default();
+        links.insert(link(1, 10, &[]));
+        links.insert(link(2, 10, &[]));
+        assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(1));
+        links.get_mut(LinkId(1)).unwrap().is_quiet = true;
+        assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(2));
+        links.remove(LinkId(2));
+        assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(1));
+        assert!(!links.is_lively(NodeId(10)) && links.is_usable(NodeId(10)));
+    }
+
+    #[test]
+    fn tables_are_exchanged_once_for_a_pair_of_views() {
+        let mut link = link(1, 10, &[]);
+        let pair = |ours| (ViewDigest(ours), ViewDigest(0));
+        assert!(link.note_exchange(pair(1)) && !link.note_exchange(pair(1)));
+        assert!((2..20).all(|ours| link.note_exchange(pair(ours))));
+        assert!(link.exchanged.len() <= DIGEST_PAIRS_MAX);
+    }
+}

@@ -1,0 +1,13 @@
+//! Who belongs to the cluster, as far as this node knows.
+//!
+//! The table holds one [`Claim`] for each member, the greatest that was heard; that part is the same
+//! at every node that has heard the same. Beside it stands what only this node knows: whether it has
+//! a path to the member, and whether its subscribers were told of it.
+
+mod claim;
+mod table;
+
+pub(crate) use self::{
+    claim::{Claim, Claimant, Record, Standing},
+    table::{Announced, Member, Members, Merged, Path},
+};
