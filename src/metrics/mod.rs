@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
+use names::{ClusterMetrics, IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub ingest: IngestMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
+    /// What is counted of finding other nodes, and of who is there.
+    pub cluster: ClusterMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
     /// What is counted of the tasks that hold the node together.
@@ -49,12 +51,14 @@ impl Metrics {
         let mut registry = Registry::with_prefix("waymesh");
         let ingest = IngestMetrics::register(&mut registry);
         let store = StoreMetrics::register(&mut registry);
+        let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             ingest,
             store,
+            cluster,
             links,
             tasks,
         }
@@ -103,6 +107,20 @@ impl Labelled {
     pub fn count(&self, value: &'static str) -> u64 {
         self.family.get_or_create(&vec![(self.label, value)]).get()
     }
+}
+
+/// Label of what is counted for an interface of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct InterfaceLabel {
+    /// Its name.
+    pub interface: String,
+}
+
+/// Label of a number of members.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabel {
+    /// How they stand.
+    pub state: &'static str,
 }
 
 /// Labels of a queue's depth and cap.

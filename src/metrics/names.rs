@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use super::{Counter, Gauge, Labelled, QueueLabel};
+use super::{Counter, Gauge, InterfaceLabel, Labelled, QueueLabel, StateLabel};
 
 /// Reasons for which positions are refused.
 const REFUSALS: &[&str] = &["disk_full", "disk_error", "overloaded", "stopping", "lost"];
@@ -41,7 +41,7 @@ pub struct IngestMetrics {
 #[derive(Debug, Clone)]
 pub struct TaskMetrics {
     /// Panics outside the line buffers, by task: `listener` and `http` accept connections and are
-    /// made anew, an `http_connection` is closed, a `query` is answered with a failure.
+    /// made anew as the `cluster` is, an `http_connection` is closed, a `query` is answered with a failure.
     pub panics: Labelled,
 }
 
@@ -76,6 +76,60 @@ pub struct StoreMetrics {
     pub queue_depth: Family<QueueLabel, Gauge>,
     /// Items that may wait, by queue.
     pub queue_cap: Family<QueueLabel, Gauge>,
+}
+
+/// What is counted of finding other nodes, and of who is there.
+#[derive(Debug, Clone)]
+pub struct ClusterMetrics {
+    /// Datagrams of discovery by direction.
+    pub beacons: Labelled,
+    /// Datagrams that are no beacon for this node, by reason.
+    pub beacons_rejected: Labelled,
+    /// Sockets of discovery that heard nothing and were opened anew, by interface.
+    pub discovery_reopens: Family<InterfaceLabel, Counter>,
+    /// Members by state, this node included.
+    pub members: Family<StateLabel, Gauge>,
+    /// Frames and heartbeats of members that could not be read.
+    pub frames_malformed: Counter,
+}
+
+impl ClusterMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let beacons = Labelled::new("direction", &["in", "out"]);
+        let rejected = Labelled::new("reason", &[]);
+        Self {
+            beacons: add_labelled(
+                registry,
+                "beacons",
+                "Datagrams of discovery by direction",
+                beacons,
+            ),
+            beacons_rejected: add_labelled(
+                registry,
+                "beacons_rejected",
+                "Datagrams that are no beacon for this node by reason",
+                rejected,
+            ),
+            discovery_reopens: add(
+                registry,
+                "discovery_reopens",
+                "Sockets of discovery that heard nothing and were opened anew",
+                Family::default(),
+            ),
+            members: add(
+                registry,
+                "members",
+                "Members by state, this node included",
+                Family::default(),
+            ),
+            frames_malformed: add(
+                registry,
+                "member_frames_malformed",
+                "Frames and heartbeats of members that could not be read",
+                Counter::default(),
+            ),
+        }
+    }
 }
 
 /// What links to other nodes count.
@@ -208,7 +262,7 @@ impl IngestMetrics {
 
 impl TaskMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let tasks = &["listener", "http", "http_connection", "query"];
+        let tasks = &["listener", "http", "http_connection", "query", "cluster"];
         Self {
             panics: add_labelled(
                 registry,

@@ -7,6 +7,7 @@
 //! With one node every record is stored here and every question is answered from here; the router
 //! and the queries are the two places where other nodes come in.
 
+pub mod cluster;
 pub mod identity;
 pub mod query;
 pub mod router;

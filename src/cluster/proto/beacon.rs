@@ -116,6 +116,19 @@ impl BeaconRejection {
         Self::Own,
         Self::StaleNonce,
     ];
+
+    /// The value of a label for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::OtherVersion => "other_version",
+            Self::WrongSecret => "wrong_secret",
+            Self::OtherCluster => "other_cluster",
+            Self::Own => "own",
+            Self::StaleNonce => "stale_nonce",
+        }
+    }
 }
 
 /// A datagram that is no beacon of this cluster.
