@@ -414,7 +414,9 @@ impl Driver {
             Command::Forget(whom, reply) => {
                 let n_before = self.core.members().len();
                 self.tell(ClusterInput::Forget(whom));
-                drop(reply.send(self.core.members().len() < n_before));
+                let is_gone = self.core.members().len() < n_before;
+                // Who asked may be gone.
+                let _nobody = reply.send(is_gone);
             }
             Command::Health { is_storing } => self.tell(ClusterInput::Health { is_storing }),
             Command::Leave(done) => {

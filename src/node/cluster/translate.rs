@@ -1,12 +1,9 @@
 //! Between the words of the core and those of the links: the core knows less of how links fail,
 //! since it decides by less.
 
-use crate::cluster::{
-    net::DialTo,
-    proto::{
-        self, PeerAddress, Refusal,
-        link::outcome::{CloseReason, DialFailure, LinkEnd},
-    },
+use crate::cluster::proto::{
+    self, Refusal,
+    link::outcome::{CloseReason, DialFailure, LinkEnd},
 };
 
 /// How a link ended.
@@ -61,13 +58,5 @@ pub(super) const fn refusal(refusal: Refusal) -> CloseReason {
         Refusal::NameTaken { by } => CloseReason::NameTaken { by },
         Refusal::Duplicate => CloseReason::Duplicate,
         Refusal::NotReady => CloseReason::NotReady,
-    }
-}
-
-/// Where a peer given by hand is dialled.
-pub(super) fn dial_to(peer: &PeerAddress) -> DialTo {
-    match peer {
-        PeerAddress::Address(address) => DialTo::Address(*address),
-        PeerAddress::Name(name) => DialTo::Name(name.clone()),
     }
 }
