@@ -38,7 +38,7 @@ pub(crate) fn break_things(world: &mut World, seed: u64, for_ms: u64) {
     while world.now < until {
         break_one(world, &mut dice);
         let pause = dice.below(1_500);
-        world.run_for(pause.min(until - world.now));
+        world.run_for(pause.min(until.saturating_sub(world.now)));
     }
 }
 
@@ -46,7 +46,7 @@ fn break_one(world: &mut World, dice: &mut Prng) {
     let n_nodes = world.nodes.len();
     let at = usize::try_from(dice.below(n_nodes as u64)).unwrap();
     let is_alive = world.nodes[at].is_alive();
-    match dice.below(14) {
+    match dice.below(15) {
         0 | 1 if is_alive => world.kill(at, dice.chance(30.0)),
         2..=4 if !is_alive => world.start(at),
         5 => {
@@ -88,6 +88,12 @@ fn break_one(world: &mut World, dice: &mut Prng) {
             world.command(at, ClusterInput::Leave);
             world.run_for(20);
             world.kill(at, false);
+        }
+        14 if is_alive => {
+            // Off and on again before anybody has missed it.
+            world.kill(at, true);
+            world.run_for(50 + dice.below(900));
+            world.start(at);
         }
         _ => {}
     }

@@ -80,7 +80,7 @@ fn the_same_seed_gives_the_same_log() {
 fn the_seeds_reach_what_they_are_for() {
     let mut lines = Vec::new();
     let (mut n_refutations, mut n_tables) = (0, 0);
-    for seed in 0..12 {
+    for seed in 0..24 {
         let (world, log) = run(seed, STEPS_MS, true);
         lines.extend(log.into_iter().map(|entry| entry.what));
         let living = world.nodes.iter().filter_map(|node| node.cluster.as_ref());

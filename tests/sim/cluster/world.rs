@@ -684,6 +684,9 @@ impl World {
             let bytes = self.nodes[node].heartbeat.clone();
             self.say(node, id, Parcel::Heartbeat(bytes));
         }
-        self.push(self.now + 50, Event::Watch { pipe: id, end });
+        let this = &self.pipes[&id].ends[end];
+        let patience = if this.is_quiet { SILENT_MS } else { QUIET_MS };
+        let next = (this.said_at + HEARTBEAT_MS).min(this.heard_at + patience);
+        self.push(next.max(self.now + 1), Event::Watch { pipe: id, end });
     }
 }

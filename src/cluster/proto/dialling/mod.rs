@@ -3,7 +3,7 @@
 //! A peer is dialled because a beacon was heard from it, because a member reports it, because a link
 //! to it was lost, or because it was given by hand. Of two that learn of each other the lower
 //! identity dials at once, the higher [`HIGHER_WAITS`] later if no link stands by then. A peer that
-//! does not listen yet is tried again after [`RETRIES`]. Members that are down are dialled every
+//! does not listen yet is tried again after 10, 20 and 40 ms. Members that are down are dialled every
 //! [`REDIAL`] for a minute, then once an interval; what is known from beacons alone is forgotten
 //! after a failed dial until the next beacon, which may cause a dial again only after a delay that doubles.
 
