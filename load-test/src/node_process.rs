@@ -133,6 +133,9 @@ impl NodeProcess {
             .args((!self.options.is_indexed).then_some("--without-index"))
             .args(["--link", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(self.folder.join("data"))
+            // A secret of its own, and nobody is looked for.
+            .env("XDG_CONFIG_HOME", self.folder.join("config"))
+            .env("WAYMESH_DISCOVERY__TRANSPORTS", "static")
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

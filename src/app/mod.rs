@@ -6,6 +6,7 @@
 //! due leave; store closed cleanly; HTTP last. One grace period covers it, a second signal ends at
 //! once.
 
+mod cluster;
 mod command;
 mod run;
 
@@ -25,9 +26,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::cluster::{Grounds, start_cluster};
 use crate::{
     api::{self, ApiConfig},
     base::{machine, task::TaskGroup, time::Instant},
+    cluster::net::secret::SecretError,
     config::AppConfig,
     ingest::{
         BindAddress, Ingest, IngestParts,
@@ -35,6 +38,7 @@ use crate::{
     },
     metrics::{Metrics, names::StoreMetrics},
     node::{
+        cluster::ClusterHandle,
         identity::{Identity, IdentityError},
         query::NodeAnswers,
         router::Router,
@@ -81,6 +85,12 @@ pub enum AppError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The cluster's secret cannot be used. Nothing was changed.
+    #[error("secret_file: {0}")]
+    Secret(#[from] SecretError),
+    /// A setting that only shows here that it cannot be used.
+    #[error("{0}: {1}")]
+    Setting(&'static str, String),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signal(io::Error),
@@ -97,21 +107,26 @@ impl AppError {
     }
 }
 
+/// How often it is looked whether the store takes records.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A node that takes in vehicles.
 #[derive(Debug)]
 pub struct App {
     ingest: Ingest,
+    cluster: ClusterHandle,
     store: Arc<Store>,
     status: Arc<StatusSource>,
     grace_period: Duration,
     api_stop: CancellationToken,
     api_tasks: TaskGroup,
-    identity: Identity,
+    identity: Arc<Identity>,
 }
 
 /// All sockets of a node, bound.
 struct Sockets {
     vehicles: Vec<Bound>,
+    link: Bound,
     http: Bound,
 }
 
@@ -126,11 +141,11 @@ impl App {
         vehicles: &Handle,
     ) -> Result<Self, AppError> {
         lower_connections(&mut config);
-        let identity = Identity::open(&config.node.data)?;
+        let identity = Arc::new(Identity::open(&config.node.data)?);
         let sockets = bind_all(&config, vehicles)?;
         let addresses = Addresses {
             vehicles: sockets.vehicles.iter().map(Bound::address).collect(),
-            link: None,
+            link: Some(sockets.link.address()),
             http: Some(sockets.http.address()),
         };
         let metrics = Metrics::new();
@@ -150,23 +165,35 @@ impl App {
             cluster: config.node.cluster.clone(),
             addresses,
         };
+        let api_tasks = TaskGroup::new();
+        let grounds = Grounds {
+            identity: &identity,
+            link: sockets.link,
+            http: sockets.http.address(),
+            metrics: &metrics,
+            tasks: &api_tasks,
+        };
+        let cluster = start_cluster(&config, grounds).await?;
         log_start(&profile);
         let status = Arc::new(StatusSource::new(
             profile,
+            cluster.clone(),
             Arc::clone(&store),
             ingest.clone(),
             metrics,
         ));
         let app = Self {
             ingest,
+            cluster,
             status,
             store,
             grace_period: config.node.grace_period,
             api_stop: CancellationToken::new(),
-            api_tasks: TaskGroup::new(),
+            api_tasks,
             identity,
         };
         app.serve_api(sockets.http);
+        app.tell_health();
         let _on_vehicles = vehicles.enter();
         for (bound, listener) in sockets
             .vehicles
@@ -226,6 +253,12 @@ impl App {
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
             tracing::error!(%error, "the store could not be closed cleanly");
         }
+        if tokio::time::timeout_at(deadline, self.cluster.leave())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the other nodes could not be told within the grace period");
+        }
         self.api_stop.cancel();
         if tokio::time::timeout_at(deadline, self.api_tasks.wait_empty())
             .await
@@ -234,6 +267,27 @@ impl App {
             tracing::warn!("HTTP did not end within the grace period");
         }
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
+    }
+
+    /// Tells the other nodes whether this one takes records, whenever that changes.
+    fn tell_health(&self) {
+        let (store, cluster) = (Arc::clone(&self.store), self.cluster.clone());
+        let telling = async move {
+            let mut is_storing = true;
+            loop {
+                tokio::time::sleep(HEALTH_INTERVAL).await;
+                if store.is_taking() != is_storing {
+                    is_storing = !is_storing;
+                    if cluster.note_health(is_storing).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let stop = self.api_stop.clone();
+        let until_stop = async move { stop.run_until_cancelled_owned(telling).await };
+        // The handle is not needed: the group awaits the task.
+        drop(self.api_tasks.spawn("health", until_stop));
     }
 
     fn serve_api(&self, http: Bound) {
@@ -278,6 +332,7 @@ fn bind_all(config: &AppConfig, on_vehicles: &Handle) -> Result<Sockets, AppErro
     drop(guard);
     Ok(Sockets {
         vehicles,
+        link: bind_named("link", config.node.link)?,
         http: bind_named("http", BindAddress::One(config.http.address))?,
     })
 }

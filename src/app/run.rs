@@ -12,9 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::{App, AppError, Signals, install_panic_hook};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
-    config::{
-        Environment, Loaded, LogFormat, Overlay, Paint, Sources, TracingConfig, key_names, load,
-    },
+    config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
     protocol::Registry,
 };
 
@@ -96,7 +94,6 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
     if let Err(error) = start_logging(&config.tracing) {
         return fail(&error, EXIT_USAGE);
     }
-    say_unused(&loaded);
     install_panic_hook();
     let (runtime, vehicles) = match Runtimes::build() {
         Ok(runtimes) => (runtimes.main, runtimes.vehicles),
@@ -158,19 +155,6 @@ const fn exit_code(error: &AppError) -> u8 {
         EXIT_BUG
     } else {
         EXIT_FAILURE
-    }
-}
-
-/// Says which settings were given that have no effect yet: a node that does not find others must
-/// not leave its owner to guess why.
-fn say_unused(loaded: &Loaded) {
-    let is_for_a_cluster = |key: &&str| {
-        *key == "secret_file" || key.starts_with("discovery.") || key.starts_with("advertise.")
-    };
-    for key in key_names().filter(is_for_a_cluster) {
-        if loaded.place_of(key).is_some() {
-            tracing::warn!(key, "has no effect: this version runs as one node");
-        }
     }
 }
 

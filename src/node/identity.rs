@@ -24,6 +24,8 @@ use crate::{base::machine, types::ids::NodeId};
 /// Version of the data folder as a whole.
 const LAYOUT: u32 = 1;
 
+const FILE_NAME: &str = "identity";
+
 /// The identity of a node in this run. The folder is locked as long as this lives.
 #[derive(Debug)]
 pub struct Identity {
@@ -31,6 +33,7 @@ pub struct Identity {
     pub id: NodeId,
     /// How many times a node was started on it, this time included.
     pub incarnation: u64,
+    folder: PathBuf,
     _lock: File,
 }
 
@@ -83,7 +86,7 @@ impl Identity {
             }
             Err(TryLockError::Error(error)) => return Err(disk(&lock_path)(error)),
         }
-        let path = folder.join("identity");
+        let path = folder.join(FILE_NAME);
         let mut file = match fs::read_to_string(&path) {
             Ok(text) => read(folder, &path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -103,8 +106,23 @@ impl Identity {
         Ok(Self {
             id: NodeId(id),
             incarnation: file.incarnation,
+            folder: folder.to_owned(),
             _lock: lock,
         })
+    }
+
+    /// Counts starts from `incarnation` on, durably: others know that number already, since the data
+    /// folder is an older copy. Blocking.
+    ///
+    /// # Errors
+    /// What the disk says; the number before stays.
+    pub fn keep_incarnation(&self, incarnation: u64) -> io::Result<()> {
+        let file = IdentityFile {
+            layout: LAYOUT,
+            id: self.id.to_string(),
+            incarnation,
+        };
+        replace(&self.folder, &self.folder.join(FILE_NAME), &file)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     base::time::{Instant, wall_millis},
     ingest::Ingest,
     metrics::{Metrics, names::TaskMetrics},
+    node::cluster::ClusterHandle,
     store::Store,
     types::{
         ids::{NodeId, VehicleId},
@@ -45,6 +46,7 @@ pub struct Profile {
 #[derive(Debug)]
 pub struct StatusSource {
     profile: Profile,
+    cluster: ClusterHandle,
     started: Instant,
     started_at: UnixMillis,
     store: Arc<Store>,
@@ -55,9 +57,16 @@ pub struct StatusSource {
 
 impl StatusSource {
     /// A source that looks at these parts.
-    pub fn new(profile: Profile, store: Arc<Store>, ingest: Ingest, metrics: Metrics) -> Self {
+    pub fn new(
+        profile: Profile,
+        cluster: ClusterHandle,
+        store: Arc<Store>,
+        ingest: Ingest,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             profile,
+            cluster,
             started: Instant::now(),
             started_at: UnixMillis(wall_millis()),
             store,
@@ -103,12 +112,13 @@ impl StatusSource {
             cluster: self.profile.cluster.clone(),
             addresses: self.profile.addresses.clone(),
             uptime: Instant::now().since(self.started),
-            epoch: epoch(&[self.profile.id]),
+            epoch: self.cluster.state().epoch.0,
             counts: self.counts(),
             readiness: Readiness(vec![
                 ("store", !self.store.has_failed()),
                 ("disk_room", self.store.has_room()),
                 ("index", self.store.is_answering()),
+                ("name", self.cluster.state().name_taken_by.is_none()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
             ]),

@@ -189,6 +189,10 @@ impl Drop for Node {
 /// The command line of a node on `data`.
 pub fn command(data: &Path, vehicles: &str, http: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
+    // A secret of its own, and nobody is looked for.
+    command
+        .env("XDG_CONFIG_HOME", data)
+        .env("WAYMESH_DISCOVERY__TRANSPORTS", "static");
     command.args([
         "run",
         "--name",

@@ -162,6 +162,10 @@ impl Admission for Doorkeeper {
         caller: Caller,
     ) -> std::pin::Pin<Box<dyn Future<Output = Admittance> + Send + '_>> {
         Box::pin(async move {
+            // Whom we dialled is looked at when the link stands.
+            if caller.dialled.is_some() {
+                return Admittance::Accept;
+            }
             let answer = self.0.admit(caller).await;
             answer.unwrap_or(Admittance::Refuse(CloseReason::NotReady))
         })

@@ -24,8 +24,10 @@ pub(super) fn dial_failure(why: DialFailure) -> proto::DialFailure {
         DialFailure::Refused => proto::DialFailure::Refused,
         DialFailure::Unreachable => proto::DialFailure::Unreachable,
         // A process that answers and breaks off is alive: nothing follows but another try.
-        DialFailure::TimedOut | DialFailure::Broken => proto::DialFailure::TimedOut,
-        DialFailure::Foreign | DialFailure::OtherVersion => proto::DialFailure::OtherVersion,
+        DialFailure::TimedOut | DialFailure::Broken | DialFailure::Foreign => {
+            proto::DialFailure::TimedOut
+        }
+        DialFailure::OtherVersion => proto::DialFailure::OtherVersion,
         DialFailure::WrongSecret => proto::DialFailure::WrongSecret,
         DialFailure::OtherCluster => proto::DialFailure::OtherCluster,
         DialFailure::NotAccepted => proto::DialFailure::NotAccepted,
