@@ -8,11 +8,9 @@ use std::{
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
 
 use super::{
+    act::set_heartbeat,
     count::Counted,
-    handle::{
-        ClusterHandle, ClusterMembers, ClusterState, Command, DiscoveryReport, PingError,
-        Subscription,
-    },
+    handle::{ClusterHandle, ClusterState, Command},
     translate,
 };
 use crate::{
@@ -22,12 +20,11 @@ use crate::{
     },
     cluster::{
         net::{
-            Admission, Admittance, Caller, DialTo, LinkEvent, LinkHandle, Links, LinksConfig,
+            Admission, Admittance, Caller, LinkEvent, LinkHandle, Links, LinksConfig,
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
             Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Incarnation, LinkId,
-            MemberState, MemberView, NodeName,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
         },
     },
@@ -81,14 +78,14 @@ impl fmt::Debug for ClusterParts {
 }
 
 /// What outlives a driver that panicked.
-struct Lasting {
-    parts: ClusterParts,
+pub(super) struct Lasting {
+    pub(super) parts: ClusterParts,
     commands: Mutex<mpsc::Receiver<Command>>,
     state: watch::Sender<ClusterState>,
-    changes: broadcast::Sender<ClusterEvent>,
+    pub(super) changes: broadcast::Sender<ClusterEvent>,
     handle: ClusterHandle,
     /// Counts starts from here, once the core has said so.
-    incarnation: std::sync::Mutex<Incarnation>,
+    pub(super) incarnation: std::sync::Mutex<Incarnation>,
 }
 
 /// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called.
@@ -144,7 +141,7 @@ async fn run(lasting: Arc<Lasting>) {
 }
 
 /// Why a driver ended.
-enum End {
+pub(super) enum End {
     /// The node leaves; to be told when all links are closed.
     Left(tokio::sync::oneshot::Sender<()>),
     /// The core wants to start from another incarnation.
@@ -172,20 +169,20 @@ impl Admission for Doorkeeper {
     }
 }
 
-struct Driver {
-    lasting: Arc<Lasting>,
-    core: Cluster,
-    sockets: DiscoverySockets,
-    links: Links,
+pub(super) struct Driver {
+    pub(super) lasting: Arc<Lasting>,
+    pub(super) core: Cluster,
+    pub(super) sockets: DiscoverySockets,
+    pub(super) links: Links,
     link_events: mpsc::Receiver<LinkEvent>,
     /// Links that stand, as far as the core knows of them.
-    handles: BTreeMap<LinkId, LinkHandle>,
+    pub(super) handles: BTreeMap<LinkId, LinkHandle>,
     /// What heartbeats carry, for links that come.
-    heartbeat: bytes::Bytes,
-    out: Vec<ClusterOutput>,
-    is_formed: bool,
+    pub(super) heartbeat: bytes::Bytes,
+    pub(super) out: Vec<ClusterOutput>,
+    pub(super) is_formed: bool,
     /// Set once the core wants to start anew.
-    is_outdated: bool,
+    pub(super) is_outdated: bool,
     counted: Counted,
     counted_at: Instant,
 }
@@ -259,94 +256,15 @@ impl Driver {
     }
 
     /// Hands one thing to the core and does what it says.
-    fn tell(&mut self, input: ClusterInput) {
+    pub(super) fn tell(&mut self, input: ClusterInput) {
         let mut out = std::mem::take(&mut self.out);
         self.core.handle(Instant::now(), input, &mut out);
         self.act(&mut out);
         self.out = out;
     }
 
-    fn act(&mut self, out: &mut Vec<ClusterOutput>) {
+    pub(super) fn act(&mut self, out: &mut Vec<ClusterOutput>) {
         out.drain(..).for_each(|output| self.carry_out(output));
-    }
-
-    fn carry_out(&mut self, output: ClusterOutput) {
-        match output {
-            ClusterOutput::SendBeacon { bytes, .. } => self.sockets.send(&bytes),
-            ClusterOutput::Reopen(place) => self.sockets.reopen(place),
-            ClusterOutput::Rejoin(place) => self.sockets.rejoin(place),
-            ClusterOutput::Dial {
-                address,
-                dial,
-                patience,
-                ..
-            } => self.links.dial(dial, DialTo::Address(address), patience),
-            ClusterOutput::DialName {
-                name,
-                dial,
-                patience,
-            } => self.links.dial(dial, DialTo::Name(name), patience),
-            ClusterOutput::CloseLink { link, reason } => {
-                if let Some(handle) = self.handles.remove(&link) {
-                    handle.close(translate::close_reason(reason));
-                }
-            }
-            ClusterOutput::SendFrame { link, message } => {
-                if let Some(handle) = self.handles.get(&link) {
-                    send_members(handle, message.into_bytes());
-                }
-            }
-            ClusterOutput::SetHeartbeat { bytes } => {
-                for handle in self.handles.values() {
-                    set_heartbeat(handle, bytes.clone());
-                }
-                self.heartbeat = bytes;
-            }
-            ClusterOutput::Notify(event) => self.notify(event),
-            ClusterOutput::NameTaken { by } => {
-                tracing::error!(%by, "name taken: another living node has this node's name; give this one another (--name)");
-            }
-            ClusterOutput::NameFree => tracing::info!("the name is this node's again"),
-            ClusterOutput::KeepIncarnation(incarnation) => self.keep_incarnation(incarnation),
-            ClusterOutput::Forgot(id) => tracing::info!(%id, "a member was struck off"),
-            ClusterOutput::FirstSeriesOver => self.is_formed = true,
-        }
-    }
-
-    fn notify(&self, event: ClusterEvent) {
-        match &event {
-            ClusterEvent::NodeUp(node) => {
-                tracing::info!(node = %node.name, id = %node.id, incarnation = node.incarnation.0, "node up");
-            }
-            ClusterEvent::NodeDown(node, reason) => {
-                tracing::warn!(node = %node.name, id = %node.id, %reason, "node down");
-            }
-            ClusterEvent::Epoch { epoch, .. } => {
-                tracing::debug!(%epoch, "the storing members changed")
-            }
-        }
-        // An error means that nobody listens.
-        let _nobody = self.lasting.changes.send(event);
-    }
-
-    fn keep_incarnation(&mut self, incarnation: Incarnation) {
-        match (self.lasting.parts.keep_incarnation)(incarnation) {
-            Ok(()) => {
-                *self
-                    .lasting
-                    .incarnation
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = incarnation;
-                tracing::warn!(
-                    incarnation = incarnation.0,
-                    "others know a later start of this node than its data folder; starts are counted from there"
-                );
-                self.is_outdated = true;
-            }
-            Err(error) => {
-                tracing::error!(%error, incarnation = incarnation.0, "a later count of starts cannot be written down");
-            }
-        }
     }
 
     fn on_socket(&mut self, event: SocketEvent) {
@@ -401,84 +319,6 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, command: Command) -> ControlFlow<End> {
-        match command {
-            // Who asked may be gone: the answers are for nobody then.
-            Command::Members(reply) => drop(reply.send(self.members())),
-            Command::Discovery(reply) => drop(reply.send(self.report())),
-            Command::Subscribe(reply) => drop(reply.send(self.subscription())),
-            Command::Ping(name, reply) => {
-                let link = self.link_to(&name);
-                drop(reply.send(link.map(LinkHandle::ping)));
-            }
-            Command::Admit(caller, reply) => drop(reply.send(self.admit(&caller))),
-            Command::Pause => self.tell(ClusterInput::Pause),
-            Command::Resume => self.tell(ClusterInput::Resume),
-            Command::Dial(peer) => self.tell(ClusterInput::DialAddress(peer)),
-            Command::Forget(whom, reply) => {
-                let n_before = self.core.members().len();
-                self.tell(ClusterInput::Forget(whom));
-                let is_gone = self.core.members().len() < n_before;
-                // Who asked may be gone.
-                let _nobody = reply.send(is_gone);
-            }
-            Command::Health { is_storing } => self.tell(ClusterInput::Health { is_storing }),
-            Command::Leave(done) => {
-                self.tell(ClusterInput::Leave);
-                return ControlFlow::Break(End::Left(done));
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn members(&self) -> ClusterMembers {
-        ClusterMembers {
-            members: self.core.members(),
-            epoch: self.core.epoch(),
-        }
-    }
-
-    fn report(&self) -> DiscoveryReport {
-        DiscoveryReport {
-            view: self.core.discovery(),
-            sockets: self.sockets.status(),
-            now: Instant::now(),
-        }
-    }
-
-    fn subscription(&self) -> Subscription {
-        Subscription {
-            present: self.core.announced(),
-            changes: self.lasting.changes.subscribe(),
-        }
-    }
-
-    /// The link to the member of a name; of several, to one that lives.
-    fn link_to(&self, name: &NodeName) -> Result<&LinkHandle, PingError> {
-        let members = self.core.members();
-        let named = |member: &&MemberView| member.name == *name && !member.is_self;
-        let is_away = |member: &&MemberView| member.state != MemberState::Up;
-        let mut found: Vec<&MemberView> = members.iter().filter(named).collect();
-        found.sort_by_key(is_away);
-        let member = found.first().ok_or(PingError::Unknown)?;
-        let link = member.linked.and_then(|link| self.handles.get(&link));
-        link.ok_or(PingError::NotLinked)
-    }
-
-    fn admit(&mut self, caller: &Caller) -> Admittance {
-        let mut out = std::mem::take(&mut self.out);
-        let now = Instant::now();
-        let answer = self
-            .core
-            .admit(now, &caller.card, caller.observed, &mut out);
-        self.act(&mut out);
-        self.out = out;
-        match answer {
-            Ok(()) => Admittance::Accept,
-            Err(refusal) => Admittance::Refuse(translate::refusal(refusal)),
-        }
-    }
-
     /// Shows others how things stand now.
     fn publish(&mut self) {
         let state = ClusterState {
@@ -504,19 +344,6 @@ impl Driver {
                 .note(&core.counts(), &core.discovery().places, &sockets.status());
             self.counted.note_members(&core.members());
         }
-    }
-}
-
-fn send_members(handle: &LinkHandle, payload: bytes::Bytes) {
-    if let Err(error) = handle.send(FrameKind::MEMBERS, payload) {
-        // It has ended, or is closed for taking nothing: its end is on the way.
-        tracing::debug!(link = %handle.link(), %error, "what was to be said of members was not sent");
-    }
-}
-
-fn set_heartbeat(handle: &LinkHandle, payload: bytes::Bytes) {
-    if let Err(error) = handle.set_heartbeat(payload) {
-        tracing::error!(link = %handle.link(), %error, "a heartbeat is too long");
     }
 }
 

@@ -11,13 +11,12 @@
 //! A panic in the driver ends it with its sockets and links together; the supervisor starts another
 //! one, with a core that knows nobody, on the same link port.
 
+mod act;
 mod count;
 mod driver;
 mod handle;
+mod obey;
 mod translate;
-
-#[cfg(test)]
-mod tests;
 
 pub use self::{
     driver::{ClusterParts, KeepIncarnation, start},

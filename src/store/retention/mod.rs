@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Age is measured from the newest received time in the store, never from the clock: a node that
-//! stands idle forgets nothing. While time is in doubt (see [`age`]) there is no horizon: all is
+//! stands idle forgets nothing. While time is in doubt (see `age`) there is no horizon: all is
 //! taken, shown and kept. Whole months are removed when their last day is over; the last positions of
 //! vehicles and what was received as a future fix one by one.
 //!
