@@ -44,8 +44,9 @@ fn no_fixture_is_left_without_its_protocol() {
     let registry = registry();
     for entry in fs::read_dir(folder_of("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
+        // What nodes say to each other: tests/sim and the cluster's own tests hold it.
         assert!(
-            registry.by_name(&name).is_some(),
+            name == "cluster" || registry.by_name(&name).is_some(),
             "fixtures/{name} belongs to no protocol of the registry"
         );
     }
