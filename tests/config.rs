@@ -362,6 +362,19 @@ fn all_faults_of_a_file_are_told_at_once() {
 }
 
 #[test]
+fn an_expression_that_cannot_be_compiled_is_told_before_the_start() {
+    refuse(
+        "[discovery]\nconnect_regex = 'bus-('\n",
+        &[(
+            2,
+            "discovery.connect_regex",
+            "unclosed group",
+            "a regular expression",
+        )],
+    );
+}
+
+#[test]
 fn broken_toml_is_told_with_its_line() {
     refuse(
         "name = 'a'\ncluster = \nlink = :5001\n",

@@ -226,9 +226,9 @@ pub(super) const KEYS: &[Key<AppConfig>] = keys![
             MinConnections::Number(count) => show_number(count),
         };
     "discovery.connect_regex" Text "a regular expression as text; empty for all names",
-        |c, v| c.discovery.connect_regex = text(v)?.to_owned(), |c| show(&c.discovery.connect_regex);
+        |c, v| c.discovery.connect_regex = expression(v)?, |c| show(&c.discovery.connect_regex);
     "discovery.accept_regex" Text "a regular expression as text; empty for all names",
-        |c, v| c.discovery.accept_regex = text(v)?.to_owned(), |c| show(&c.discovery.accept_regex);
+        |c, v| c.discovery.accept_regex = expression(v)?, |c| show(&c.discovery.accept_regex);
     "discovery.connect_mode" Text "\"visible\" or \"hidden\"",
         |c, v| c.discovery.connect_mode = choice(v, CONNECT_MODES)?,
         |c| show(word_of(&c.discovery.connect_mode, CONNECT_MODES));
@@ -301,6 +301,19 @@ fn retention(found: &Found<'_>) -> Result<Option<Duration>, Complaint> {
     match never_if_zero(duration(found, Duration::ZERO..=RETENTION_MAX)?) {
         Some(kept) if kept < DAY => Err(Complaint::new("is less than a day")),
         kept => Ok(kept),
+    }
+}
+
+/// A regular expression that can be compiled.
+fn expression(found: &Found<'_>) -> Result<String, Complaint> {
+    let text = text(found)?;
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        // The last line says what is wrong; those before it show where in the text.
+        Err(error) => Err(Complaint::new(format!(
+            "is no regular expression: {}",
+            error.to_string().lines().last().unwrap_or_default()
+        ))),
     }
 }
 
