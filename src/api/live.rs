@@ -28,10 +28,11 @@ use tokio::sync::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Answers, problem::Problem, query::Query, routes::Api};
+use super::{Answers, NodeChanges, problem::Problem, query::Query, routes::Api};
 use crate::types::{
     json::{NodeEventJson, RecordJson},
     record::Record,
+    status::NodeChange,
 };
 
 /// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
@@ -64,20 +65,13 @@ pub(super) async fn events<A: Answers>(
     State(api): State<Api<A>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    let query = Query::parse(&uri, &["all"])?;
+    let is_all = query.switch("all")?;
     let place = subscribe(&api)?;
-    let mut present = Vec::new();
-    let members = api.answers.nodes().members;
-    for member in members.iter().filter(|member| member.state.is_present()) {
-        put_event(
-            &mut present,
-            Some("node-up"),
-            &NodeEventJson::new(member, "present"),
-        );
-    }
+    let changes = api.ask(api.answers.changes()).await?;
     let (outlet, response) = open(&api, place);
-    api.tasks
-        .spawn("http_events", feed_events(present.into(), outlet));
+    let feeding = feed_events(changes, is_all, outlet);
+    api.tasks.spawn("http_events", feeding);
     Ok(response)
 }
 
@@ -111,15 +105,31 @@ async fn feed_live(mut live: broadcast::Receiver<Arc<[Record]>>, outlet: Outlet)
     }
 }
 
-async fn feed_events(present: Bytes, outlet: Outlet) {
-    let mut chunk = present;
+/// Ends the stream where changes were missed: the subscriber connects again, and is told who is
+/// there.
+async fn feed_events(mut changes: NodeChanges, is_all: bool, outlet: Outlet) {
+    let is_told = |change: &NodeChange| is_all || change.matches;
+    let present = changes.present.iter().filter(|change| is_told(change));
+    let mut chunk = events_of(present);
     while outlet.send(chunk).await {
-        tokio::select! {
+        chunk = tokio::select! {
             () = outlet.ended() => return,
-            () = tokio::time::sleep(outlet.keep_alive) => {}
-        }
-        chunk = Bytes::from_static(KEEP_ALIVE);
+            change = changes.next.next() => match change {
+                Some(change) => events_of(Some(&change).filter(|change| is_told(change))),
+                None => return,
+            },
+            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
+        };
     }
+}
+
+fn events_of<'a>(changes: impl IntoIterator<Item = &'a NodeChange>) -> Bytes {
+    let mut bytes = Vec::new();
+    for change in changes {
+        let data = NodeEventJson::new(change);
+        put_event(&mut bytes, Some(change.kind.as_str()), &data);
+    }
+    bytes.into()
 }
 
 fn positions(batch: &[Record]) -> Bytes {

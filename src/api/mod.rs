@@ -25,14 +25,14 @@ mod write_deadline;
 
 pub use server::{ApiConfig, serve};
 
-use std::future::Future;
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use tokio::sync::mpsc;
 
 use crate::types::{
     ids::VehicleId,
     record::{Kind, Record},
-    status::{Members, NodeStatus, Page, VehicleAnswer},
+    status::{Members, NodeChange, NodeStatus, Page, VehicleAnswer},
     time::UnixMillis,
 };
 
@@ -42,7 +42,16 @@ pub trait Answers: Clone + Send + Sync + 'static {
     fn status(&self) -> NodeStatus;
 
     /// All members as this node sees them, itself included.
-    fn nodes(&self) -> Members;
+    fn nodes(&self) -> impl Future<Output = Result<Members, AnswerError>> + Send;
+
+    /// The members that are up, this node first, and each change from then on.
+    fn changes(&self) -> impl Future<Output = Result<NodeChanges, AnswerError>> + Send;
+
+    /// How long the way to the member of this name and back takes.
+    fn ping(&self, name: String) -> impl Future<Output = Result<Duration, AnswerError>> + Send;
+
+    /// Stops or starts the active search for nodes.
+    fn set_searching(&self, is_on: bool) -> impl Future<Output = Result<(), AnswerError>> + Send;
 
     /// All metrics as Prometheus (OpenMetrics) text.
     fn metrics(&self) -> String;
@@ -130,4 +139,37 @@ pub enum AnswerError {
     /// The store could not be read; the log has the cause.
     #[error("the store could not be read")]
     Store,
+    /// The part that knows the other nodes is being started anew. Asking again later works.
+    #[error("the cluster is not there; ask again in a moment")]
+    NoCluster,
+    /// No member has this name.
+    #[error("no member has this name")]
+    NoSuchNode,
+    /// The member did not answer, or there is no link to it.
+    #[error("the node cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// What changes among the members.
+pub struct NodeChanges {
+    /// The members that are up now, as if they had just come; this node first.
+    pub present: Vec<NodeChange>,
+    /// What comes after that.
+    pub next: Box<dyn ChangeSource>,
+}
+
+/// Gives changes as they happen.
+pub trait ChangeSource: Send {
+    /// The next one; `None` when some were missed or none will come any more: subscribe anew. Cancel
+    /// safe.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<NodeChange>> + Send + '_>>;
+}
+
+impl fmt::Debug for NodeChanges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("NodeChanges")
+            .field("present", &self.present)
+            .finish_non_exhaustive()
+    }
 }

@@ -48,7 +48,11 @@ impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Self {
         let (status, detail) = match error {
             AnswerError::BadCursor => (StatusCode::BAD_REQUEST, error.to_string()),
-            AnswerError::Behind => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            AnswerError::Behind | AnswerError::NoCluster => {
+                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            AnswerError::NoSuchNode => (StatusCode::NOT_FOUND, error.to_string()),
+            AnswerError::Unreachable(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             AnswerError::Store => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("{error}; the log of the node says why"),

@@ -47,6 +47,17 @@ impl Query {
         self.0.iter().any(|(present, _)| *present == name)
     }
 
+    /// Whether `name` is `true`; `false` where it is left out.
+    pub(super) fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.text(name)? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(value) => Err(Problem::bad_request(format!(
+                "'{name}' is '{value}'; it can be true or false"
+            ))),
+        }
+    }
+
     /// The value of `name`, which may not be empty.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
         let found = self.0.iter().find(|(present, _)| *present == name);

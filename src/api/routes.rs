@@ -7,7 +7,7 @@ use axum::{
     extract::{RawPathParams, State, rejection::RawPathParamsRejection},
     http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,7 +26,7 @@ use crate::{
     base::task::TaskGroup,
     types::{
         ids::VehicleId,
-        json::{NodesJson, StatusJson, TrackJson, VehicleJson, VehiclesJson},
+        json::{NodesJson, PingJson, StatusJson, TrackJson, VehicleJson, VehiclesJson},
     },
 };
 
@@ -82,6 +82,9 @@ pub(super) fn router<A: Answers>(api: Api<A>) -> Router {
     Router::new()
         .route("/v1/status", get(status::<A>))
         .route("/v1/nodes", get(nodes::<A>))
+        .route("/v1/nodes/{name}/ping", post(ping::<A>))
+        .route("/v1/discovery/pause", post(pause::<A>))
+        .route("/v1/discovery/resume", post(resume::<A>))
         .route("/v1/vehicles", get(vehicles::<A>))
         .route("/v1/vehicles/{id}", get(vehicle::<A>))
         .route("/v1/vehicles/{id}/track", get(track::<A>))
@@ -103,7 +106,33 @@ async fn status<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Respo
 
 async fn nodes<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;
-    json(&NodesJson::new(&api.answers.nodes()))
+    json(&NodesJson::new(&api.ask(api.answers.nodes()).await?))
+}
+
+/// `POST /v1/nodes/{name}/ping`.
+async fn ping<A: Answers>(
+    State(api): State<Api<A>>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::parse(&uri, &[])?;
+    let not_text = |_| Problem::bad_request("the node's name must be UTF-8 text");
+    let path = path.map_err(not_text)?;
+    let name = path.iter().next().map_or("", |(_, name)| name).to_owned();
+    let took = api.ask(api.answers.ping(name)).await?;
+    json(&PingJson::new(took))
+}
+
+/// `POST /v1/discovery/pause`.
+async fn pause<A: Answers>(State(api): State<Api<A>>) -> Result<StatusCode, Problem> {
+    api.ask(api.answers.set_searching(false)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/discovery/resume`.
+async fn resume<A: Answers>(State(api): State<Api<A>>) -> Result<StatusCode, Problem> {
+    api.ask(api.answers.set_searching(true)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
@@ -164,7 +193,7 @@ async fn track<A: Answers>(
 }
 
 async fn no_such_call(uri: Uri) -> Problem {
-    let known = "/v1/status, /v1/nodes, /v1/vehicles, /v1/vehicles/ID, /v1/vehicles/ID/track, \
+    let known = "/v1/status, /v1/nodes, /v1/nodes/NAME/ping, /v1/vehicles, /v1/vehicles/ID, /v1/vehicles/ID/track, \
                  /v1/export, /v1/stream, /v1/events, /metrics, /healthz, /readyz";
     let path: String = uri.path().chars().take(64).collect();
     Problem::new(

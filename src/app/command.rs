@@ -13,7 +13,7 @@ use super::run;
 use crate::{
     cli::{
         ask::{self, AskError},
-        check_config, decode, export, keygen,
+        check_config, decode, export, keygen, nodes,
         out::{EXIT_USAGE, with_stdout},
         status, track, vehicle,
     },
@@ -43,6 +43,10 @@ enum Command {
     Decode(decode::DecodeArgs),
     /// Show how a node is doing
     Status(status::StatusArgs),
+    /// Show the members of the cluster, or follow who comes and goes
+    Nodes(nodes::NodesArgs),
+    /// Show how long the way to a node and back takes
+    Ping(nodes::PingArgs),
     /// Show where a vehicle is
     Where(vehicle::WhereArgs),
     /// Show where a vehicle was
@@ -75,6 +79,8 @@ where
         Command::Keygen(args) => keygen::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Status(args) => ask(|out| status::status(&args, out)),
+        Command::Nodes(args) => ask(|out| nodes::nodes(&args, out)),
+        Command::Ping(args) => ask(|out| nodes::ping(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),
         Command::Track(args) => ask(|out| track::track(&args, out)),
         Command::Export(args) => ask(|out| export::export(&args, out)),

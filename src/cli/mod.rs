@@ -11,6 +11,7 @@ pub mod check_config;
 pub mod decode;
 pub mod export;
 pub mod keygen;
+pub mod nodes;
 pub mod out;
 pub mod status;
 pub mod track;

@@ -179,8 +179,39 @@ impl Client {
         }
     }
 
+    /// `POST /v1/nodes/{name}/ping`.
+    ///
+    /// # Errors
+    /// [`ClientError::Problem`] with status 404 for a name that no member has, 504 where there is no
+    /// answer in time, and others.
+    pub fn ping(&self, name: &str) -> Result<serde_json::Value, ClientError> {
+        let mut path = "/v1/nodes/".to_owned();
+        push_escaped(&mut path, name);
+        path.push_str("/ping");
+        let asked = self.agent.post(format!("{}{path}", self.url)).send_empty();
+        let mut response = self.check(asked)?;
+        let text = read(response.body_mut(), JSON_BYTES_MAX)?;
+        serde_json::from_str(&text).map_err(|error| self.not_understood(error.to_string()))
+    }
+
+    /// `GET /v1/events`, as the lines of its stream, which has no end; of all nodes, or of those
+    /// that the asked one looks for.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn events(&self, is_all: bool) -> Result<impl BufRead + use<>, ClientError> {
+        let response = self.get(&format!("/v1/events?all={is_all}"))?;
+        Ok(BufReader::new(response.into_body().into_reader()))
+    }
+
     fn get(&self, path: &str) -> Result<Response<Body>, ClientError> {
-        let asked = self.agent.get(format!("{}{path}", self.url)).call();
+        self.check(self.agent.get(format!("{}{path}", self.url)).call())
+    }
+
+    fn check(
+        &self,
+        asked: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ClientError> {
         let mut response = asked.map_err(|error| ClientError::from_ureq(&self.url, error))?;
         let status = response.status();
         if status.is_success() {

@@ -9,6 +9,7 @@
 
 pub mod cluster;
 pub mod identity;
+mod members;
 pub mod query;
 pub mod router;
 pub mod status;

@@ -9,8 +9,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
-    api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
-    node::status::StatusSource,
+    api::{AnswerError, Answers, ExportQuestion, NodeChanges, TrackQuestion, VehiclesQuestion},
+    cluster::proto::NodeName,
+    node::{
+        cluster::{ClusterGone, PingError},
+        members,
+        status::StatusSource,
+    },
     store::{
         Store,
         index::{IndexError, RangeQuery, ScanQuery},
@@ -102,8 +107,36 @@ impl Answers for NodeAnswers {
         self.status.status()
     }
 
-    fn nodes(&self) -> Members {
-        self.status.members()
+    async fn nodes(&self) -> Result<Members, AnswerError> {
+        let cluster = self.status.cluster().members().await;
+        let cluster = cluster.map_err(|ClusterGone| AnswerError::NoCluster)?;
+        Ok(members::members(self.status.name(), &cluster))
+    }
+
+    async fn changes(&self) -> Result<NodeChanges, AnswerError> {
+        let subscription = self.status.cluster().subscribe().await;
+        let subscription = subscription.map_err(|ClusterGone| AnswerError::NoCluster)?;
+        Ok(members::changes(self.status.profile(), subscription))
+    }
+
+    async fn ping(&self, name: String) -> Result<Duration, AnswerError> {
+        let name = NodeName::parse(&name).map_err(|_| AnswerError::NoSuchNode)?;
+        let took = self.status.cluster().ping(name).await;
+        took.map_err(|error| match error {
+            PingError::Unknown => AnswerError::NoSuchNode,
+            PingError::Gone(ClusterGone) => AnswerError::NoCluster,
+            error => AnswerError::Unreachable(error.to_string()),
+        })
+    }
+
+    async fn set_searching(&self, is_on: bool) -> Result<(), AnswerError> {
+        let cluster = self.status.cluster();
+        let done = if is_on {
+            cluster.resume().await
+        } else {
+            cluster.pause().await
+        };
+        done.map_err(|ClusterGone| AnswerError::NoCluster)
     }
 
     fn metrics(&self) -> String {

@@ -1,7 +1,7 @@
 //! The contract's JSON, once: positions, events, nodes, and everything else that is printed for
 //! programs. Fields that are absent are left out.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -9,7 +9,7 @@ use super::{
     attributes::{Attributes, Value},
     number::Milli,
     record::{Body, Flags, Record},
-    status::{Member, Members, NodeStatus, Page, Role, VehicleAnswer},
+    status::{Member, Members, NodeChange, NodeStatus, Page, Role, VehicleAnswer},
 };
 
 /// A record as the contract prints it: a position, or an event without the fields of a fix.
@@ -105,6 +105,8 @@ struct NodeJson<'a> {
     roles: Vec<&'static str>,
     since: String,
     owned_shards: u32,
+    matches: bool,
+    linked: bool,
 }
 
 /// A page of last positions: `GET /v1/vehicles`.
@@ -132,7 +134,7 @@ pub struct VehicleJson<'a> {
     missing: &'a [String],
 }
 
-/// A member that came or went: the data of `node-up` and `node-down` in `GET /v1/events`.
+/// A change among the members: the data of an event of `GET /v1/events`.
 #[derive(Debug, Serialize)]
 pub struct NodeEventJson<'a> {
     node: &'a str,
@@ -140,6 +142,21 @@ pub struct NodeEventJson<'a> {
     incarnation: u64,
     reason: &'a str,
     at: String,
+}
+
+/// How far a node is away: `POST /v1/nodes/{name}/ping`.
+#[derive(Debug, Serialize)]
+pub struct PingJson {
+    rtt_ms: f64,
+}
+
+impl PingJson {
+    /// The JSON shape of the time there and back; to the microsecond.
+    pub fn new(took: Duration) -> Self {
+        Self {
+            rtt_ms: took.as_micros() as f64 / 1_000.0,
+        }
+    }
 }
 
 /// Why a question was not answered, as RFC 9457 puts it.
@@ -284,6 +301,8 @@ impl<'a> NodeJson<'a> {
             roles: member.roles.iter().copied().map(Role::as_str).collect(),
             since: member.since.to_string(),
             owned_shards: member.owned_shards,
+            matches: member.matches,
+            linked: member.linked,
         }
     }
 }
@@ -323,14 +342,14 @@ impl<'a> VehicleJson<'a> {
 }
 
 impl<'a> NodeEventJson<'a> {
-    /// The JSON shape of what happened to `member`, when it entered the state it is in.
-    pub fn new(member: &'a Member, reason: &'a str) -> Self {
+    /// The JSON shape of `change`.
+    pub fn new(change: &'a NodeChange) -> Self {
         Self {
-            node: &member.name,
-            id: member.id.to_string(),
-            incarnation: member.incarnation,
-            reason,
-            at: member.since.to_string(),
+            node: &change.node,
+            id: change.id.to_string(),
+            incarnation: change.incarnation,
+            reason: &change.reason,
+            at: change.at.to_string(),
         }
     }
 }

@@ -83,6 +83,51 @@ pub struct Member {
     pub since: UnixMillis,
     /// Number of shards it owns.
     pub owned_shards: u32,
+    /// Whether the node that says this looks for nodes of this name.
+    pub matches: bool,
+    /// Whether the node that says this has a link to it.
+    pub linked: bool,
+}
+
+/// A change among the members, as subscribers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeChange {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// To which node; the one that says this for a new epoch.
+    pub node: String,
+    /// Its identity.
+    pub id: NodeId,
+    /// Of the run that came or went.
+    pub incarnation: u64,
+    /// Why; for a new epoch its digest.
+    pub reason: String,
+    /// When, by the clock of the node that says this.
+    pub at: UnixMillis,
+    /// Whether the node that says this looks for nodes of this name.
+    pub matches: bool,
+}
+
+/// What can happen among the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A node can be used.
+    Up,
+    /// A node that was up cannot be used any more.
+    Down,
+    /// The owners of the shards changed.
+    Epoch,
+}
+
+impl ChangeKind {
+    /// The name of the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "node-up",
+            Self::Down => "node-down",
+            Self::Epoch => "epoch",
+        }
+    }
 }
 
 /// Whether a member can be reached.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,7 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waymesh::{
     api::{
-        AnswerError, Answers, ApiConfig, ExportQuestion, TrackQuestion, VehiclesQuestion, serve,
+        AnswerError, Answers, ApiConfig, ChangeSource, ExportQuestion, NodeChanges, TrackQuestion,
+        VehiclesQuestion, serve,
     },
     base::accept::Accept,
     metrics::Metrics,
@@ -26,8 +28,8 @@ use waymesh::{
         number::{Degrees, Milli},
         record::{Body, Fix, Flags, Kind, Record, RecordKey},
         status::{
-            Addresses, Member, MemberState, Members, NodeStatus, Page, Readiness, Role,
-            VehicleAnswer,
+            Addresses, ChangeKind, Member, MemberState, Members, NodeChange, NodeStatus, Page,
+            Readiness, Role, VehicleAnswer,
         },
         time::UnixMillis,
     },
@@ -120,6 +122,18 @@ impl State {
     }
 }
 
+/// Gives its changes from the last to the first, then none for ever.
+struct Changes(Vec<NodeChange>);
+
+impl ChangeSource for Changes {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<NodeChange>> + Send + '_>> {
+        match self.0.pop() {
+            Some(change) => Box::pin(std::future::ready(Some(change))),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
 impl Answers for Fake {
     fn status(&self) -> NodeStatus {
         NodeStatus {
@@ -140,7 +154,7 @@ impl Answers for Fake {
         }
     }
 
-    fn nodes(&self) -> Members {
+    async fn nodes(&self) -> Result<Members, AnswerError> {
         let member = |name: &str, id, state| Member {
             name: name.to_owned(),
             state,
@@ -151,15 +165,50 @@ impl Answers for Fake {
             roles: vec![Role::Ingest, Role::Store],
             since: time(0),
             owned_shards: 4096,
+            matches: true,
+            linked: false,
         };
-        Members {
+        Ok(Members {
             self_name: "alpha".to_owned(),
             epoch: 0x1f,
             members: vec![
                 member("alpha", 0xabc, MemberState::Up),
                 member("beta", 0xdef, MemberState::Down),
             ],
+        })
+    }
+
+    async fn changes(&self) -> Result<NodeChanges, AnswerError> {
+        let change = |kind, node: &str, matches| NodeChange {
+            kind,
+            node: node.to_owned(),
+            id: NodeId(0xabc),
+            incarnation: 3,
+            reason: "present".to_owned(),
+            at: time(0),
+            matches,
+        };
+        Ok(NodeChanges {
+            present: vec![
+                change(ChangeKind::Up, "alpha", true),
+                change(ChangeKind::Up, "stranger", false),
+            ],
+            next: Box::new(Changes(vec![change(ChangeKind::Down, "beta", true)])),
+        })
+    }
+
+    async fn ping(&self, name: String) -> Result<Duration, AnswerError> {
+        match name.as_str() {
+            "beta" => Ok(Duration::from_micros(1_234)),
+            "gone" => Err(AnswerError::Unreachable(
+                "there is no link to it".to_owned(),
+            )),
+            _ => Err(AnswerError::NoSuchNode),
         }
+    }
+
+    async fn set_searching(&self, _is_on: bool) -> Result<(), AnswerError> {
+        Ok(())
     }
 
     fn metrics(&self) -> String {

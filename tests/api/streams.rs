@@ -162,7 +162,7 @@ async fn a_node_without_a_place_for_subscribers_says_so() {
 }
 
 #[tokio::test]
-async fn events_begin_with_the_present_members_and_stay_open() {
+async fn events_begin_with_the_present_members_and_go_on_with_each_change() {
     let config = ApiConfig {
         keep_alive: Duration::from_millis(10),
         ..ApiConfig::default()
@@ -170,14 +170,18 @@ async fn events_begin_with_the_present_members_and_stay_open() {
     let server = Server::start_with(State::default(), config).await;
     let mut events = Connection::get(server.address, "/v1/events").await;
     let text = events.read_until(": keep-alive\n\n").await;
-    let expected = concat!(
+    let first = concat!(
         "event: node-up\n",
         r#"data: {"node":"alpha","id":"0000000000000abc","incarnation":3,"reason":"present","#,
         r#""at":"2026-11-20T09:05:01.000Z"}"#,
         "\n\n"
     );
-    assert!(text.contains(expected), "{text}");
-    assert!(!text.contains("beta"), "it is down: {text}");
+    let change = "event: node-down\ndata: {\"node\":\"beta\"";
+    let (first, change) = (text.find(first), text.find(change));
+    assert!(first.is_some() && first < change, "{text}");
+    assert!(!text.contains("stranger"), "it is not looked for: {text}");
+    let mut all = Connection::get(server.address, "/v1/events?all=true").await;
+    all.read_until("stranger").await;
 }
 
 #[tokio::test]
