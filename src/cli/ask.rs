@@ -31,7 +31,7 @@ pub enum AskError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// What the node gave could not be read to its end.
-    #[error("the export broke off and is not whole: {0}")]
+    #[error("the answer broke off and is not whole: {0}")]
     BrokeOff(io::Error),
     /// What was to be printed could not be written.
     #[error("the output could not be written: {0}")]
