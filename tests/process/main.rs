@@ -11,11 +11,13 @@
 )]
 
 mod books;
+mod namespace;
 mod node;
 mod reference;
 mod vehicle;
 
 mod attack;
+mod cluster;
 mod disk;
 mod hostile;
 mod kill;

@@ -115,6 +115,8 @@ pub enum LinkEvent {
         link: LinkId,
         /// How it ended.
         reason: LinkEnd,
+        /// How long nothing had been heard, of the time in which we listened.
+        silence: Duration,
     },
     /// Nothing was heard for a second in which we listened.
     LinkQuiet {

@@ -1,10 +1,10 @@
 //! What the core is told by its driver: datagrams, links, dials, commands.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{base::time::Instant, types::ids::NodeId};
+use crate::types::ids::NodeId;
 
 use super::{
     card::{NodeCard, NodeName},
@@ -50,6 +50,8 @@ pub enum ClusterInput {
         link: LinkId,
         /// How it ended.
         reason: LinkEnd,
+        /// How long nothing had been heard over it, of the time in which this process could read.
+        silence: Duration,
     },
     /// Nothing was heard over a link for 1 s of time in which this process could read.
     LinkQuiet {
@@ -60,13 +62,6 @@ pub enum ClusterInput {
     LinkLively {
         /// Its number.
         link: LinkId,
-    },
-    /// Something came in over a link; told every 50 ms at most.
-    Heard {
-        /// Its number.
-        link: LinkId,
-        /// When.
-        at: Instant,
     },
     /// The payload of a heartbeat came in over a link.
     Heartbeat {

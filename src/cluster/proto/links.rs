@@ -22,7 +22,6 @@ pub(crate) struct Link {
     /// Whether the other side's table came in: before that the node cannot be used.
     pub(crate) has_table: bool,
     pub(crate) is_quiet: bool,
-    pub(crate) heard: Instant,
     /// Which members the other side reaches, by how many links; in order of identity.
     pub(crate) hops: Vec<(NodeId, u8)>,
     /// The other side's view, as its heartbeats tell.
@@ -131,7 +130,6 @@ mod tests {
             observed: "192.0.2.1:1".parse().unwrap(),
             has_table: true,
             is_quiet: false,
-            heard: Instant::from_millis(0),
             hops: hops.iter().map(|(id, n)| (NodeId(*id), *n)).collect(),
             digest: None,
             differs_since: None,

@@ -296,10 +296,18 @@ impl Driver {
                     observed: new.observed,
                 });
             }
-            LinkEvent::LinkDown { link, reason } => {
+            LinkEvent::LinkDown {
+                link,
+                reason,
+                silence,
+            } => {
                 self.handles.remove(&link);
                 let reason = translate::link_end(&reason);
-                self.tell(ClusterInput::LinkDown { link, reason });
+                self.tell(ClusterInput::LinkDown {
+                    link,
+                    reason,
+                    silence,
+                });
             }
             LinkEvent::LinkQuiet { link } => self.tell(ClusterInput::LinkQuiet { link }),
             LinkEvent::LinkLively { link } => self.tell(ClusterInput::LinkLively { link }),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -632,8 +633,8 @@ impl World {
             return;
         }
         let link = LinkId(id);
-        let at = self.nodes[node].clock(self.now);
         let end = &mut self.pipes.get_mut(&id).unwrap().ends[to];
+        let silence = Duration::from_millis(self.now - end.heard_at);
         end.heard_at = self.now;
         if std::mem::take(&mut end.is_quiet) {
             self.feed(node, ClusterInput::LinkLively { link });
@@ -642,12 +643,18 @@ impl World {
             Parcel::Hello => {}
             Parcel::Members(bytes) => self.feed(node, ClusterInput::MemberFrame { link, bytes }),
             Parcel::Heartbeat(bytes) => {
-                self.feed(node, ClusterInput::Heard { link, at });
                 self.feed(node, ClusterInput::Heartbeat { link, bytes });
             }
             Parcel::Close(reason) => {
                 self.pipes.get_mut(&id).unwrap().ends[to].state = EndState::Gone;
-                self.feed(node, ClusterInput::LinkDown { link, reason });
+                self.feed(
+                    node,
+                    ClusterInput::LinkDown {
+                        link,
+                        reason,
+                        silence,
+                    },
+                );
             }
         }
     }
@@ -672,8 +679,13 @@ impl World {
         if silence >= SILENT_MS {
             self.pipes.get_mut(&id).unwrap().ends[end].state = EndState::Gone;
             self.send(id, end, Parcel::Close(LinkEnd::Reset));
-            let reason = LinkEnd::Silent;
-            self.feed(node, ClusterInput::LinkDown { link, reason });
+            let (reason, silence) = (LinkEnd::Silent, Duration::from_millis(silence));
+            let down = ClusterInput::LinkDown {
+                link,
+                reason,
+                silence,
+            };
+            self.feed(node, down);
             return;
         }
         if silence >= QUIET_MS && !this.is_quiet {

@@ -139,35 +139,46 @@ pub(super) async fn run(session: Session<TcpStream>, met: Met, inner: Arc<Inner>
     }
     inner.metrics.links.inc();
     tracing::debug!(%link, node = %name, peer = %met.observed, "a link stands");
-    let reason = serve(session, &shared, &inner).await;
+    let (reason, silence) = serve(session, &shared, &inner).await;
     shared.end();
     inner.metrics.links.dec();
     inner.metrics.ended.inc(reason.as_str());
     tracing::debug!(%link, node = %name, reason = reason.as_str(), "a link is gone");
-    inner.tell(LinkEvent::LinkDown { link, reason }).await;
+    let down = LinkEvent::LinkDown {
+        link,
+        reason,
+        silence,
+    };
+    inner.tell(down).await;
 }
 
-/// Runs reader and writer until the link has ended.
-async fn serve(session: Session<TcpStream>, shared: &Arc<Shared>, inner: &Arc<Inner>) -> LinkEnd {
+/// Runs reader and writer until the link has ended; how it did, and how long it was silent by then.
+async fn serve(
+    session: Session<TcpStream>,
+    shared: &Arc<Shared>,
+    inner: &Arc<Inner>,
+) -> (LinkEnd, Duration) {
     let (read_half, write_half) = session.stream.into_split();
     let reader = Reader::new(read_half, session.opener, shared, inner);
     let writer = Writer::new(write_half, session.sealer, shared, inner);
     let mut reader = AbortOnDropHandle::new(spawn_child(reader.run()));
     let mut writer = AbortOnDropHandle::new(spawn_child(writer.run()));
     let read = tokio::select! {
-        read = &mut reader => Some(read.unwrap_or(LinkEnd::Protocol(PANIC))),
+        read = &mut reader => Some(read.unwrap_or(PANICKED)),
         // The last word of this end, or a connection that takes nothing: the reader knows more.
         _ = &mut writer => {
             let read = timeout(CLOSE_GRACE, &mut reader).await;
-            let read = read.unwrap_or(Ok(LinkEnd::Reset));
-            return shared.end_of(read.unwrap_or(LinkEnd::Protocol(PANIC)));
+            let read = read.unwrap_or(Ok((LinkEnd::Reset, Duration::ZERO)));
+            let (end, silence) = read.unwrap_or(PANICKED);
+            return (shared.end_of(end), silence);
         }
         () = inner.stop.cancelled() => None,
     };
     let is_reading = read.is_none();
-    let end = shared.end_of(read.unwrap_or(LinkEnd::Local));
+    let (end, silence) = read.unwrap_or((LinkEnd::Local, Duration::ZERO));
+    let end = shared.end_of(end);
     match &end {
-        LinkEnd::Closed | LinkEnd::ClosedFor(_) | LinkEnd::Reset => return end,
+        LinkEnd::Closed | LinkEnd::ClosedFor(_) | LinkEnd::Reset => return (end, silence),
         LinkEnd::Silent => shared.close(CloseReason::Silent),
         LinkEnd::Protocol(what) => shared.close(CloseReason::Protocol((*what).to_owned())),
         LinkEnd::Local => shared.close(CloseReason::Leaving),
@@ -179,11 +190,14 @@ async fn serve(session: Session<TcpStream>, shared: &Arc<Shared>, inner: &Arc<In
     if is_reading && timeout(CLOSE_GRACE, reader).await.is_err() {
         tracing::debug!(link = %shared.link, "the other end did not close");
     }
-    end
+    (end, silence)
 }
 
 /// What a link ends with whose task has panicked; the panic itself is logged where it happens.
-const PANIC: &str = "a task of this link panicked";
+const PANICKED: (LinkEnd, Duration) = (
+    LinkEnd::Protocol("a task of this link panicked"),
+    Duration::ZERO,
+);
 
 impl LinkHandle {
     /// Which link.

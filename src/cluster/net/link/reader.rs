@@ -1,6 +1,6 @@
 //! The half of a link that reads, and that notices when there is nothing to read.
 
-use std::{io, mem::MaybeUninit, sync::Arc};
+use std::{io, mem::MaybeUninit, sync::Arc, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
@@ -69,8 +69,13 @@ impl Reader {
         }
     }
 
-    /// Reads until the link ends, and says how.
-    pub(super) async fn run(mut self) -> LinkEnd {
+    /// Reads until the link ends; says how, and how long it was silent by then.
+    pub(super) async fn run(mut self) -> (LinkEnd, Duration) {
+        let end = self.read_to_end().await;
+        (end, self.hearing.silence(Instant::now()))
+    }
+
+    async fn read_to_end(&mut self) -> LinkEnd {
         let look = sleep_until(self.hearing.next_look().to_tokio());
         tokio::pin!(look);
         loop {

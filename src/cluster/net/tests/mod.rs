@@ -137,7 +137,7 @@ impl End {
 
     async fn down(&mut self) -> (LinkId, LinkEnd) {
         match self.next().await {
-            LinkEvent::LinkDown { link, reason } => (link, reason),
+            LinkEvent::LinkDown { link, reason, .. } => (link, reason),
             event => panic!("{event:?} in place of an end"),
         }
     }

@@ -49,7 +49,7 @@ async fn check(plain: &[u8], rule: &'static str) {
     let expected = (link.link, LinkEnd::Protocol(rule));
     loop {
         match end.next().await {
-            LinkEvent::LinkDown { link, reason } => {
+            LinkEvent::LinkDown { link, reason, .. } => {
                 assert_eq!((link, reason), expected);
                 return;
             }

@@ -1,6 +1,6 @@
 //! Links that come and go, and dials that fail.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::cluster::proto::{
     card::NodeCard,
@@ -11,7 +11,7 @@ use crate::cluster::proto::{
     output::{CloseReason, ClusterOutput, Refusal},
     timing::SILENCE,
 };
-use crate::{base::time::Instant, types::ids::NodeId};
+use crate::types::ids::NodeId;
 
 use super::core::Core;
 
@@ -68,7 +68,6 @@ impl Core {
             observed,
             has_table: false,
             is_quiet: false,
-            heard: self.now,
             hops: Vec::new(),
             digest: None,
             differs_since: None,
@@ -80,21 +79,16 @@ impl Core {
         self.introduce(id);
     }
 
-    pub(super) fn link_down(&mut self, id: LinkId, reason: LinkEnd) {
+    /// `silence` is how long nothing had been heard over the link.
+    pub(super) fn link_down(&mut self, id: LinkId, reason: LinkEnd, silence: Duration) {
         if let Some(link) = self.links.remove(id) {
-            self.link_gone(&link, reason);
+            self.link_gone(&link, reason, silence);
         }
     }
 
     pub(super) fn quiet(&mut self, id: LinkId, is_quiet: bool) {
         if let Some(link) = self.links.get_mut(id) {
             link.is_quiet = is_quiet;
-        }
-    }
-
-    pub(super) fn heard(&mut self, id: LinkId, at: Instant) {
-        if let Some(link) = self.links.get_mut(id) {
-            link.heard = link.heard.max(at);
         }
     }
 
@@ -118,13 +112,13 @@ impl Core {
         for id in links {
             self.close(id, CloseReason::Leaving);
             if let Some(link) = self.links.remove(id) {
-                self.link_gone(&link, LinkEnd::Local);
+                self.link_gone(&link, LinkEnd::Local, Duration::ZERO);
             }
         }
     }
 
     /// What was a path may be none any more.
-    fn link_gone(&mut self, link: &Link, reason: LinkEnd) {
+    fn link_gone(&mut self, link: &Link, reason: LinkEnd, silence: Duration) {
         self.telling.report_is_stale = true;
         self.is_view_stale = true;
         self.look_for_paths_soon();
@@ -142,7 +136,7 @@ impl Core {
         }
         let silent_at = match reason {
             LinkEnd::Silent => self.now,
-            _ => (link.heard + SILENCE).max(self.now),
+            _ => self.now + SILENCE.saturating_sub(silence),
         };
         member.path = Path::Lost {
             silent_at,
@@ -204,7 +198,7 @@ impl Core {
         let old: Vec<LinkId> = old.map(|link| link.id).collect();
         for id in old {
             self.close(id, CloseReason::Superseded);
-            self.link_down(id, LinkEnd::Local);
+            self.link_down(id, LinkEnd::Local, Duration::ZERO);
         }
     }
 }

@@ -20,7 +20,6 @@ impl Core {
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
-        link.heard = self.now;
         let peer = link.peer;
         match Said::read(bytes) {
             None => self.counts.n_frames_malformed += 1,
@@ -44,7 +43,6 @@ impl Core {
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
-        link.heard = self.now;
         let peer = link.peer;
         let Some(heartbeat) = Heartbeat::read(bytes) else {
             self.counts.n_frames_malformed += 1;

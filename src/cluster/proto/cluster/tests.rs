@@ -1,5 +1,7 @@
 //! One core in conversation: links that are admitted, chosen, lost; claims that are believed or not.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{testing, *};
@@ -80,8 +82,16 @@ impl Talk {
     }
 
     fn loses(&mut self, link: u64, reason: LinkEnd) {
+        self.loses_after(link, reason, Duration::ZERO);
+    }
+
+    fn loses_after(&mut self, link: u64, reason: LinkEnd, silence: Duration) {
         let link = LinkId(link);
-        self.tells(ClusterInput::LinkDown { link, reason });
+        self.tells(ClusterInput::LinkDown {
+            link,
+            reason,
+            silence,
+        });
     }
 
     fn state(&self, id: u64) -> Option<MemberState> {
@@ -185,6 +195,8 @@ fn a_link_that_broke_alone_is_dialled_again_and_not_mourned() {
     let mut talk = Talk::new();
     talk.links(1, 9);
     talk.events();
+    // However long nothing but the same heartbeats came over it.
+    talk.waits(60_000);
     talk.loses(1, LinkEnd::Reset);
     let dial = talk.dialled();
     talk.waits(30);
@@ -203,6 +215,19 @@ fn no_answer_falls_under_the_rule_of_silence() {
     talk.events();
     talk.loses(1, LinkEnd::Reset);
     talk.waits(1_499);
+    assert_eq!(talk.events(), [""; 0]);
+    talk.waits(1);
+    assert_eq!(talk.events(), ["down n9 silent"]);
+}
+
+#[test]
+fn what_was_silent_before_the_link_broke_counts() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    talk.events();
+    talk.waits(60_000);
+    talk.loses_after(1, LinkEnd::Reset, Duration::from_millis(600));
+    talk.waits(899);
     assert_eq!(talk.events(), [""; 0]);
     talk.waits(1);
     assert_eq!(talk.events(), ["down n9 silent"]);

@@ -96,6 +96,12 @@ impl Hearing {
         None
     }
 
+    /// How long nothing has been heard until `now`, as this end experiences it.
+    pub fn silence(&self, now: Instant) -> Duration {
+        let passed = now.since(self.last_look);
+        self.silent + passed.min(self.pause + self.timing.look)
+    }
+
     /// When the socket is to be looked at, if nothing comes until then.
     pub fn next_look(&self) -> Instant {
         self.last_look + self.pause
@@ -103,8 +109,7 @@ impl Hearing {
 
     /// The socket was looked at and there was nothing.
     pub fn found_empty(&mut self, now: Instant) -> Option<HearingChange> {
-        let passed = now.since(self.last_look);
-        self.silent += passed.min(self.pause + self.timing.look);
+        self.silent = self.silence(now);
         self.last_look = now;
         self.pause = self.timing.look;
         if self.silent >= self.timing.dead {
@@ -204,6 +209,18 @@ mod tests {
         let found = looks((500..10_000).step_by(500));
         assert_eq!(found[0], (3_500, HearingChange::Quiet));
         assert_eq!(found[1], (6_000, HearingChange::Dead));
+    }
+
+    #[test]
+    fn silence_at_the_end_is_what_was_experienced() {
+        let mut hearing = Hearing::new(LinkTiming::default(), at(0));
+        assert_eq!(hearing.heard(at(60_000)), None);
+        assert_eq!(hearing.silence(at(60_100)), Duration::from_millis(100));
+        assert_eq!(hearing.found_empty(at(60_400)), None);
+        assert_eq!(hearing.silence(at(60_420)), Duration::from_millis(420));
+        // Stopped for an hour.
+        let later = at(3_660_000);
+        assert_eq!(hearing.silence(later), Duration::from_millis(500));
     }
 
     #[test]

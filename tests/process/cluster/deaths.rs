@@ -1,0 +1,174 @@
+//! Nodes that die, leave, fall silent and come back, and what the others say of them.
+
+use std::time::{Duration, Instant};
+
+use super::sibling::{Family, Sibling, print_time, wait_all_see_all};
+use crate::namespace::{Host, Lan};
+
+#[test]
+fn a_kill_a_restart_and_a_goodbye_are_seen_as_what_they_are() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let mut siblings = family.start_all(&hosts, "");
+    // At rest for longer than a silent link lives.
+    wait_until(wait_all_see_all(&siblings), Duration::from_millis(2_500));
+
+    let c = siblings.pop().unwrap();
+    let killed = c.kill();
+    for sibling in &siblings {
+        let down = sibling.wait_down(0, "c");
+        assert_eq!(down.text("reason"), "closed");
+        print_time("a kill -9 seen", killed, down.at);
+    }
+
+    let marks = [siblings[0].mark(), siblings[1].mark()];
+    siblings.push(family.start(&hosts[2], "c", ""));
+    let started = siblings[2].started;
+    print_time("restarted", started, wait_all_see_all(&siblings));
+    for (sibling, mark) in siblings.iter().zip(marks) {
+        let up = sibling.wait_for(mark, "node up");
+        assert_eq!(
+            (up.text("node"), &up.fields["incarnation"]),
+            ("c", &2.into())
+        );
+    }
+
+    let (asked, code) = siblings.pop().unwrap().stop();
+    assert_eq!(code, Some(0));
+    for (sibling, mark) in siblings.iter().zip(marks) {
+        let down = sibling.wait_down(mark, "c");
+        assert_eq!(down.text("reason"), "left");
+        print_time("a goodbye seen", asked, down.at);
+    }
+}
+
+/// One node is cut off without a word; then its interface loses its carrier as well.
+#[test]
+fn a_silent_link_is_noticed_on_both_sides_and_mended() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let siblings = family.start_all(&hosts, "");
+    wait_all_see_all(&siblings);
+    let cuts: [(&str, &dyn Fn(bool)); 2] = [
+        ("packets vanish", &|is_whole| match is_whole {
+            false => lan.part(&[&hosts[2]]),
+            true => lan.heal(&[&hosts[2]]),
+        }),
+        ("the carrier is lost", &|is_whole| {
+            lan.carry(&hosts[2], is_whole);
+        }),
+    ];
+    for (what, cut) in cuts {
+        let marks: Vec<_> = siblings.iter().map(Sibling::mark).collect();
+        let cut_at = jiff::Timestamp::now();
+        cut(false);
+        let ends = [(0, "c"), (1, "c"), (2, "a"), (2, "b")];
+        for (observer, gone) in ends {
+            let down = siblings[observer].wait_down(marks[observer], gone);
+            let reason = down.text("reason");
+            assert!(["silent", "unreachable"].contains(&reason), "{reason}");
+            let name = &siblings[observer].name;
+            print_time(
+                &format!("{what}, {name} sees {gone} {reason}"),
+                cut_at,
+                down.at,
+            );
+        }
+        siblings[0].wait_view(&["a", "b"]);
+        siblings[2].wait_view(&["c"]);
+        let healed_at = jiff::Timestamp::now();
+        cut(true);
+        print_time(
+            &format!("{what}, healed"),
+            healed_at,
+            wait_all_see_all(&siblings),
+        );
+    }
+}
+
+#[test]
+fn parted_halves_stay_together_each_and_merge_when_they_meet() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=4).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let siblings = family.start_all(&hosts, "");
+    wait_all_see_all(&siblings);
+    let far = [&hosts[2], &hosts[3]];
+    let parted = jiff::Timestamp::now();
+    lan.part(&far);
+    for (idx, sibling) in siblings.iter().enumerate() {
+        let half: &[&str] = if idx < 2 { &["a", "b"] } else { &["c", "d"] };
+        print_time("parted", parted, sibling.wait_view(half));
+        let n_downs = sibling.n_downs();
+        assert_eq!(n_downs, 2, "{} saw the other half go, once", sibling.name);
+    }
+    let healed = jiff::Timestamp::now();
+    lan.heal(&far);
+    print_time("merged", healed, wait_all_see_all(&siblings));
+}
+
+/// A process that stands still for 3 s is gone for the others, and back when it goes on; when it
+/// goes on it accuses nobody who lives.
+#[test]
+fn a_stopped_process_is_missed_and_comes_back() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let siblings = family.start_all(&hosts, "");
+    wait_all_see_all(&siblings);
+    let stopped = jiff::Timestamp::now();
+    siblings[2].signal("STOP");
+    for sibling in &siblings[..2] {
+        let down = sibling.wait_down(0, "c");
+        assert_eq!(down.text("reason"), "silent");
+        print_time("a stopped process is missed", stopped, down.at);
+    }
+    wait_until(stopped, Duration::from_secs(3));
+    let resumed = jiff::Timestamp::now();
+    siblings[2].signal("CONT");
+    let seen = wait_all_see_all(&siblings);
+    print_time("the process goes on", resumed, seen);
+    for sibling in &siblings[..2] {
+        assert_eq!(sibling.n_downs(), 1, "{} missed c alone", sibling.name);
+    }
+    let said = siblings[2].said();
+    let downs = said.iter().filter(|line| line.message == "node down");
+    let accused: Vec<_> = downs.map(|line| line.fields.to_string()).collect();
+    assert!(accused.is_empty(), "{}", accused.join("\n"));
+}
+
+/// 10 s of busy loops on every core; as many as `WAYMESH_TEST_BUSY_SECONDS` says.
+#[test]
+fn busy_cores_raise_no_false_alarm() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let siblings = family.start_all(&hosts, "");
+    wait_all_see_all(&siblings);
+    let seconds = std::env::var("WAYMESH_TEST_BUSY_SECONDS");
+    let seconds = seconds.map_or(10, |seconds| seconds.parse().unwrap());
+    let start = Instant::now();
+    let n_cores = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..2 * n_cores {
+            scope.spawn(|| {
+                while start.elapsed() < Duration::from_secs(seconds) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
+    wait_all_see_all(&siblings);
+    for sibling in &siblings {
+        assert_eq!(sibling.n_downs(), 0, "{} raised an alarm", sibling.name);
+    }
+}
+
+fn wait_until(from: jiff::Timestamp, time: Duration) {
+    let until = from + time;
+    while let Ok(left) = Duration::try_from(until.duration_since(jiff::Timestamp::now())) {
+        std::thread::park_timeout(left);
+    }
+}
