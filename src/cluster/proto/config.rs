@@ -49,9 +49,9 @@ pub enum MinConnections {
 /// Whether this node links the members that it learns of over its links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectMode {
-    /// Yes: the members become a full mesh.
+    /// Yes, also those whose names are not meant: the members become a full mesh.
     Visible,
-    /// No: it keeps to the links it finds itself.
+    /// No: it keeps to the links that it finds itself.
     Hidden,
 }
 

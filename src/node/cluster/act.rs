@@ -55,10 +55,10 @@ impl Driver {
     fn notify(&self, event: ClusterEvent) {
         match &event {
             ClusterEvent::NodeUp(node) => {
-                tracing::info!(node = %node.name, id = %node.id, incarnation = node.incarnation.0, "node up");
+                tracing::info!(node = %node.name, id = %node.id, incarnation = node.incarnation.0, matches = node.matches, "node up");
             }
             ClusterEvent::NodeDown(node, reason) => {
-                tracing::warn!(node = %node.name, id = %node.id, %reason, "node down");
+                tracing::warn!(node = %node.name, id = %node.id, %reason, matches = node.matches, "node down");
             }
             ClusterEvent::Epoch { epoch, .. } => {
                 tracing::debug!(%epoch, "the storing members changed")

@@ -7,3 +7,4 @@
 mod deaths;
 mod formation;
 mod sibling;
+mod topologies;

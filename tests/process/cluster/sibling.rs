@@ -139,6 +139,11 @@ impl Said {
     pub fn text(&self, field: &str) -> &str {
         self.fields[field].as_str().unwrap_or_default()
     }
+
+    /// Whether it is about a node that `connect_regex` means.
+    fn matches(&self) -> bool {
+        self.fields["matches"].as_bool().unwrap_or_default()
+    }
 }
 
 impl Sibling<'_> {
@@ -203,6 +208,16 @@ impl Sibling<'_> {
             let last = said.iter().rfind(is_change)?;
             (view(said) == wanted).then_some(last.at)
         })
+    }
+
+    /// Waits until it has been told that exactly these are up, of those that it wants to be told of.
+    #[track_caller]
+    pub fn wait_matching(&self, names: &[&str]) {
+        let wanted: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.wait_since(0, &format!("news of {wanted:?} alone"), |said| {
+            let said: Vec<Said> = said.iter().filter(|line| line.matches()).cloned().collect();
+            (view(&said) == wanted).then_some(())
+        });
     }
 
     /// The nodes that are up in its eyes.

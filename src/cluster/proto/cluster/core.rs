@@ -7,7 +7,7 @@ use crate::{
     cluster::proto::{
         card::NodeName,
         config::{ClusterConfig, ConnectMode, MinConnections},
-        dialling::Dialling,
+        dialling::{Dialling, Peer},
         discovery::{Introduction, Sighting, Surroundings, series::Company},
         events::DownReason,
         input::ClusterInput,
@@ -184,15 +184,16 @@ impl Core {
         }
     }
 
-    /// Whether links to a member are for this node to seek: its name is meant, and it was heard, or
-    /// members that others report are linked, too.
+    /// Whether links to a member are for this node to seek. A visible node links every member, also
+    /// those whose names it did not ask for, unless they do not take it; a hidden one those that it
+    /// asked for and heard itself.
     pub(super) fn is_sought(&self, record: &Record) -> bool {
-        let is_visible = self.config.connect_mode == ConnectMode::Visible;
-        let was_heard = || {
-            let peer = self.dialling.peer(record.id);
-            peer.is_some_and(|peer| peer.heard_at.is_some())
-        };
-        self.config.connect.matches(record.name.as_str()) && (is_visible || was_heard())
+        let is_meant = self.config.connect.matches(record.name.as_str());
+        let peer = self.dialling.peer(record.id);
+        match self.config.connect_mode {
+            ConnectMode::Visible => is_meant || !peer.is_some_and(Peer::is_barred),
+            ConnectMode::Hidden => is_meant && peer.is_some_and(|peer| peer.heard_at.is_some()),
+        }
     }
 
     /// A member changed: dials, subscribers and other nodes follow. `source` is the link it was

@@ -102,6 +102,7 @@ impl Core {
         match why {
             DialFailure::Refused => self.redial_refused(peer),
             DialFailure::NameTaken { by } => self.name_refused(peer, by),
+            DialFailure::NotAccepted => self.path_changed(peer),
             _ => {}
         }
     }

@@ -70,7 +70,7 @@ impl Peer {
     }
 
     /// It said that it does not take us: that holds until it starts anew.
-    pub(super) fn is_barred(&self) -> bool {
+    pub(crate) fn is_barred(&self) -> bool {
         matches!(
             self.failure,
             Some(DialFailure::NotAccepted | DialFailure::Itself)
