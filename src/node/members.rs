@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// All members, with the shards that each would own of those that store.
-pub(super) fn members(self_name: &str, cluster: &ClusterMembers) -> Members {
+pub(super) fn members(self_name: &str, cluster: &ClusterMembers, wall: WallTime) -> Members {
     let is_storing = |member: &&MemberView| {
         let is_reached = member.is_self || member.linked.is_some();
         member.roles.is_store && member.state == proto::MemberState::Up && is_reached
@@ -36,7 +36,7 @@ pub(super) fn members(self_name: &str, cluster: &ClusterMembers) -> Members {
         http: member.http,
         incarnation: member.incarnation.0,
         roles: roles_of(member.roles),
-        since: wall_of(member.since),
+        since: wall.of(member.since),
         owned_shards: u32::try_from(shards.n_owned(member.id)).unwrap_or(u32::MAX),
         matches: member.matches,
         linked: member.linked.is_some(),
@@ -49,17 +49,22 @@ pub(super) fn members(self_name: &str, cluster: &ClusterMembers) -> Members {
 }
 
 /// Who is there, and what comes after that.
-pub(super) fn changes(profile: &Profile, subscription: Subscription) -> NodeChanges {
+pub(super) fn changes(
+    profile: &Profile,
+    subscription: Subscription,
+    wall: WallTime,
+) -> NodeChanges {
     let present = subscription.present.iter();
     NodeChanges {
         present: present
-            .map(|node| change_of(ChangeKind::Up, node, "present"))
+            .map(|node| change_of(ChangeKind::Up, node, "present", wall))
             .collect(),
         next: Box::new(Following {
             name: profile.name.clone(),
             id: profile.id,
             incarnation: profile.incarnation,
             changes: subscription.changes,
+            wall,
         }),
     }
 }
@@ -71,6 +76,7 @@ struct Following {
     id: NodeId,
     incarnation: u64,
     changes: broadcast::Receiver<ClusterEvent>,
+    wall: WallTime,
 }
 
 impl ChangeSource for Following {
@@ -79,9 +85,9 @@ impl ChangeSource for Following {
             // An error means that some were missed, or that the node stops.
             let event = self.changes.recv().await.ok()?;
             Some(match event {
-                ClusterEvent::NodeUp(node) => change_of(ChangeKind::Up, &node, "joined"),
+                ClusterEvent::NodeUp(node) => change_of(ChangeKind::Up, &node, "joined", self.wall),
                 ClusterEvent::NodeDown(node, reason) => {
-                    change_of(ChangeKind::Down, &node, reason.as_str())
+                    change_of(ChangeKind::Down, &node, reason.as_str(), self.wall)
                 }
                 ClusterEvent::Epoch { epoch, at } => NodeChange {
                     kind: ChangeKind::Epoch,
@@ -89,7 +95,7 @@ impl ChangeSource for Following {
                     id: self.id,
                     incarnation: self.incarnation,
                     reason: epoch.to_string(),
-                    at: wall_of(at),
+                    at: self.wall.of(at),
                     matches: true,
                 },
             })
@@ -97,14 +103,14 @@ impl ChangeSource for Following {
     }
 }
 
-fn change_of(kind: ChangeKind, node: &NodeEvent, reason: &str) -> NodeChange {
+fn change_of(kind: ChangeKind, node: &NodeEvent, reason: &str, wall: WallTime) -> NodeChange {
     NodeChange {
         kind,
         node: node.name.as_str().to_owned(),
         id: node.id,
         incarnation: node.incarnation.0,
         reason: reason.to_owned(),
-        at: wall_of(node.at),
+        at: wall.of(node.at),
         matches: node.matches,
     }
 }
@@ -127,9 +133,25 @@ fn roles_of(roles: proto::Roles) -> Vec<Role> {
     had.map(|(_, role)| role).collect()
 }
 
-/// A moment of this process as wall time: for people, nothing follows from it.
-fn wall_of(moment: Instant) -> UnixMillis {
-    let age = Instant::now().since(moment).as_millis();
-    let age = i64::try_from(age).unwrap_or(i64::MAX);
-    UnixMillis(wall_millis().saturating_sub(age))
+/// Moments of this process as wall time: for people, nothing follows from it. The same moment always
+/// gives the same time, also when the clock is set meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WallTime {
+    /// The wall time at which this process's own clock began.
+    began: i64,
+}
+
+impl WallTime {
+    /// By the system's clock now.
+    pub(super) fn now() -> Self {
+        let age = i64::try_from(Instant::now().as_millis()).unwrap_or(i64::MAX);
+        Self {
+            began: wall_millis().saturating_sub(age),
+        }
+    }
+
+    fn of(self, moment: Instant) -> UnixMillis {
+        let age = i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
+        UnixMillis(self.began.saturating_add(age))
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     cluster::proto::NodeName,
     node::{
         cluster::{ClusterGone, PingError},
-        members,
+        members::{self, WallTime},
         status::StatusSource,
     },
     store::{
@@ -59,6 +59,7 @@ pub struct NodeAnswers {
     store: Arc<Store>,
     status: Arc<StatusSource>,
     readers: Arc<Semaphore>,
+    wall: WallTime,
 }
 
 impl NodeAnswers {
@@ -69,6 +70,7 @@ impl NodeAnswers {
             store,
             status,
             readers,
+            wall: WallTime::now(),
         }
     }
 
@@ -110,13 +112,17 @@ impl Answers for NodeAnswers {
     async fn nodes(&self) -> Result<Members, AnswerError> {
         let cluster = self.status.cluster().members().await;
         let cluster = cluster.map_err(|ClusterGone| AnswerError::NoCluster)?;
-        Ok(members::members(self.status.name(), &cluster))
+        Ok(members::members(self.status.name(), &cluster, self.wall))
     }
 
     async fn changes(&self) -> Result<NodeChanges, AnswerError> {
         let subscription = self.status.cluster().subscribe().await;
         let subscription = subscription.map_err(|ClusterGone| AnswerError::NoCluster)?;
-        Ok(members::changes(self.status.profile(), subscription))
+        Ok(members::changes(
+            self.status.profile(),
+            subscription,
+            self.wall,
+        ))
     }
 
     async fn ping(&self, name: String) -> Result<Duration, AnswerError> {
