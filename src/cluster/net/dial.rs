@@ -105,7 +105,7 @@ async fn greet(
     session.send_hello(&inner.identity.hello).await?;
     let hello = match session.receive_first().await? {
         First::Hello(hello) => *hello,
-        First::Refusal(reason) => return Err(DialFailure::of_refusal(reason)),
+        First::Refusal(reason) => return Err(DialFailure::of_refusal(reason).seen_from(observed)),
     };
     let caller = Caller {
         card: hello.card.clone().seen_from(observed),

@@ -7,4 +7,5 @@
 mod deaths;
 mod formation;
 mod sibling;
+mod strangers;
 mod topologies;

@@ -105,6 +105,19 @@ async fn who_is_not_welcome_is_told_why_inside_the_encryption() {
     }
 }
 
+/// A node that listens on all its addresses does not know which one it is reached at.
+#[tokio::test]
+async fn a_holder_of_a_name_that_speaks_of_itself_is_named_by_the_address_it_was_dialled_at() {
+    let to = End::start_with(config("other"), |_| {
+        let by = "0.0.0.0:5001".parse().unwrap();
+        Admittance::Refuse(CloseReason::NameTaken { by })
+    });
+    let mut from = End::named("one");
+    from.dial(to.address);
+    let by = "127.0.0.1:5001".parse().unwrap();
+    assert_eq!(from.failure().await, DialFailure::NameTaken { by });
+}
+
 #[tokio::test]
 async fn who_answers_a_dial_must_be_welcome_too() {
     let mut from = End::start_with(config("one"), |caller| {

@@ -207,6 +207,20 @@ impl DialFailure {
         }
     }
 
+    /// The same, as the node knows it that was refused by a node at `observed`: that one may not
+    /// know its own address, but then it speaks of itself.
+    #[must_use]
+    pub fn seen_from(self, observed: SocketAddr) -> Self {
+        match self {
+            Self::NameTaken { by } if by.ip().is_unspecified() => {
+                let mut refuser = observed;
+                refuser.set_port(by.port());
+                Self::NameTaken { by: refuser }
+            }
+            failure => failure,
+        }
+    }
+
     /// The value of a label for metrics and logs.
     pub const fn as_str(&self) -> &'static str {
         match self {
