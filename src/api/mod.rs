@@ -13,9 +13,11 @@
 //! - Connections, subscribers, exports, large answers, headers, the wait for an answer and the wait
 //!   for a reader have caps.
 
+mod cluster;
 mod export;
 mod health;
 mod live;
+mod orders;
 mod page;
 mod problem;
 mod query;
@@ -25,14 +27,16 @@ mod write_deadline;
 
 pub use server::{ApiConfig, serve};
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tokio::sync::mpsc;
 
 use crate::types::{
+    cluster::{Discovery, MemberChange, Members, Peer, SearchPhase},
+    dial::DialAddress,
     ids::VehicleId,
     record::{Kind, Record},
-    status::{Members, NodeStatus, Page, VehicleAnswer},
+    status::{NodeStatus, Page, VehicleAnswer},
     time::UnixMillis,
 };
 
@@ -42,7 +46,35 @@ pub trait Answers: Clone + Send + Sync + 'static {
     fn status(&self) -> NodeStatus;
 
     /// All members as this node sees them, itself included.
-    fn nodes(&self) -> Members;
+    fn nodes(&self) -> impl Future<Output = Result<Members, AnswerError>> + Send;
+
+    /// What [`changes`](Self::changes) gives.
+    type Changes: Changes;
+
+    /// Who is there, then each change of the members once; only of those that this node's
+    /// `connect_regex` means, unless `is_all`.
+    fn changes(
+        &self,
+        is_all: bool,
+    ) -> impl Future<Output = Result<Self::Changes, AnswerError>> + Send;
+
+    /// Why nodes find each other, or do not.
+    fn discovery(&self) -> impl Future<Output = Result<Discovery, AnswerError>> + Send;
+
+    /// Stops the active search for nodes, or starts it again; what it does then.
+    fn search(
+        &self,
+        is_active: bool,
+    ) -> impl Future<Output = Result<SearchPhase, AnswerError>> + Send;
+
+    /// Dials a peer now, and remembers it until the stop.
+    fn dial(&self, address: DialAddress) -> impl Future<Output = Result<Peer, AnswerError>> + Send;
+
+    /// How long the way to the node of this name and back takes.
+    fn ping(&self, node: &str) -> impl Future<Output = Result<Duration, AnswerError>> + Send;
+
+    /// Strikes off members that are away: those of this name, or the one with this id.
+    fn forget(&self, node: &str) -> impl Future<Output = Result<(), AnswerError>> + Send;
 
     /// All metrics as Prometheus (OpenMetrics) text.
     fn metrics(&self) -> String;
@@ -76,6 +108,24 @@ pub trait Answers: Clone + Send + Sync + 'static {
     /// Live positions from now on, in batches as they become durable. `None` when as many
     /// subscribers are connected as may be.
     fn live(&self) -> Option<tokio::sync::broadcast::Receiver<std::sync::Arc<[Record]>>>;
+}
+
+/// What happens to the members, as one subscriber sees it.
+pub trait Changes: Send + 'static {
+    /// The next change. Cancel safe.
+    ///
+    /// # Errors
+    /// Nothing comes after it: who wants to go on subscribes anew.
+    fn next(&mut self) -> impl Future<Output = Result<MemberChange, ChangesEnd>> + Send;
+}
+
+/// Why a subscription to changes ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangesEnd {
+    /// The subscriber was too slow, and so many changes are lost.
+    Lagged(u64),
+    /// The node stops, or its cluster was made anew.
+    Over,
 }
 
 /// Which last positions are asked for.
@@ -130,4 +180,25 @@ pub enum AnswerError {
     /// The store could not be read; the log has the cause.
     #[error("the store could not be read")]
     Store,
+    /// The cluster's task is being made anew. Asking again later may work.
+    #[error("the cluster is not there at the moment; try again")]
+    NoCluster,
+    /// No member has this name, nor this id.
+    #[error("no node '{0}' is known; GET /v1/nodes lists them")]
+    UnknownNode(String),
+    /// What is asked about another node makes no sense about the one that is asked.
+    #[error("'{0}' is the node that was asked; name another one, or ask another one")]
+    Itself(String),
+    /// There is no link over which the node could be asked.
+    #[error("there is no link to '{0}'; GET /v1/discovery says why")]
+    NotLinked(String),
+    /// The node did not answer in time.
+    #[error("'{0}' did not answer in time")]
+    NoPong(String),
+    /// Only members that are away can be struck off.
+    #[error("'{0}' is not away; stop it first, then it can be struck off")]
+    NotAway(String),
+    /// As many peers were given by hand as can be.
+    #[error("as many peers were given by hand as a node remembers; a restart forgets them")]
+    TooManyPeers,
 }

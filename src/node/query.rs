@@ -10,17 +10,22 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
     api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
-    node::status::StatusSource,
+    node::{
+        clock::WallClock, cluster::ClusterHandle, discovery, members, members::MemberChanges,
+        status::StatusSource,
+    },
     store::{
         Store,
         index::{IndexError, RangeQuery, ScanQuery},
         retention::ShownIndex,
     },
     types::{
+        cluster::{Discovery, Members, Peer, SearchPhase},
+        dial::DialAddress,
         ids::VehicleId,
         json::json_bytes_max,
         record::{Kind, Record},
-        status::{Members, NodeStatus, Page, VehicleAnswer},
+        status::{NodeStatus, Page, VehicleAnswer},
         time::UnixMillis,
     },
 };
@@ -53,16 +58,20 @@ const LIVE_SUBSCRIBERS_MAX: usize = 256;
 pub struct NodeAnswers {
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    cluster: ClusterHandle,
+    clock: Arc<WallClock>,
     readers: Arc<Semaphore>,
 }
 
 impl NodeAnswers {
-    /// Answers from `store`, and about this node from `status`.
-    pub fn new(store: Arc<Store>, status: Arc<StatusSource>) -> Self {
+    /// Answers from `store`, about this node from `status`, and about the others from `cluster`.
+    pub fn new(store: Arc<Store>, status: Arc<StatusSource>, cluster: ClusterHandle) -> Self {
         let readers = Arc::new(Semaphore::new(READERS_MAX));
         Self {
             store,
             status,
+            cluster,
+            clock: Arc::new(WallClock::new()),
             readers,
         }
     }
@@ -102,8 +111,34 @@ impl Answers for NodeAnswers {
         self.status.status()
     }
 
-    fn nodes(&self) -> Members {
-        self.status.members()
+    async fn nodes(&self) -> Result<Members, AnswerError> {
+        members::members(&self.cluster, &self.clock, self.status.name()).await
+    }
+
+    type Changes = MemberChanges;
+
+    async fn changes(&self, is_all: bool) -> Result<MemberChanges, AnswerError> {
+        MemberChanges::subscribe(&self.cluster, &self.clock, is_all).await
+    }
+
+    async fn discovery(&self) -> Result<Discovery, AnswerError> {
+        discovery::discovery(&self.cluster, &self.clock).await
+    }
+
+    async fn search(&self, is_active: bool) -> Result<SearchPhase, AnswerError> {
+        discovery::search(&self.cluster, is_active).await
+    }
+
+    async fn dial(&self, address: DialAddress) -> Result<Peer, AnswerError> {
+        discovery::dial(&self.cluster, address).await
+    }
+
+    async fn ping(&self, node: &str) -> Result<Duration, AnswerError> {
+        discovery::ping(&self.cluster, self.status.name(), node).await
+    }
+
+    async fn forget(&self, node: &str) -> Result<(), AnswerError> {
+        discovery::forget(&self.cluster, node).await
     }
 
     fn metrics(&self) -> String {

@@ -2,30 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::{
-    base::time::{Instant, wall_millis},
+    base::time::Instant,
     ingest::Ingest,
     metrics::{Metrics, names::TaskMetrics},
     node::cluster::ClusterHandle,
     store::Store,
     types::{
         ids::{NodeId, VehicleId},
-        status::{Addresses, Member, MemberState, Members, NodeStatus, Readiness, Role},
-        time::UnixMillis,
+        status::{Addresses, NodeStatus, Readiness},
     },
 };
-
-/// Shards that the vehicles are spread over.
-const N_SHARDS: u32 = 4_096;
 
 /// Who a node is, as it does not change while it runs.
 #[derive(Debug, Clone)]
@@ -48,7 +41,6 @@ pub struct StatusSource {
     profile: Profile,
     cluster: ClusterHandle,
     started: Instant,
-    started_at: UnixMillis,
     store: Arc<Store>,
     ingest: Ingest,
     metrics: Metrics,
@@ -68,7 +60,6 @@ impl StatusSource {
             profile,
             cluster,
             started: Instant::now(),
-            started_at: UnixMillis(wall_millis()),
             store,
             ingest,
             metrics,
@@ -125,29 +116,6 @@ impl StatusSource {
         }
     }
 
-    /// The members of the cluster: with one node, itself.
-    pub fn members(&self) -> Members {
-        let profile = &self.profile;
-        let is_published = |address: &SocketAddr| !address.ip().is_loopback();
-        let node = Member {
-            name: profile.name.clone(),
-            state: MemberState::Up,
-            id: profile.id,
-            link: profile.addresses.link,
-            http: profile.addresses.http.filter(is_published),
-            incarnation: profile.incarnation,
-            roles: vec![Role::Ingest, Role::Store],
-            since: self.started_at,
-            owned_shards: N_SHARDS,
-        };
-        let (self_name, epoch) = (profile.name.clone(), epoch(&[profile.id]));
-        Members {
-            self_name,
-            epoch,
-            members: vec![node],
-        }
-    }
-
     fn counts(&self) -> BTreeMap<&'static str, u64> {
         let (ingest, store) = (&self.metrics.ingest, &self.metrics.store);
         let level = |gauge: &crate::metrics::Gauge| u64::try_from(gauge.get()).unwrap_or(0);
@@ -175,30 +143,5 @@ impl StatusSource {
             ("index_lag_records", level(&store.index_lag)),
             ("room_taken_bytes", self.ingest.room().taken_bytes() as u64),
         ])
-    }
-}
-
-/// Digest of the set of storing members, given in any order: equal or different, never older.
-pub fn epoch(storing: &[NodeId]) -> u64 {
-    let mut ids: Vec<_> = storing.iter().map(|id| id.0).collect();
-    ids.sort_unstable();
-    xxh3_64(
-        &ids.into_iter()
-            .flat_map(u64::to_le_bytes)
-            .collect::<Vec<_>>(),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_epoch_depends_on_the_set_alone() {
-        assert_eq!(
-            epoch(&[NodeId(1), NodeId(2)]),
-            epoch(&[NodeId(2), NodeId(1)])
-        );
-        assert_ne!(epoch(&[NodeId(1)]), epoch(&[NodeId(2)]));
     }
 }

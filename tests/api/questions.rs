@@ -81,14 +81,17 @@ async fn nodes_have_the_shape_of_the_contract() {
     let node = |name: &str, id: &str, state: &str| {
         json!({
             "name": name, "state": state, "id": id, "link": "127.0.0.1:5001", "incarnation": 3,
-            "roles": ["ingest", "store"], "since": "2026-11-20T09:05:01.000Z", "owned_shards": 4096
+            "roles": ["ingest", "store"], "since": "2026-11-20T09:05:01.000Z", "owned_shards": 4096,
+            "matches": true, "linked": false
         })
     };
+    let mut away = node("beta", "0000000000000def", "down");
+    away["reason"] = json!("silent");
     assert_eq!(
         get(server.address, "/v1/nodes").await.json(),
         json!({
             "self": "alpha", "epoch": "000000000000001f",
-            "nodes": [node("alpha", "0000000000000abc", "up"), node("beta", "0000000000000def", "down")]
+            "nodes": [node("alpha", "0000000000000abc", "up"), away]
         })
     );
 }
@@ -183,7 +186,7 @@ async fn a_wrong_question_is_told_what_is_wrong() {
         ("/v1/export?vehicle=%00", "not printable"),
         ("/v1/export?to=2026", "RFC 3339"),
         ("/v1/stream?filter=x", "this call has where"),
-        ("/v1/events?all=1", "this call has none"),
+        ("/v1/events?only=1", "this call has all"),
     ] {
         expect_problem(server.address, path, 400, part).await;
     }

@@ -1,6 +1,13 @@
 //! The contract's JSON, once: positions, events, nodes, and everything else that is printed for
 //! programs. Fields that are absent are left out.
 
+mod cluster;
+
+pub use self::cluster::{
+    DialJson, DiscoveryJson, EpochJson, ForgottenJson, NodeEventJson, NodesJson, PeerJson,
+    PhaseJson, PingJson,
+};
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -9,7 +16,7 @@ use super::{
     attributes::{Attributes, Value},
     number::Milli,
     record::{Body, Flags, Record},
-    status::{Member, Members, NodeStatus, Page, Role, VehicleAnswer},
+    status::{NodeStatus, Page, VehicleAnswer},
 };
 
 /// A record as the contract prints it: a position, or an event without the fields of a fix.
@@ -83,30 +90,6 @@ struct AddressesJson<'a> {
     http: Option<SocketAddr>,
 }
 
-/// All members: `GET /v1/nodes`.
-#[derive(Debug, Serialize)]
-pub struct NodesJson<'a> {
-    #[serde(rename = "self")]
-    self_name: &'a str,
-    epoch: String,
-    nodes: Vec<NodeJson<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct NodeJson<'a> {
-    name: &'a str,
-    state: &'static str,
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<SocketAddr>,
-    incarnation: u64,
-    roles: Vec<&'static str>,
-    since: String,
-    owned_shards: u32,
-}
-
 /// A page of last positions: `GET /v1/vehicles`.
 #[derive(Debug, Serialize)]
 pub struct VehiclesJson<'a> {
@@ -130,16 +113,6 @@ pub struct VehicleJson<'a> {
     owner: &'a str,
     connected_to: Option<&'a str>,
     missing: &'a [String],
-}
-
-/// A member that came or went: the data of `node-up` and `node-down` in `GET /v1/events`.
-#[derive(Debug, Serialize)]
-pub struct NodeEventJson<'a> {
-    node: &'a str,
-    id: String,
-    incarnation: u64,
-    reason: &'a str,
-    at: String,
 }
 
 /// Why a question was not answered, as RFC 9457 puts it.
@@ -261,33 +234,6 @@ impl<'a> StatusJson<'a> {
     }
 }
 
-impl<'a> NodesJson<'a> {
-    /// The JSON shape of `members`.
-    pub fn new(members: &'a Members) -> Self {
-        Self {
-            self_name: &members.self_name,
-            epoch: hex(members.epoch),
-            nodes: members.members.iter().map(NodeJson::new).collect(),
-        }
-    }
-}
-
-impl<'a> NodeJson<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self {
-            name: &member.name,
-            state: member.state.as_str(),
-            id: member.id.to_string(),
-            link: member.link,
-            http: member.http,
-            incarnation: member.incarnation,
-            roles: member.roles.iter().copied().map(Role::as_str).collect(),
-            since: member.since.to_string(),
-            owned_shards: member.owned_shards,
-        }
-    }
-}
-
 impl<'a> VehiclesJson<'a> {
     /// The JSON shape of `page`.
     pub fn new(page: &'a Page<Record>) -> Self {
@@ -318,19 +264,6 @@ impl<'a> VehicleJson<'a> {
             owner: &answer.owner,
             connected_to: answer.connected_to.as_deref(),
             missing: &answer.missing,
-        }
-    }
-}
-
-impl<'a> NodeEventJson<'a> {
-    /// The JSON shape of what happened to `member`, when it entered the state it is in.
-    pub fn new(member: &'a Member, reason: &'a str) -> Self {
-        Self {
-            node: &member.name,
-            id: member.id.to_string(),
-            incarnation: member.incarnation,
-            reason,
-            at: member.since.to_string(),
         }
     }
 }
