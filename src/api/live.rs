@@ -1,9 +1,10 @@
 //! Live streams as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! A task a subscriber takes what is new and hands it to the connection through a short queue. A
-//! subscriber that reads too slowly loses batches, is told how many, and goes on: nothing here
-//! slows down the store. Shutdown ends every stream at once.
+//! A task a subscriber takes what is new and hands it to the connection through a short queue.
+//! Nothing here slows down the store or the cluster: a subscriber of positions that reads too slowly
+//! loses batches, is told how many, and goes on; one of events is told, and its stream ends.
+//! Shutdown ends every stream at once.
 
 use std::{
     pin::Pin,
@@ -28,11 +29,11 @@ use tokio::sync::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Answers, NodeChanges, problem::Problem, query::Query, routes::Api};
+use super::{Answers, Changes, ChangesEnd, problem::Problem, query::Query, routes::Api};
 use crate::types::{
-    json::{NodeEventJson, RecordJson},
+    cluster::MemberChange,
+    json::{EpochJson, NodeEventJson, RecordJson},
     record::Record,
-    status::NodeChange,
 };
 
 /// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
@@ -65,13 +66,11 @@ pub(super) async fn events<A: Answers>(
     State(api): State<Api<A>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["all"])?;
-    let is_all = query.switch("all")?;
+    let is_all = Query::parse(&uri, &["all"])?.flag("all")?;
     let place = subscribe(&api)?;
-    let changes = api.ask(api.answers.changes()).await?;
+    let changes = api.ask(api.answers.changes(is_all)).await?;
     let (outlet, response) = open(&api, place);
-    let feeding = feed_events(changes, is_all, outlet);
-    api.tasks.spawn("http_events", feeding);
+    api.tasks.spawn("http_events", feed_events(changes, outlet));
     Ok(response)
 }
 
@@ -94,7 +93,7 @@ async fn feed_live(mut live: broadcast::Receiver<Arc<[Record]>>, outlet: Outlet)
             () = outlet.ended() => return,
             received = live.recv() => match received {
                 Ok(batch) => positions(&batch),
-                Err(RecvError::Lagged(n_batches)) => lagged(n_batches),
+                Err(RecvError::Lagged(n_batches)) => lagged("batches", n_batches),
                 Err(RecvError::Closed) => return,
             },
             () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
@@ -105,29 +104,41 @@ async fn feed_live(mut live: broadcast::Receiver<Arc<[Record]>>, outlet: Outlet)
     }
 }
 
-/// Ends the stream where changes were missed: the subscriber connects again, and is told who is
-/// there.
-async fn feed_events(mut changes: NodeChanges, is_all: bool, outlet: Outlet) {
-    let is_told = |change: &NodeChange| is_all || change.matches;
-    let present = changes.present.iter().filter(|change| is_told(change));
-    let mut chunk = events_of(present);
-    while outlet.send(chunk).await {
-        chunk = tokio::select! {
+/// Within one stream no change is missing and none comes twice: a subscriber that lags too far, or
+/// whose node begins anew, is told so and disconnected. It comes back, and sees first who is there.
+async fn feed_events(mut changes: impl Changes, outlet: Outlet) {
+    loop {
+        let next = tokio::select! {
             () = outlet.ended() => return,
-            change = changes.next.next() => match change {
-                Some(change) => events_of(Some(&change).filter(|change| is_told(change))),
-                None => return,
-            },
-            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
+            next = changes.next() => next.map(|change| event(&change)),
+            () = tokio::time::sleep(outlet.keep_alive) => Ok(Bytes::from_static(KEEP_ALIVE)),
         };
+        let is_open = match next {
+            Ok(chunk) => outlet.send(chunk).await,
+            Err(ChangesEnd::Over) => false,
+            Err(ChangesEnd::Lagged(n_changes)) => {
+                outlet.send(lagged("changes", n_changes)).await;
+                false
+            }
+        };
+        if !is_open {
+            return;
+        }
     }
 }
 
-fn events_of<'a>(changes: impl IntoIterator<Item = &'a NodeChange>) -> Bytes {
-    let mut bytes = Vec::new();
-    for change in changes {
-        let data = NodeEventJson::new(change);
-        put_event(&mut bytes, Some(change.kind.as_str()), &data);
+fn event(change: &MemberChange) -> Bytes {
+    let mut bytes = Vec::with_capacity(256);
+    match change {
+        MemberChange::Up(news) => {
+            put_event(&mut bytes, Some("node-up"), &NodeEventJson::new(news));
+        }
+        MemberChange::Down(news) => {
+            put_event(&mut bytes, Some("node-down"), &NodeEventJson::new(news));
+        }
+        MemberChange::Epoch { epoch, at } => {
+            put_event(&mut bytes, Some("epoch"), &EpochJson::new(*epoch, *at));
+        }
     }
     bytes.into()
 }
@@ -140,9 +151,9 @@ fn positions(batch: &[Record]) -> Bytes {
     bytes.into()
 }
 
-/// What a subscriber that lags is told; a batch holds one position or more.
-fn lagged(n_batches: u64) -> Bytes {
-    format!("event: lagged\ndata: {{\"batches\":{n_batches}}}\n\n").into()
+/// What a subscriber that lags is told: of what it lost how many. A batch holds one position or more.
+fn lagged(what: &str, number: u64) -> Bytes {
+    format!("event: lagged\ndata: {{\"{what}\":{number}}}\n\n").into()
 }
 
 /// Appends one event; its JSON has no line breaks, so one `data` line holds it.

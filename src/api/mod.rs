@@ -13,9 +13,11 @@
 //! - Connections, subscribers, exports, large answers, headers, the wait for an answer and the wait
 //!   for a reader have caps.
 
+mod cluster;
 mod export;
 mod health;
 mod live;
+mod orders;
 mod page;
 mod problem;
 mod query;
@@ -25,14 +27,16 @@ mod write_deadline;
 
 pub use server::{ApiConfig, serve};
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::sync::mpsc;
 
 use crate::types::{
+    cluster::{Discovery, MemberChange, Members, Peer, SearchPhase},
+    dial::DialAddress,
     ids::VehicleId,
     record::{Kind, Record},
-    status::{Members, NodeChange, NodeStatus, Page, VehicleAnswer},
+    status::{NodeStatus, Page, VehicleAnswer},
     time::UnixMillis,
 };
 
@@ -44,14 +48,33 @@ pub trait Answers: Clone + Send + Sync + 'static {
     /// All members as this node sees them, itself included.
     fn nodes(&self) -> impl Future<Output = Result<Members, AnswerError>> + Send;
 
-    /// The members that are up, this node first, and each change from then on.
-    fn changes(&self) -> impl Future<Output = Result<NodeChanges, AnswerError>> + Send;
+    /// What [`changes`](Self::changes) gives.
+    type Changes: Changes;
 
-    /// How long the way to the member of this name and back takes.
-    fn ping(&self, name: String) -> impl Future<Output = Result<Duration, AnswerError>> + Send;
+    /// Who is there, then each change of the members once; only of those that this node's
+    /// `connect_regex` means, unless `is_all`.
+    fn changes(
+        &self,
+        is_all: bool,
+    ) -> impl Future<Output = Result<Self::Changes, AnswerError>> + Send;
 
-    /// Stops or starts the active search for nodes.
-    fn set_searching(&self, is_on: bool) -> impl Future<Output = Result<(), AnswerError>> + Send;
+    /// Why nodes find each other, or do not.
+    fn discovery(&self) -> impl Future<Output = Result<Discovery, AnswerError>> + Send;
+
+    /// Stops the active search for nodes, or starts it again; what it does then.
+    fn search(
+        &self,
+        is_active: bool,
+    ) -> impl Future<Output = Result<SearchPhase, AnswerError>> + Send;
+
+    /// Dials a peer now, and remembers it until the stop.
+    fn dial(&self, address: DialAddress) -> impl Future<Output = Result<Peer, AnswerError>> + Send;
+
+    /// How long the way to the node of this name and back takes.
+    fn ping(&self, node: &str) -> impl Future<Output = Result<Duration, AnswerError>> + Send;
+
+    /// Strikes off members that are away: those of this name, or the one with this id.
+    fn forget(&self, node: &str) -> impl Future<Output = Result<(), AnswerError>> + Send;
 
     /// All metrics as Prometheus (OpenMetrics) text.
     fn metrics(&self) -> String;
@@ -85,6 +108,24 @@ pub trait Answers: Clone + Send + Sync + 'static {
     /// Live positions from now on, in batches as they become durable. `None` when as many
     /// subscribers are connected as may be.
     fn live(&self) -> Option<tokio::sync::broadcast::Receiver<std::sync::Arc<[Record]>>>;
+}
+
+/// What happens to the members, as one subscriber sees it.
+pub trait Changes: Send + 'static {
+    /// The next change. Cancel safe.
+    ///
+    /// # Errors
+    /// Nothing comes after it: who wants to go on subscribes anew.
+    fn next(&mut self) -> impl Future<Output = Result<MemberChange, ChangesEnd>> + Send;
+}
+
+/// Why a subscription to changes ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangesEnd {
+    /// The subscriber was too slow, and so many changes are lost.
+    Lagged(u64),
+    /// The node stops, or its cluster was made anew.
+    Over,
 }
 
 /// Which last positions are asked for.
@@ -139,37 +180,25 @@ pub enum AnswerError {
     /// The store could not be read; the log has the cause.
     #[error("the store could not be read")]
     Store,
-    /// The part that knows the other nodes is being started anew. Asking again later works.
-    #[error("the cluster is not there; ask again in a moment")]
+    /// The cluster's task is being made anew. Asking again later may work.
+    #[error("the cluster is not there at the moment; try again")]
     NoCluster,
-    /// No member has this name.
-    #[error("no member has this name")]
-    NoSuchNode,
-    /// The member did not answer, or there is no link to it.
-    #[error("the node cannot be reached: {0}")]
-    Unreachable(String),
-}
-
-/// What changes among the members.
-pub struct NodeChanges {
-    /// The members that are up now, as if they had just come; this node first.
-    pub present: Vec<NodeChange>,
-    /// What comes after that.
-    pub next: Box<dyn ChangeSource>,
-}
-
-/// Gives changes as they happen.
-pub trait ChangeSource: Send {
-    /// The next one; `None` when some were missed or none will come any more: subscribe anew. Cancel
-    /// safe.
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<NodeChange>> + Send + '_>>;
-}
-
-impl fmt::Debug for NodeChanges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("NodeChanges")
-            .field("present", &self.present)
-            .finish_non_exhaustive()
-    }
+    /// No member has this name, nor this id.
+    #[error("no node '{0}' is known; GET /v1/nodes lists them")]
+    UnknownNode(String),
+    /// What is asked about another node makes no sense about the one that is asked.
+    #[error("'{0}' is the node that was asked; name another one, or ask another one")]
+    Itself(String),
+    /// There is no link over which the node could be asked.
+    #[error("there is no link to '{0}'; GET /v1/discovery says why")]
+    NotLinked(String),
+    /// The node did not answer in time.
+    #[error("'{0}' did not answer in time")]
+    NoPong(String),
+    /// Only members that are away can be struck off.
+    #[error("'{0}' is not away; stop it first, then it can be struck off")]
+    NotAway(String),
+    /// As many peers were given by hand as can be.
+    #[error("as many peers were given by hand as a node remembers; a restart forgets them")]
+    TooManyPeers,
 }

@@ -46,19 +46,20 @@ impl Problem {
 
 impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Self {
-        let (status, detail) = match error {
-            AnswerError::BadCursor => (StatusCode::BAD_REQUEST, error.to_string()),
-            AnswerError::Behind | AnswerError::NoCluster => {
-                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        let status = match error {
+            AnswerError::BadCursor | AnswerError::Itself(_) => StatusCode::BAD_REQUEST,
+            AnswerError::Behind | AnswerError::NoCluster | AnswerError::TooManyPeers => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            AnswerError::NoSuchNode => (StatusCode::NOT_FOUND, error.to_string()),
-            AnswerError::Unreachable(_) => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
-            AnswerError::Store => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("{error}; the log of the node says why"),
-            ),
+            AnswerError::UnknownNode(_) => StatusCode::NOT_FOUND,
+            AnswerError::NotAway(_) => StatusCode::CONFLICT,
+            AnswerError::NotLinked(_) | AnswerError::NoPong(_) => StatusCode::GATEWAY_TIMEOUT,
+            AnswerError::Store => {
+                let detail = format!("{error}; the log of the node says why");
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
+            }
         };
-        Self::new(status, detail)
+        Self::new(status, error.to_string())
     }
 }
 

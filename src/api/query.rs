@@ -16,6 +16,9 @@ const LIMIT_DEFAULT: usize = 1_000;
 /// Items of a page at most.
 const LIMIT_MAX: usize = 10_000;
 
+/// Longest name of a node in bytes.
+const NODE_BYTES_MAX: usize = 64;
+
 /// How much of a value an error repeats, in characters.
 const SHOWN_CHARS: usize = 64;
 
@@ -47,17 +50,6 @@ impl Query {
         self.0.iter().any(|(present, _)| *present == name)
     }
 
-    /// Whether `name` is `true`; `false` where it is left out.
-    pub(super) fn switch(&self, name: &str) -> Result<bool, Problem> {
-        match self.text(name)? {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(value) => Err(Problem::bad_request(format!(
-                "'{name}' is '{value}'; it can be true or false"
-            ))),
-        }
-    }
-
     /// The value of `name`, which may not be empty.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
         let found = self.0.iter().find(|(present, _)| *present == name);
@@ -66,6 +58,16 @@ impl Query {
                 "'{name}' is empty; give it a value or leave it out"
             ))),
             value => Ok(value),
+        }
+    }
+
+    /// `name` alone or `name=true` is yes, its absence and `name=false` no.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        let found = self.0.iter().find(|(present, _)| *present == name);
+        match found.map(|(_, value)| value.as_str()) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(wrong(name, "'true' or 'false'", other)),
         }
     }
 
@@ -142,6 +144,17 @@ pub(super) fn parse_vehicle(text: &str) -> Result<VehicleId, Problem> {
     })
 }
 
+/// A node's name or id from the text of a URL, decoded already.
+pub(super) fn parse_node(text: &str) -> Result<&str, Problem> {
+    let is_name = (1..=NODE_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+    is_name.then_some(text).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "a node's name has 1 to {NODE_BYTES_MAX} bytes without control characters, not {}",
+            text.len()
+        ))
+    })
+}
+
 /// Puts the sign back into an offset such as `+01:00`, which people type without escaping it.
 fn with_plus(text: &str) -> Cow<'_, str> {
     match text.rsplit_once(' ') {
@@ -178,7 +191,7 @@ fn wrong(name: &str, rule: &str, value: &str) -> Problem {
 }
 
 /// The beginning of what the asker sent, without control characters.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     let mut text: String = value
         .chars()
         .take(SHOWN_CHARS)
@@ -231,7 +244,9 @@ fn hex_byte(high: u8, low: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] = &["from", "to", "limit", "after", "bbox", "vehicle", "kind"];
+    const KNOWN: &[&str] = &[
+        "from", "to", "limit", "after", "bbox", "vehicle", "kind", "all",
+    ];
 
     fn query(text: &str) -> Result<Query, Problem> {
         let uri: Uri = format!("/v1/vehicles?{text}").parse().unwrap();
@@ -277,6 +292,29 @@ mod tests {
         expect_error(limit("limit="), "'limit' is empty");
         let vast = limit(&format!("limit={}", "9".repeat(5_000)));
         assert!(vast.unwrap_err().detail().len() < 300);
+    }
+
+    #[test]
+    fn a_flag_is_there_or_not() {
+        let flag = |text: &str| query(text)?.flag("all");
+        for (text, is_set) in [
+            ("", false),
+            ("all", true),
+            ("all=", true),
+            ("all=true", true),
+            ("all=false", false),
+        ] {
+            assert_eq!(flag(text).unwrap(), is_set, "{text}");
+        }
+        expect_error(flag("all=1"), "'all' must be 'true' or 'false', not '1'");
+    }
+
+    #[test]
+    fn a_node_has_a_name() {
+        assert_eq!(parse_node("gate 1/é").unwrap(), "gate 1/é");
+        for text in ["", "a\u{1b}[2J", &"é".repeat(33)] {
+            expect_error(parse_node(text), "1 to 64 bytes");
+        }
     }
 
     #[test]

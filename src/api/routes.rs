@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AnswerError, Answers, ApiConfig, TrackQuestion, VehiclesQuestion,
+    cluster::{discovery, nodes},
     export::export,
     health::{healthz, metrics, readyz},
     live::{events, stream},
+    orders::{dial, forget, pause, ping, resume},
     page,
     problem::Problem,
     query::{Query, parse_vehicle},
@@ -26,7 +28,7 @@ use crate::{
     base::task::TaskGroup,
     types::{
         ids::VehicleId,
-        json::{NodesJson, PingJson, StatusJson, TrackJson, VehicleJson, VehiclesJson},
+        json::{StatusJson, TrackJson, VehicleJson, VehiclesJson},
     },
 };
 
@@ -83,8 +85,11 @@ pub(super) fn router<A: Answers>(api: Api<A>) -> Router {
         .route("/v1/status", get(status::<A>))
         .route("/v1/nodes", get(nodes::<A>))
         .route("/v1/nodes/{name}/ping", post(ping::<A>))
+        .route("/v1/nodes/{name}/forget", post(forget::<A>))
+        .route("/v1/discovery", get(discovery::<A>))
         .route("/v1/discovery/pause", post(pause::<A>))
         .route("/v1/discovery/resume", post(resume::<A>))
+        .route("/v1/discovery/dial", post(dial::<A>))
         .route("/v1/vehicles", get(vehicles::<A>))
         .route("/v1/vehicles/{id}", get(vehicle::<A>))
         .route("/v1/vehicles/{id}/track", get(track::<A>))
@@ -102,37 +107,6 @@ pub(super) fn router<A: Answers>(api: Api<A>) -> Router {
 async fn status<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;
     json(&StatusJson::new(&api.answers.status()))
-}
-
-async fn nodes<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
-    json(&NodesJson::new(&api.ask(api.answers.nodes()).await?))
-}
-
-/// `POST /v1/nodes/{name}/ping`.
-async fn ping<A: Answers>(
-    State(api): State<Api<A>>,
-    path: Result<RawPathParams, RawPathParamsRejection>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
-    let not_text = |_| Problem::bad_request("the node's name must be UTF-8 text");
-    let path = path.map_err(not_text)?;
-    let name = path.iter().next().map_or("", |(_, name)| name).to_owned();
-    let took = api.ask(api.answers.ping(name)).await?;
-    json(&PingJson::new(took))
-}
-
-/// `POST /v1/discovery/pause`.
-async fn pause<A: Answers>(State(api): State<Api<A>>) -> Result<StatusCode, Problem> {
-    api.ask(api.answers.set_searching(false)).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// `POST /v1/discovery/resume`.
-async fn resume<A: Answers>(State(api): State<Api<A>>) -> Result<StatusCode, Problem> {
-    api.ask(api.answers.set_searching(true)).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Response, Problem> {
@@ -193,8 +167,10 @@ async fn track<A: Answers>(
 }
 
 async fn no_such_call(uri: Uri) -> Problem {
-    let known = "/v1/status, /v1/nodes, /v1/nodes/NAME/ping, /v1/vehicles, /v1/vehicles/ID, /v1/vehicles/ID/track, \
-                 /v1/export, /v1/stream, /v1/events, /metrics, /healthz, /readyz";
+    let known = "/v1/status, /v1/nodes, /v1/nodes/NAME/ping, /v1/nodes/NAME/forget, /v1/discovery, \
+                 /v1/discovery/pause, /v1/discovery/resume, /v1/discovery/dial, /v1/vehicles, \
+                 /v1/vehicles/ID, /v1/vehicles/ID/track, /v1/export, /v1/stream, /v1/events, /metrics, \
+                 /healthz, /readyz";
     let path: String = uri.path().chars().take(64).collect();
     Problem::new(
         StatusCode::NOT_FOUND,
@@ -202,11 +178,17 @@ async fn no_such_call(uri: Uri) -> Problem {
     )
 }
 
-async fn wrong_method(method: Method) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let method: String = method.as_str().chars().take(16).collect();
+    let is_order = |root: &str| uri.path().starts_with(root);
+    let right = if is_order("/v1/discovery/") || is_order("/v1/nodes/") {
+        "POST"
+    } else {
+        "GET"
+    };
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("this call cannot be made with {method}; use GET"),
+        format!("this call cannot be made with {method}; use {right}"),
     )
 }
 
@@ -217,7 +199,7 @@ fn vehicle_of(path: Result<RawPathParams, RawPathParamsRejection>) -> Result<Veh
     parse_vehicle(id)
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
     let mut response = to_json(value)?.into_response();
     let headers = response.headers_mut();
     headers.insert(

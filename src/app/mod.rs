@@ -208,7 +208,7 @@ impl App {
     /// The node about itself.
     pub fn status(&self) -> crate::types::status::NodeStatus {
         use crate::api::Answers as _;
-        NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status)).status()
+        self.answers().status()
     }
 
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
@@ -290,12 +290,17 @@ impl App {
         drop(self.api_tasks.spawn("health", until_stop));
     }
 
+    fn answers(&self) -> NodeAnswers {
+        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
+        NodeAnswers::new(store, status, self.cluster.clone())
+    }
+
     fn serve_api(&self, http: Bound) {
         let config = ApiConfig {
             grace_period: self.grace_period,
             ..ApiConfig::default()
         };
-        let answers = NodeAnswers::new(Arc::clone(&self.store), Arc::clone(&self.status));
+        let answers = self.answers();
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());

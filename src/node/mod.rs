@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! ingest ─Route─▶ router ─▶ store           api ─Answers─▶ query ─▶ store's index
+//!                                                           ├────▶ members, discovery ─▶ cluster
+//!                                                           └────▶ status
 //! ```
 //!
 //! With one node every record is stored here and every question is answered from here; the router
 //! and the queries are the two places where other nodes come in.
 
+mod clock;
 pub mod cluster;
+mod discovery;
 pub mod identity;
-mod members;
+pub mod members;
 pub mod query;
 pub mod router;
 pub mod status;

@@ -9,11 +9,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::{
-    api::{AnswerError, Answers, ExportQuestion, NodeChanges, TrackQuestion, VehiclesQuestion},
-    cluster::proto::NodeName,
+    api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
     node::{
-        cluster::{ClusterGone, PingError},
-        members::{self, WallTime},
+        clock::WallClock, cluster::ClusterHandle, discovery, members, members::MemberChanges,
         status::StatusSource,
     },
     store::{
@@ -22,10 +20,12 @@ use crate::{
         retention::ShownIndex,
     },
     types::{
+        cluster::{Discovery, Members, Peer, SearchPhase},
+        dial::DialAddress,
         ids::VehicleId,
         json::json_bytes_max,
         record::{Kind, Record},
-        status::{Members, NodeStatus, Page, VehicleAnswer},
+        status::{NodeStatus, Page, VehicleAnswer},
         time::UnixMillis,
     },
 };
@@ -58,19 +58,21 @@ const LIVE_SUBSCRIBERS_MAX: usize = 256;
 pub struct NodeAnswers {
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    cluster: ClusterHandle,
+    clock: Arc<WallClock>,
     readers: Arc<Semaphore>,
-    wall: WallTime,
 }
 
 impl NodeAnswers {
-    /// Answers from `store`, and about this node from `status`.
-    pub fn new(store: Arc<Store>, status: Arc<StatusSource>) -> Self {
+    /// Answers from `store`, about this node from `status`, and about the others from `cluster`.
+    pub fn new(store: Arc<Store>, status: Arc<StatusSource>, cluster: ClusterHandle) -> Self {
         let readers = Arc::new(Semaphore::new(READERS_MAX));
         Self {
             store,
             status,
+            cluster,
+            clock: Arc::new(WallClock::new()),
             readers,
-            wall: WallTime::now(),
         }
     }
 
@@ -110,39 +112,33 @@ impl Answers for NodeAnswers {
     }
 
     async fn nodes(&self) -> Result<Members, AnswerError> {
-        let cluster = self.status.cluster().members().await;
-        let cluster = cluster.map_err(|ClusterGone| AnswerError::NoCluster)?;
-        Ok(members::members(self.status.name(), &cluster, self.wall))
+        members::members(&self.cluster, &self.clock, self.status.name()).await
     }
 
-    async fn changes(&self) -> Result<NodeChanges, AnswerError> {
-        let subscription = self.status.cluster().subscribe().await;
-        let subscription = subscription.map_err(|ClusterGone| AnswerError::NoCluster)?;
-        Ok(members::changes(
-            self.status.profile(),
-            subscription,
-            self.wall,
-        ))
+    type Changes = MemberChanges;
+
+    async fn changes(&self, is_all: bool) -> Result<MemberChanges, AnswerError> {
+        MemberChanges::subscribe(&self.cluster, &self.clock, is_all).await
     }
 
-    async fn ping(&self, name: String) -> Result<Duration, AnswerError> {
-        let name = NodeName::parse(&name).map_err(|_| AnswerError::NoSuchNode)?;
-        let took = self.status.cluster().ping(name).await;
-        took.map_err(|error| match error {
-            PingError::Unknown => AnswerError::NoSuchNode,
-            PingError::Gone(ClusterGone) => AnswerError::NoCluster,
-            error => AnswerError::Unreachable(error.to_string()),
-        })
+    async fn discovery(&self) -> Result<Discovery, AnswerError> {
+        discovery::discovery(&self.cluster, &self.clock).await
     }
 
-    async fn set_searching(&self, is_on: bool) -> Result<(), AnswerError> {
-        let cluster = self.status.cluster();
-        let done = if is_on {
-            cluster.resume().await
-        } else {
-            cluster.pause().await
-        };
-        done.map_err(|ClusterGone| AnswerError::NoCluster)
+    async fn search(&self, is_active: bool) -> Result<SearchPhase, AnswerError> {
+        discovery::search(&self.cluster, is_active).await
+    }
+
+    async fn dial(&self, address: DialAddress) -> Result<Peer, AnswerError> {
+        discovery::dial(&self.cluster, address).await
+    }
+
+    async fn ping(&self, node: &str) -> Result<Duration, AnswerError> {
+        discovery::ping(&self.cluster, self.status.name(), node).await
+    }
+
+    async fn forget(&self, node: &str) -> Result<(), AnswerError> {
+        discovery::forget(&self.cluster, node).await
     }
 
     fn metrics(&self) -> String {

@@ -116,16 +116,6 @@ impl StatusSource {
         }
     }
 
-    /// The cluster that this node belongs to.
-    pub const fn cluster(&self) -> &ClusterHandle {
-        &self.cluster
-    }
-
-    /// Who this node is.
-    pub const fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
     fn counts(&self) -> BTreeMap<&'static str, u64> {
         let (ingest, store) = (&self.metrics.ingest, &self.metrics.store);
         let level = |gauge: &crate::metrics::Gauge| u64::try_from(gauge.get()).unwrap_or(0);

@@ -4,6 +4,8 @@
 //! came in, where it is kept or who asks for it. Serialised shapes exist in [`json`] alone.
 
 pub mod attributes;
+pub mod cluster;
+pub mod dial;
 pub mod ids;
 pub mod json;
 pub mod key;

@@ -1,9 +1,8 @@
 //! Answers made up for tests, and a server that gives them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,21 +15,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waymesh::{
     api::{
-        AnswerError, Answers, ApiConfig, ChangeSource, ExportQuestion, NodeChanges, TrackQuestion,
+        AnswerError, Answers, ApiConfig, Changes, ChangesEnd, ExportQuestion, TrackQuestion,
         VehiclesQuestion, serve,
     },
     base::accept::Accept,
     metrics::Metrics,
     types::{
         attributes::{Attributes, Value},
+        cluster::{
+            Discovery, Member, MemberChange, MemberState, Members, Moment, NodeNews, Peer, Place,
+            PlaceState, Role, SearchPhase, Sender,
+        },
+        dial::DialAddress,
         ids::{NodeId, VehicleId},
         key::position_hash,
         number::{Degrees, Milli},
         record::{Body, Fix, Flags, Kind, Record, RecordKey},
-        status::{
-            Addresses, ChangeKind, Member, MemberState, Members, NodeChange, NodeStatus, Page,
-            Readiness, Role, VehicleAnswer,
-        },
+        status::{Addresses, NodeStatus, Page, Readiness, VehicleAnswer},
         time::UnixMillis,
     },
 };
@@ -55,6 +56,10 @@ pub struct State {
     /// An export never ends; this is notified when its reader is gone.
     pub endless: Option<Arc<Notify>>,
     pub live: broadcast::Sender<Arc<[Record]>>,
+    /// What happens to the members.
+    pub changes: broadcast::Sender<MemberChange>,
+    /// What was ordered, in a few words each.
+    pub orders: Mutex<Vec<String>>,
     /// Every question panics.
     pub is_panicking: bool,
     /// `live` has no place left.
@@ -76,6 +81,8 @@ impl Default for State {
             batches: Mutex::default(),
             endless: None,
             live: broadcast::Sender::new(2),
+            changes: broadcast::Sender::new(2),
+            orders: Mutex::default(),
             is_panicking: false,
             is_live_full: false,
             exported: Mutex::default(),
@@ -106,6 +113,10 @@ impl State {
         self.failure()
     }
 
+    fn note(&self, order: String) {
+        self.orders.lock().unwrap().push(order);
+    }
+
     fn page(
         &self,
         records: Vec<&Record>,
@@ -118,18 +129,6 @@ impl State {
             next: items.last().filter(|_| has_more).map(next),
             items,
             missing: self.missing.clone(),
-        }
-    }
-}
-
-/// Gives its changes from the last to the first, then none for ever.
-struct Changes(Vec<NodeChange>);
-
-impl ChangeSource for Changes {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<NodeChange>> + Send + '_>> {
-        match self.0.pop() {
-            Some(change) => Box::pin(std::future::ready(Some(change))),
-            None => Box::pin(std::future::pending()),
         }
     }
 }
@@ -155,8 +154,10 @@ impl Answers for Fake {
     }
 
     async fn nodes(&self) -> Result<Members, AnswerError> {
-        let member = |name: &str, id, state| Member {
+        self.0.failure()?;
+        let member = |name: &str, id, state: MemberState| Member {
             name: name.to_owned(),
+            reason: (!state.is_present()).then_some("silent"),
             state,
             id: NodeId(id),
             link: Some(address(5001)),
@@ -178,36 +179,84 @@ impl Answers for Fake {
         })
     }
 
-    async fn changes(&self) -> Result<NodeChanges, AnswerError> {
-        let change = |kind, node: &str, matches| NodeChange {
-            kind,
-            node: node.to_owned(),
-            id: NodeId(0xabc),
-            incarnation: 3,
-            reason: "present".to_owned(),
-            at: time(0),
-            matches,
-        };
-        Ok(NodeChanges {
-            present: vec![
-                change(ChangeKind::Up, "alpha", true),
-                change(ChangeKind::Up, "stranger", false),
-            ],
-            next: Box::new(Changes(vec![change(ChangeKind::Down, "beta", true)])),
+    type Changes = FakeChanges;
+
+    async fn changes(&self, is_all: bool) -> Result<FakeChanges, AnswerError> {
+        self.0.failure()?;
+        let changes = self.0.changes.subscribe();
+        let all = is_all.then(|| up("hidden", "present"));
+        Ok(FakeChanges {
+            present: all.into_iter().chain([up("alpha", "present")]).collect(),
+            changes,
         })
     }
 
-    async fn ping(&self, name: String) -> Result<Duration, AnswerError> {
-        match name.as_str() {
-            "beta" => Ok(Duration::from_micros(1_234)),
-            "gone" => Err(AnswerError::Unreachable(
-                "there is no link to it".to_owned(),
-            )),
-            _ => Err(AnswerError::NoSuchNode),
-        }
+    async fn discovery(&self) -> Result<Discovery, AnswerError> {
+        self.0.failure()?;
+        let moment = |seconds: u64| Moment {
+            at: time(0),
+            ago: Duration::from_secs(seconds),
+        };
+        Ok(Discovery {
+            phase: SearchPhase::Resting,
+            places: vec![Place {
+                interface: "eth0".to_owned(),
+                transport: "multicast",
+                state: PlaceState::Open,
+                address: [10, 0, 0, 7].into(),
+                to: ([239, 192, 0, 1], 50337).into(),
+                own_heard: Some(moment(3)),
+                others_heard: None,
+                n_reopens: 1,
+                n_received: 5,
+                n_sent: 6,
+                n_unsent: 0,
+                n_too_long: 0,
+                trouble: None,
+            }],
+            senders: vec![Sender {
+                from: ([10, 0, 0, 8], 50337).into(),
+                name: Some("beta".to_owned()),
+                heard: moment(1),
+                verdict: "wrong secret".to_owned(),
+            }],
+            peers: vec![Peer {
+                address: "gate-1:5001".to_owned(),
+                node: None,
+                verdict: "refused".to_owned(),
+            }],
+        })
     }
 
-    async fn set_searching(&self, _is_on: bool) -> Result<(), AnswerError> {
+    async fn search(&self, is_active: bool) -> Result<SearchPhase, AnswerError> {
+        self.0.failure()?;
+        self.0.note(format!("search {is_active}"));
+        Ok(if is_active {
+            SearchPhase::Searching
+        } else {
+            SearchPhase::Paused
+        })
+    }
+
+    async fn dial(&self, address: DialAddress) -> Result<Peer, AnswerError> {
+        self.0.failure()?;
+        self.0.note(format!("dial {address}"));
+        Ok(Peer {
+            address: address.to_string(),
+            node: None,
+            verdict: "dialling".to_owned(),
+        })
+    }
+
+    async fn ping(&self, node: &str) -> Result<Duration, AnswerError> {
+        self.0.failure()?;
+        self.0.note(format!("ping {node}"));
+        Ok(Duration::from_nanos(1_234_567))
+    }
+
+    async fn forget(&self, node: &str) -> Result<(), AnswerError> {
+        self.0.failure()?;
+        self.0.note(format!("forget {node}"));
         Ok(())
     }
 
@@ -284,6 +333,38 @@ impl Answers for Fake {
 
     fn live(&self) -> Option<broadcast::Receiver<Arc<[Record]>>> {
         (!self.0.is_live_full).then(|| self.0.live.subscribe())
+    }
+}
+
+/// What a subscriber of events gets.
+pub struct FakeChanges {
+    present: VecDeque<MemberChange>,
+    changes: broadcast::Receiver<MemberChange>,
+}
+
+impl Changes for FakeChanges {
+    async fn next(&mut self) -> Result<MemberChange, ChangesEnd> {
+        if let Some(change) = self.present.pop_front() {
+            return Ok(change);
+        }
+        self.changes.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(n_changes) => ChangesEnd::Lagged(n_changes),
+            broadcast::error::RecvError::Closed => ChangesEnd::Over,
+        })
+    }
+}
+
+pub fn up(name: &str, reason: &'static str) -> MemberChange {
+    MemberChange::Up(news(name, reason))
+}
+
+pub fn news(name: &str, reason: &'static str) -> NodeNews {
+    NodeNews {
+        name: name.to_owned(),
+        id: NodeId(0xabc),
+        incarnation: 3,
+        reason,
+        at: time(0),
     }
 }
 

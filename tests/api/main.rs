@@ -11,6 +11,7 @@
     reason = "test"
 )]
 
+mod cluster_calls;
 mod commands;
 mod fake;
 mod http;
@@ -18,5 +19,6 @@ mod limits;
 mod panics;
 mod questions;
 mod shutdown;
+mod siblings;
 mod streams;
 mod through_client;

@@ -85,31 +85,15 @@ async fn nodes_have_the_shape_of_the_contract() {
             "matches": true, "linked": false
         })
     };
+    let mut away = node("beta", "0000000000000def", "down");
+    away["reason"] = json!("silent");
     assert_eq!(
         get(server.address, "/v1/nodes").await.json(),
         json!({
             "self": "alpha", "epoch": "000000000000001f",
-            "nodes": [node("alpha", "0000000000000abc", "up"), node("beta", "0000000000000def", "down")]
+            "nodes": [node("alpha", "0000000000000abc", "up"), away]
         })
     );
-}
-
-#[tokio::test]
-async fn a_ping_says_how_far_a_node_is_or_why_that_cannot_be_said() {
-    let server = Server::start(State::default()).await;
-    let ping = async |name: &str| {
-        let path = format!("/v1/nodes/{name}/ping");
-        ask(server.address, "POST", &path).await
-    };
-    let reply = ping("beta").await;
-    assert_eq!(
-        (reply.status, reply.json()),
-        (200, json!({"rtt_ms": 1.234}))
-    );
-    assert_eq!(ping("gone").await.status, 504);
-    assert_eq!(ping("nobody").await.status, 404);
-    assert_eq!(ping("%ff").await.status, 400);
-    assert_eq!(ping("%00%2e%2e%2f").await.status, 404);
 }
 
 #[tokio::test]
@@ -202,7 +186,7 @@ async fn a_wrong_question_is_told_what_is_wrong() {
         ("/v1/export?vehicle=%00", "not printable"),
         ("/v1/export?to=2026", "RFC 3339"),
         ("/v1/stream?filter=x", "this call has where"),
-        ("/v1/events?all=1", "it can be true or false"),
+        ("/v1/events?only=1", "this call has all"),
     ] {
         expect_problem(server.address, path, 400, part).await;
     }

@@ -5,11 +5,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 use waymesh::{
     api::{AnswerError, ApiConfig},
-    types::record::{Kind, Record},
+    types::{
+        cluster::MemberChange,
+        record::{Kind, Record},
+    },
 };
 
 use crate::{
-    fake::{EXAMPLE, Server, State, VEHICLE, event, position, time},
+    fake::{EXAMPLE, Server, State, VEHICLE, event, news, position, time, up},
     http::{Connection, Reply, exchange, expect_problem, get},
 };
 
@@ -162,7 +165,7 @@ async fn a_node_without_a_place_for_subscribers_says_so() {
 }
 
 #[tokio::test]
-async fn events_begin_with_the_present_members_and_go_on_with_each_change() {
+async fn events_begin_with_the_present_members_and_stay_open() {
     let config = ApiConfig {
         keep_alive: Duration::from_millis(10),
         ..ApiConfig::default()
@@ -170,18 +173,101 @@ async fn events_begin_with_the_present_members_and_go_on_with_each_change() {
     let server = Server::start_with(State::default(), config).await;
     let mut events = Connection::get(server.address, "/v1/events").await;
     let text = events.read_until(": keep-alive\n\n").await;
-    let first = concat!(
+    let expected = concat!(
         "event: node-up\n",
         r#"data: {"node":"alpha","id":"0000000000000abc","incarnation":3,"reason":"present","#,
         r#""at":"2026-11-20T09:05:01.000Z"}"#,
         "\n\n"
     );
-    let change = "event: node-down\ndata: {\"node\":\"beta\"";
-    let (first, change) = (text.find(first), text.find(change));
-    assert!(first.is_some() && first < change, "{text}");
-    assert!(!text.contains("stranger"), "it is not looked for: {text}");
-    let mut all = Connection::get(server.address, "/v1/events?all=true").await;
-    all.read_until("stranger").await;
+    assert!(text.contains(expected), "{text}");
+    assert!(!text.contains("hidden"), "it does not match: {text}");
+}
+
+#[tokio::test]
+async fn events_of_all_are_given_when_asked_for() {
+    let server = Server::start(State::default()).await;
+    for path in ["/v1/events?all=true", "/v1/events?all"] {
+        let mut events = Connection::get(server.address, path).await;
+        events.read_until("\"node\":\"hidden\"").await;
+    }
+    expect_problem(server.address, "/v1/events?all=2", 400, "'true' or 'false'").await;
+    expect_problem(
+        server.address,
+        "/v1/events?al=true",
+        400,
+        "this call has all",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn each_change_is_one_event() {
+    let server = Server::start(State::default()).await;
+    let mut events = Connection::get(server.address, "/v1/events").await;
+    events.read_until("present").await;
+    let epoch = MemberChange::Epoch {
+        epoch: 0x2f,
+        at: time(1),
+    };
+    for change in [
+        up("beta", "joined"),
+        MemberChange::Down(news("beta", "silent")),
+        epoch,
+    ] {
+        server.state.changes.send(change).unwrap();
+        tokio::task::yield_now().await;
+    }
+    let text = events.read_until("000000000000002f").await;
+    let events: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("event: "))
+        .collect();
+    assert_eq!(events, ["node-up", "node-up", "node-down", "epoch"]);
+    for data in [
+        r#"data: {"node":"beta","id":"0000000000000abc","incarnation":3,"reason":"joined","#,
+        r#""reason":"silent","at":"2026-11-20T09:05:01.000Z"}"#,
+        r#"data: {"epoch":"000000000000002f","at":"2026-11-20T09:05:02.000Z"}"#,
+    ] {
+        assert!(text.contains(data), "{data} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_of_events_that_lags_is_told_and_disconnected() {
+    let server = Server::start(State::default()).await;
+    let mut events = Connection::get(server.address, "/v1/events").await;
+    events.read_until("present").await;
+    // One thread, and no await: the feeding task cannot take anything between these.
+    for _ in 0..5 {
+        server.state.changes.send(up("beta", "joined")).unwrap();
+    }
+    let text = events.read_until("\r\n0\r\n\r\n").await;
+    assert!(
+        text.contains("event: lagged\ndata: {\"changes\":3}\n\n"),
+        "{text}"
+    );
+    assert!(!text.contains("joined"), "{text}");
+}
+
+#[tokio::test]
+async fn events_end_with_the_node_and_need_a_cluster() {
+    let server = Server::start(State::default()).await;
+    let mut events = Connection::get(server.address, "/v1/events").await;
+    events.read_until("present").await;
+    server.shutdown.cancel();
+    events.read_to_end().await;
+    let state = State {
+        error: Some(AnswerError::NoCluster),
+        ..State::default()
+    };
+    let server = Server::start(state).await;
+    expect_problem(
+        server.address,
+        "/v1/events",
+        503,
+        "the cluster is not there",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
@@ -57,6 +57,11 @@ impl Family {
             .status();
         assert!(made.unwrap().success());
         Self { folder, secret }
+    }
+
+    /// The file with its secret.
+    pub fn secret(&self) -> &Path {
+        &self.secret
     }
 
     /// Starts the node `name` of this family in `host`, or starts it again on the same data.

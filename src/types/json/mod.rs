@@ -1,7 +1,14 @@
 //! The contract's JSON, once: positions, events, nodes, and everything else that is printed for
 //! programs. Fields that are absent are left out.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+mod cluster;
+
+pub use self::cluster::{
+    DialJson, DiscoveryJson, EpochJson, ForgottenJson, NodeEventJson, NodesJson, PeerJson,
+    PhaseJson, PingJson,
+};
+
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -9,7 +16,7 @@ use super::{
     attributes::{Attributes, Value},
     number::Milli,
     record::{Body, Flags, Record},
-    status::{Member, Members, NodeChange, NodeStatus, Page, Role, VehicleAnswer},
+    status::{NodeStatus, Page, VehicleAnswer},
 };
 
 /// A record as the contract prints it: a position, or an event without the fields of a fix.
@@ -83,32 +90,6 @@ struct AddressesJson<'a> {
     http: Option<SocketAddr>,
 }
 
-/// All members: `GET /v1/nodes`.
-#[derive(Debug, Serialize)]
-pub struct NodesJson<'a> {
-    #[serde(rename = "self")]
-    self_name: &'a str,
-    epoch: String,
-    nodes: Vec<NodeJson<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct NodeJson<'a> {
-    name: &'a str,
-    state: &'static str,
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<SocketAddr>,
-    incarnation: u64,
-    roles: Vec<&'static str>,
-    since: String,
-    owned_shards: u32,
-    matches: bool,
-    linked: bool,
-}
-
 /// A page of last positions: `GET /v1/vehicles`.
 #[derive(Debug, Serialize)]
 pub struct VehiclesJson<'a> {
@@ -132,31 +113,6 @@ pub struct VehicleJson<'a> {
     owner: &'a str,
     connected_to: Option<&'a str>,
     missing: &'a [String],
-}
-
-/// A change among the members: the data of an event of `GET /v1/events`.
-#[derive(Debug, Serialize)]
-pub struct NodeEventJson<'a> {
-    node: &'a str,
-    id: String,
-    incarnation: u64,
-    reason: &'a str,
-    at: String,
-}
-
-/// How far a node is away: `POST /v1/nodes/{name}/ping`.
-#[derive(Debug, Serialize)]
-pub struct PingJson {
-    rtt_ms: f64,
-}
-
-impl PingJson {
-    /// The JSON shape of the time there and back; to the microsecond.
-    pub fn new(took: Duration) -> Self {
-        Self {
-            rtt_ms: took.as_micros() as f64 / 1_000.0,
-        }
-    }
 }
 
 /// Why a question was not answered, as RFC 9457 puts it.
@@ -278,35 +234,6 @@ impl<'a> StatusJson<'a> {
     }
 }
 
-impl<'a> NodesJson<'a> {
-    /// The JSON shape of `members`.
-    pub fn new(members: &'a Members) -> Self {
-        Self {
-            self_name: &members.self_name,
-            epoch: hex(members.epoch),
-            nodes: members.members.iter().map(NodeJson::new).collect(),
-        }
-    }
-}
-
-impl<'a> NodeJson<'a> {
-    fn new(member: &'a Member) -> Self {
-        Self {
-            name: &member.name,
-            state: member.state.as_str(),
-            id: member.id.to_string(),
-            link: member.link,
-            http: member.http,
-            incarnation: member.incarnation,
-            roles: member.roles.iter().copied().map(Role::as_str).collect(),
-            since: member.since.to_string(),
-            owned_shards: member.owned_shards,
-            matches: member.matches,
-            linked: member.linked,
-        }
-    }
-}
-
 impl<'a> VehiclesJson<'a> {
     /// The JSON shape of `page`.
     pub fn new(page: &'a Page<Record>) -> Self {
@@ -337,19 +264,6 @@ impl<'a> VehicleJson<'a> {
             owner: &answer.owner,
             connected_to: answer.connected_to.as_deref(),
             missing: &answer.missing,
-        }
-    }
-}
-
-impl<'a> NodeEventJson<'a> {
-    /// The JSON shape of `change`.
-    pub fn new(change: &'a NodeChange) -> Self {
-        Self {
-            node: &change.node,
-            id: change.id.to_string(),
-            incarnation: change.incarnation,
-            reason: &change.reason,
-            at: change.at.to_string(),
         }
     }
 }
