@@ -15,6 +15,7 @@ mod bench;
 mod books;
 mod demo;
 mod device;
+mod discover;
 mod fleet;
 mod floor;
 mod node_process;
@@ -48,6 +49,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Compare what a line costs a node with what it costs the least server there can be
     Bench(bench::BenchArgs),
+    /// Show how nodes find each other, and how they see each other go
+    Discover(discover::DiscoverArgs),
     /// Run the least server there can be, the baseline of `bench`
     Floor(floor::FloorArgs),
     /// Run a node, with the options of `waymesh run`
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Discover(args) => discover::run(&args),
         Command::Floor(args) => floor::run(&args),
         Command::Node { options } => {
             let head = ["waymesh", "run"].map(str::to_owned);

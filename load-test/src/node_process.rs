@@ -187,7 +187,8 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-fn usage_of(pid: u32) -> Option<Usage> {
+/// What a running process has cost so far; none if there is no such process.
+pub(crate) fn usage_of(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold spaces; the fields after it do not.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

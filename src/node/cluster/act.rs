@@ -11,7 +11,10 @@ use crate::cluster::{
 impl Driver {
     pub(super) fn carry_out(&mut self, output: ClusterOutput) {
         match output {
-            ClusterOutput::SendBeacon { bytes, .. } => self.sockets.send(&bytes),
+            ClusterOutput::SendBeacon { bytes, .. } => {
+                tracing::trace!(n_bytes = bytes.len(), "a beacon is sent");
+                self.sockets.send(&bytes);
+            }
             ClusterOutput::Reopen(place) => self.sockets.reopen(place),
             ClusterOutput::Rejoin(place) => self.sockets.rejoin(place),
             ClusterOutput::Dial {

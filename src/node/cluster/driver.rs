@@ -185,6 +185,8 @@ pub(super) struct Driver {
     pub(super) is_outdated: bool,
     counted: Counted,
     counted_at: Instant,
+    /// Something has happened since then.
+    is_uncounted: bool,
 }
 
 impl Driver {
@@ -218,6 +220,7 @@ impl Driver {
             is_outdated: false,
             counted: Counted::new(parts.metrics.clone()),
             counted_at: now,
+            is_uncounted: true,
             lasting,
         })
     }
@@ -230,7 +233,10 @@ impl Driver {
             if self.is_outdated {
                 return End::Again;
             }
-            let wake_at = self.core.next_deadline().map(Instant::to_tokio);
+            let count_at = self
+                .is_uncounted
+                .then_some(self.counted_at + COUNT_INTERVAL);
+            let wake_at = self.core.next_deadline().into_iter().chain(count_at).min();
             // Every arm is cancel safe: what was not handed out stays where it is.
             tokio::select! {
                 command = commands.recv() => match command {
@@ -249,7 +255,7 @@ impl Driver {
                 () = self.sockets.recv(&mut datagrams) => {
                     datagrams.drain(..).for_each(|event| self.on_socket(event));
                 }
-                () = sleep_until(wake_at) => self.tell(ClusterInput::Tick),
+                () = sleep_until(wake_at.map(Instant::to_tokio)) => self.tell(ClusterInput::Tick),
             }
             self.publish();
         }
@@ -345,7 +351,8 @@ impl Driver {
             is_new
         });
         let now = Instant::now();
-        if now.since(self.counted_at) >= COUNT_INTERVAL {
+        self.is_uncounted = now.since(self.counted_at) < COUNT_INTERVAL;
+        if !self.is_uncounted {
             self.counted_at = now;
             let (core, sockets) = (&self.core, &self.sockets);
             self.counted

@@ -4,6 +4,8 @@ use super::sibling::{Family, Sibling, print_time, wait_all_see_all};
 use crate::namespace::{DoublesCheck, Host, Lan};
 
 const MULTICAST: &str = "[discovery]\ntransports = [\"multicast\"]";
+/// No beat ever.
+const SELDOM: &str = "[discovery]\nping_interval = \"1h\"";
 const MULTICAST6: &str = "[discovery]\ntransports = [\"multicast6\"]";
 const BROADCAST: &str = "[discovery]\ntransports = [\"broadcast\"]";
 
@@ -22,6 +24,18 @@ fn five_nodes_find_each_other_by_multicast() {
     let family = Family::new();
     let siblings = family.start_all(&hosts, MULTICAST);
     print_formation("multicast", &siblings);
+}
+
+#[test]
+fn the_metrics_of_nodes_at_rest_are_those_of_now() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let siblings = family.start_all(&hosts, SELDOM);
+    wait_all_see_all(&siblings);
+    for sibling in &siblings {
+        sibling.wait_count("waymesh_members{state=\"up\"}", 3);
+    }
 }
 
 #[test]
