@@ -5,7 +5,9 @@
 //! connection to its former life.
 
 mod answers;
+mod cluster;
 mod error;
+mod events;
 mod pages;
 
 use std::{
@@ -18,7 +20,12 @@ use serde::de::DeserializeOwned;
 use ureq::{Agent, Body, http::Response, http::Uri};
 
 pub use answers::{PositionJson, VehicleAnswerJson};
+pub use cluster::{
+    DiscoveryReportJson, MemberJson, MembersJson, MomentReportJson, PeerReportJson,
+    PlaceReportJson, SenderReportJson,
+};
 pub use error::ClientError;
+pub use events::{EventJson, Events};
 pub use pages::Positions;
 
 use crate::types::{ids::VehicleId, record::Kind, time::UnixMillis};
@@ -180,7 +187,21 @@ impl Client {
     }
 
     fn get(&self, path: &str) -> Result<Response<Body>, ClientError> {
-        let asked = self.agent.get(format!("{}{path}", self.url)).call();
+        self.answer(self.agent.get(format!("{}{path}", self.url)).call())
+    }
+
+    /// The text of the answer to `POST path`.
+    fn order(&self, path: &str, body: &str) -> Result<String, ClientError> {
+        let order = self.agent.post(format!("{}{path}", self.url));
+        let order = order.header("content-type", "application/json");
+        let mut response = self.answer(order.send(body))?;
+        read(response.body_mut(), JSON_BYTES_MAX)
+    }
+
+    fn answer(
+        &self,
+        asked: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, ClientError> {
         let mut response = asked.map_err(|error| ClientError::from_ureq(&self.url, error))?;
         let status = response.status();
         if status.is_success() {
