@@ -13,9 +13,9 @@ use super::run;
 use crate::{
     cli::{
         ask::{self, AskError},
-        check_config, decode, export, keygen, nodes,
+        check_config, decode, discovery, export, forget, keygen, nodes,
         out::{EXIT_USAGE, with_stdout},
-        status, track, vehicle,
+        ping, status, track, vehicle,
     },
     config::{Environment, Paint},
 };
@@ -43,10 +43,14 @@ enum Command {
     Decode(decode::DecodeArgs),
     /// Show how a node is doing
     Status(status::StatusArgs),
-    /// Show the members of the cluster, or follow who comes and goes
+    /// Show who belongs to the cluster, or follow who comes and goes
     Nodes(nodes::NodesArgs),
-    /// Show how long the way to a node and back takes
-    Ping(nodes::PingArgs),
+    /// Show why nodes find each other or do not; pause, resume, dial
+    Discovery(discovery::DiscoveryArgs),
+    /// Measure the way to another node and back
+    Ping(ping::PingArgs),
+    /// Strike off a node that is away for good
+    Forget(forget::ForgetArgs),
     /// Show where a vehicle is
     Where(vehicle::WhereArgs),
     /// Show where a vehicle was
@@ -69,21 +73,28 @@ where
         Command::Run(args) => run::run(args),
         Command::CheckConfig { file } => with_stdout(|out| {
             let environment = Environment::of_process();
-            let paint = if io::stdout().is_terminal() {
-                Paint::Coloured
-            } else {
-                Paint::Plain
-            };
-            check_config::check_config(file.as_deref(), environment, paint, out).map(ExitCode::from)
+            check_config::check_config(file.as_deref(), environment, paint(), out)
+                .map(ExitCode::from)
         }),
         Command::Keygen(args) => keygen::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Status(args) => ask(|out| status::status(&args, out)),
-        Command::Nodes(args) => ask(|out| nodes::nodes(&args, out)),
-        Command::Ping(args) => ask(|out| nodes::ping(&args, out)),
+        Command::Nodes(args) => ask(|out| nodes::nodes(&args, paint(), out)),
+        Command::Discovery(args) => ask(|out| discovery::discovery(&args, paint(), out)),
+        Command::Ping(args) => ask(|out| ping::ping(&args, out)),
+        Command::Forget(args) => ask(|out| forget::forget(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),
         Command::Track(args) => ask(|out| track::track(&args, out)),
         Command::Export(args) => ask(|out| export::export(&args, out)),
+    }
+}
+
+/// Colours for a terminal on standard output, none for anything else.
+fn paint() -> Paint {
+    if io::stdout().is_terminal() {
+        Paint::Coloured
+    } else {
+        Paint::Plain
     }
 }
 

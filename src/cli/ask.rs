@@ -16,10 +16,15 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct NodeArgs {
     /// The node to ask
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     pub node: String,
     /// Print JSON, for programs
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 
@@ -82,6 +87,17 @@ pub fn finish(result: Result<(), AskError>, errors: &mut dyn io::Write) -> u8 {
 /// Says which rule it breaks.
 pub fn parse_vehicle(text: &str) -> Result<VehicleId, VehicleIdError> {
     VehicleId::parse(text.as_bytes())
+}
+
+/// Reads a node's name or id from an argument.
+///
+/// # Errors
+/// Says what a name is.
+pub fn parse_node(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 64 || text.contains(char::is_control) {
+        return Err("a name has 1 to 64 bytes without control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads a time from an argument.

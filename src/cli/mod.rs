@@ -9,10 +9,14 @@
 pub mod ask;
 pub mod check_config;
 pub mod decode;
+pub mod discovery;
 pub mod export;
+pub mod forget;
 pub mod keygen;
 pub mod nodes;
 pub mod out;
+pub mod ping;
 pub mod status;
+mod table;
 pub mod track;
 pub mod vehicle;

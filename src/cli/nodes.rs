@@ -1,182 +1,268 @@
-//! `waymesh nodes` and `waymesh ping`: the members as one node sees them, and how far one is away.
+//! `waymesh nodes`: who belongs to the cluster, and who comes and goes.
 
-use std::io::{BufRead as _, Write};
+use std::io::Write;
 
 use clap::Args;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::ask::{AskError, NodeArgs};
-
-/// Names of the columns, with the keys they show.
-const COLUMNS: [(&str, &str); 7] = [
-    ("NAME", "name"),
-    ("STATE", "state"),
-    ("LINK", "link"),
-    ("LINKED", "linked"),
-    ("SHARDS", "owned_shards"),
-    ("START", "incarnation"),
-    ("SINCE", "since"),
-];
+use super::{
+    ask::{AskError, NodeArgs},
+    table::{Cell, Mood, write_table},
+};
+use crate::{
+    client::{Client, ClientError, EventJson, MemberJson, MembersJson},
+    config::Paint,
+};
 
 /// Arguments of `nodes`.
 #[derive(Debug, Clone, Args)]
 pub struct NodesArgs {
-    /// Which node, and how to print
-    #[command(flatten)]
-    pub node: NodeArgs,
-    /// Print who is there, then each change as it happens, until the node stops
+    /// Print who is there, then each change as it happens, until the node ends it
     #[arg(long)]
     pub follow: bool,
-    /// With --follow: also nodes that the asked one does not look for
-    #[arg(long, requires = "follow")]
+    /// Also nodes that connect_regex of the node that is asked does not mean
+    #[arg(long)]
     pub all: bool,
-}
-
-/// Arguments of `ping`.
-#[derive(Debug, Clone, Args)]
-pub struct PingArgs {
     /// Which node, and how to print
     #[command(flatten)]
     pub node: NodeArgs,
-    /// Name of the member to be pinged by the node that is asked
-    pub name: String,
 }
 
-/// Prints the members: a line for each, this node marked by a star; or what changes among them.
+/// Prints the members as the node that is asked sees them, or follows their changes.
 ///
 /// # Errors
-/// When the node does not answer, stops answering, or `out` takes no more.
-pub fn nodes(args: &NodesArgs, out: &mut dyn Write) -> Result<(), AskError> {
+/// When the node does not answer, ends the stream, or `out` takes no more.
+pub fn nodes(args: &NodesArgs, paint: Paint, out: &mut dyn Write) -> Result<(), AskError> {
     let client = args.node.client()?;
     if args.follow {
-        let mut event = String::new();
-        for line in client.events(args.all)?.lines() {
-            let line = line.map_err(AskError::BrokeOff)?;
-            if let Some(name) = line.strip_prefix("event: ") {
-                event = name.to_owned();
-            } else if let Some(data) = line.strip_prefix("data: ") {
-                let data = serde_json::from_str(data)?;
-                write_change(out, &event, data, args.node.json)?;
-            }
-        }
-        return Ok(());
+        return follow(&client, args, paint, out);
     }
     if args.node.json {
         writeln!(out, "{}", client.text("/v1/nodes")?.trim_end())?;
-        return Ok(());
-    }
-    Ok(write_table(out, &client.nodes()?)?)
-}
-
-/// Prints the time to a member and back.
-///
-/// # Errors
-/// When the node does not answer, or its answer is that the member cannot be reached.
-pub fn ping(args: &PingArgs, out: &mut dyn Write) -> Result<(), AskError> {
-    let answer = args.node.client()?.ping(&args.name)?;
-    if args.node.json {
-        writeln!(out, "{answer}")?;
     } else {
-        let took = answer.get("rtt_ms").and_then(Value::as_f64);
-        writeln!(out, "{}: {:.3} ms", args.name, took.unwrap_or_default())?;
+        write_members(&client.members()?, args.all, paint, out)?;
     }
-    Ok(())
-}
-
-fn write_change(
-    out: &mut dyn Write,
-    event: &str,
-    mut data: Value,
-    is_json: bool,
-) -> Result<(), AskError> {
-    if is_json {
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("event".to_owned(), event.into());
-        }
-        writeln!(out, "{data}")?;
-    } else {
-        let field = |name: &str| text_of(data.get(name));
-        let (at, node, reason) = (field("at"), field("node"), field("reason"));
-        writeln!(out, "{at}  {event:<9}  {node}  {reason}")?;
-    }
-    // Whoever follows wants to see it now.
     Ok(out.flush()?)
 }
 
-fn write_table(out: &mut dyn Write, answer: &Value) -> std::io::Result<()> {
-    let own = text_of(answer.get("self"));
-    let members = answer.get("nodes").and_then(Value::as_array);
-    let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned())];
-    for member in members.into_iter().flatten() {
-        let mut row = COLUMNS.map(|(_, key)| text_of(member.get(key)));
-        if let [name, _, _, linked, ..] = &mut row
-            && *name == own
-        {
-            name.push('*');
-            "-".clone_into(linked);
-        }
-        rows.push(row);
-    }
-    let mut widths = [0; COLUMNS.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(out, "{}", line.join("  ").trim_end())?;
+/// How many members are in which state, and the epoch; for one line.
+pub(super) fn summary(members: &MembersJson) -> String {
+    let count = |state: &str| {
+        members
+            .nodes
+            .iter()
+            .filter(|node| node.state == state)
+            .count()
+    };
+    let states = ["up", "suspect", "down", "left"].map(|state| (count(state), state));
+    let counted = states.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = counted
+        .map(|(number, state)| format!("{number} {state}"))
+        .collect();
+    format!("{}; epoch {}", words.join(", "), members.epoch)
+}
+
+fn write_members(
+    members: &MembersJson,
+    is_all: bool,
+    paint: Paint,
+    out: &mut dyn Write,
+) -> Result<(), AskError> {
+    let is_shown = |node: &&MemberJson| is_all || node.matches;
+    let shown = members.nodes.iter().filter(is_shown);
+    let rows: Vec<_> = shown.map(|node| row(node, &members.self_name)).collect();
+    let head = [
+        "NAME", "STATE", "SINCE", "WAY", "SHARDS", "LINK", "HTTP", "START", "ID",
+    ];
+    write_table(out, paint, head, &rows)?;
+    let n_hidden = members.nodes.len() - rows.len();
+    if n_hidden > 0 {
+        writeln!(
+            out,
+            "{n_hidden} more that connect_regex does not mean; --all shows them"
+        )?;
     }
     Ok(())
 }
 
-fn text_of(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::Bool(true)) => "yes".to_owned(),
-        Some(Value::Bool(false)) => "no".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+fn row(node: &MemberJson, self_name: &str) -> [Cell; 9] {
+    let is_self = node.name == self_name && node.state != "down";
+    let state = match &node.reason {
+        Some(reason) if *reason != node.state => format!("{} ({reason})", node.state),
+        _ => node.state.clone(),
+    };
+    let way = match (is_self, node.linked, node.state.as_str()) {
+        (true, ..) => "itself",
+        (_, true, _) => "link",
+        (_, _, "up" | "suspect") => "others",
+        _ => "-",
+    };
+    [
+        node.name.as_str().into(),
+        Cell::new(&state, mood(&node.state)),
+        node.since.as_str().into(),
+        way.into(),
+        node.owned_shards.to_string().into(),
+        node.link.as_ref().into(),
+        node.http.as_ref().into(),
+        node.incarnation.to_string().into(),
+        node.id.as_str().into(),
+    ]
+}
+
+fn mood(state: &str) -> Mood {
+    match state {
+        "up" | "node-up" => Mood::Good,
+        "suspect" | "lagged" => Mood::Odd,
+        "down" | "node-down" => Mood::Bad,
+        _ => Mood::Plain,
     }
+}
+
+/// Prints events until the stream ends, which the node alone does: then it stops, began its cluster
+/// anew, or could not wait for this reader. Nothing is made up for what happens after that.
+fn follow(
+    client: &Client,
+    args: &NodesArgs,
+    paint: Paint,
+    out: &mut dyn Write,
+) -> Result<(), AskError> {
+    for event in client.events(args.all)? {
+        let event = event?;
+        if args.node.json {
+            serde_json::to_writer(&mut *out, &EventLine::new(&event))?;
+            writeln!(out)?;
+        } else {
+            write_event(&event, paint, out)?;
+        }
+        out.flush()?;
+    }
+    let cause = "the node ended it; start anew to see who is there now".to_owned();
+    Err(ClientError::BrokeOff { cause }.into())
+}
+
+/// An event as one object.
+#[derive(Debug, Serialize)]
+struct EventLine<'a> {
+    event: &'a str,
+    #[serde(flatten)]
+    data: &'a Map<String, Value>,
+}
+
+impl<'a> EventLine<'a> {
+    const fn new(event: &'a EventJson) -> Self {
+        Self {
+            event: event.name.as_str(),
+            data: &event.data,
+        }
+    }
+}
+
+fn write_event(event: &EventJson, paint: Paint, out: &mut dyn Write) -> Result<(), AskError> {
+    let text = |name: &str| event.data.get(name).and_then(Value::as_str);
+    let name = Cell::new(&event.name, mood(&event.name)).padded(9, paint);
+    let at = Cell::from(text("at").unwrap_or("-")).padded(24, paint);
+    let what = match event.name.as_str() {
+        "node-up" | "node-down" => {
+            let start = event.data.get("incarnation").and_then(Value::as_u64);
+            format!(
+                "{}  {}  id {} start {}",
+                text("node").unwrap_or("-"),
+                text("reason").unwrap_or("-"),
+                text("id").unwrap_or("-"),
+                start.unwrap_or(0),
+            )
+        }
+        "epoch" => text("epoch").unwrap_or("-").to_owned(),
+        _ => Value::Object(event.data.clone()).to_string(),
+    };
+    writeln!(out, "{at}  {name}  {}", Cell::from(what).padded(0, paint))?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn members_are_a_table_with_this_node_marked() {
-        let answer = json!({"self": "a", "nodes": [
-            {"name": "a", "state": "up", "linked": false, "owned_shards": 2048, "incarnation": 3,
-             "since": "2026-11-20T09:05:01.000Z", "link": "10.0.0.1:5001"},
-            {"name": "bus-depot", "state": "suspect", "linked": true, "owned_shards": 2048,
-             "incarnation": 12, "since": "2026-11-20T09:05:02.000Z", "link": null},
-        ]});
+    const MEMBERS: &str = r#"{"self":"alpha","epoch":"000000000000001f","nodes":[
+        {"name":"alpha","state":"up","id":"01","link":"10.0.0.7:5001","incarnation":3,"roles":["store"],
+         "since":"2026-11-20T09:05:01.000Z","owned_shards":2050,"matches":true,"linked":false},
+        {"name":"beta","state":"suspect","id":"02","link":"10.0.0.8:5001","http":"10.0.0.8:8080",
+         "incarnation":1,"since":"2026-11-20T09:05:02.000Z","owned_shards":2046,"matches":true,
+         "linked":true},
+        {"name":"gamma","state":"down","reason":"silent","id":"03","incarnation":12,
+         "since":"2026-11-20T09:05:03.000Z","matches":true},
+        {"name":"delta","state":"up","id":"04","incarnation":1,"since":"2026-11-20T09:05:04.000Z",
+         "matches":false}]}"#;
+
+    fn members() -> MembersJson {
+        serde_json::from_str(MEMBERS).unwrap()
+    }
+
+    fn printed(is_all: bool, paint: Paint) -> String {
         let mut out = Vec::new();
-        write_table(&mut out, &answer).unwrap();
-        let expected = "\
-NAME       STATE    LINK           LINKED  SHARDS  START  SINCE
-a*         up       10.0.0.1:5001  -       2048    3      2026-11-20T09:05:01.000Z
-bus-depot  suspect  -              yes     2048    12     2026-11-20T09:05:02.000Z
-";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        write_members(&members(), is_all, paint, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_change_is_a_line_for_people_and_an_object_for_programs() {
-        let data = json!({"node": "b", "reason": "silent", "at": "2026-11-20T09:05:01.000Z"});
-        let mut out = Vec::new();
-        write_change(&mut out, "node-down", data.clone(), false).unwrap();
-        write_change(&mut out, "node-down", data, true).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        let (line, object) = text.split_once('\n').unwrap();
-        assert_eq!(line, "2026-11-20T09:05:01.000Z  node-down  b  silent");
-        let object: Value = serde_json::from_str(object).unwrap();
-        assert_eq!(object["event"], "node-down");
+    fn members_are_a_table() {
+        let expected = "\
+NAME   STATE          SINCE                     WAY     SHARDS  LINK           HTTP           START  ID
+alpha  up             2026-11-20T09:05:01.000Z  itself  2050    10.0.0.7:5001  -              3      01
+beta   suspect        2026-11-20T09:05:02.000Z  link    2046    10.0.0.8:5001  10.0.0.8:8080  1      02
+gamma  down (silent)  2026-11-20T09:05:03.000Z  -       0       -              -              12     03
+1 more that connect_regex does not mean; --all shows them
+";
+        assert_eq!(printed(false, Paint::Plain), expected);
+        let all = printed(true, Paint::Plain);
+        assert_eq!(all.lines().count(), 5);
+        assert!(
+            all.contains("delta  up             2026-11-20T09:05:04.000Z  others"),
+            "{all}"
+        );
+    }
+
+    #[test]
+    fn states_are_coloured_on_a_terminal() {
+        let text = printed(false, Paint::Coloured);
+        for part in [
+            "\u{1b}[32mup\u{1b}[0m",
+            "\u{1b}[33msuspect",
+            "\u{1b}[31mdown (silent)",
+        ] {
+            assert!(text.contains(part), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_line_counts_the_members() {
+        assert_eq!(
+            summary(&members()),
+            "2 up, 1 suspect, 1 down; epoch 000000000000001f"
+        );
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let line = |name: &str, data: &str| {
+            let (name, data) = (name.to_owned(), serde_json::from_str(data).unwrap());
+            let mut out = Vec::new();
+            write_event(&EventJson { name, data }, Paint::Plain, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let node = r#"{"node":"be\u001bta","id":"02","incarnation":4,"reason":"silent",
+            "at":"2026-11-20T09:05:01.000Z"}"#;
+        assert_eq!(
+            line("node-down", node),
+            "2026-11-20T09:05:01.000Z  node-down  be\\u{1b}ta  silent  id 02 start 4\n"
+        );
+        let epoch = r#"{"epoch":"2f","at":"2026-11-20T09:05:01.000Z"}"#;
+        assert_eq!(
+            line("epoch", epoch),
+            "2026-11-20T09:05:01.000Z  epoch      2f\n"
+        );
+        assert!(line("lagged", r#"{"changes":3}"#).ends_with("{\"changes\":3}\n"));
     }
 }

@@ -5,7 +5,10 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::{AskError, NodeArgs};
+use super::{
+    ask::{AskError, NodeArgs},
+    nodes::summary,
+};
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
@@ -25,7 +28,12 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> Result<(), AskError> {
         writeln!(out, "{}", client.text("/v1/status")?.trim_end())?;
         return Ok(());
     }
-    let rows = rows(&client.status()?);
+    let status = client.status()?;
+    let members = match client.members() {
+        Ok(members) => summary(&members),
+        Err(error) => format!("not known: {error}"),
+    };
+    let rows = rows(&status, members);
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
         writeln!(out, "{name:width$}  {value}")?;
@@ -33,11 +41,12 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> Result<(), AskError> {
     Ok(out.flush()?)
 }
 
-fn rows(status: &Value) -> Vec<(String, String)> {
+fn rows(status: &Value, members: String) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for name in ["name", "id", "version", "cluster", "incarnation"] {
         push(&mut rows, name, status.get(name));
     }
+    rows.push(("members".to_owned(), members));
     rows.push(("ready".to_owned(), readiness(status)));
     let uptime = status.get("uptime_seconds").and_then(Value::as_u64);
     if let Some(seconds) = uptime {

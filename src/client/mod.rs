@@ -5,7 +5,9 @@
 //! connection to its former life.
 
 mod answers;
+mod cluster;
 mod error;
+mod events;
 mod pages;
 
 use std::{
@@ -18,7 +20,12 @@ use serde::de::DeserializeOwned;
 use ureq::{Agent, Body, http::Response, http::Uri};
 
 pub use answers::{PositionJson, VehicleAnswerJson};
+pub use cluster::{
+    DiscoveryReportJson, MemberJson, MembersJson, MomentReportJson, PeerReportJson,
+    PlaceReportJson, SenderReportJson,
+};
 pub use error::ClientError;
+pub use events::{EventJson, Events};
 pub use pages::Positions;
 
 use crate::types::{ids::VehicleId, record::Kind, time::UnixMillis};
@@ -179,36 +186,19 @@ impl Client {
         }
     }
 
-    /// `POST /v1/nodes/{name}/ping`.
-    ///
-    /// # Errors
-    /// [`ClientError::Problem`] with status 404 for a name that no member has, 504 where there is no
-    /// answer in time, and others.
-    pub fn ping(&self, name: &str) -> Result<serde_json::Value, ClientError> {
-        let mut path = "/v1/nodes/".to_owned();
-        push_escaped(&mut path, name);
-        path.push_str("/ping");
-        let asked = self.agent.post(format!("{}{path}", self.url)).send_empty();
-        let mut response = self.check(asked)?;
-        let text = read(response.body_mut(), JSON_BYTES_MAX)?;
-        serde_json::from_str(&text).map_err(|error| self.not_understood(error.to_string()))
-    }
-
-    /// `GET /v1/events`, as the lines of its stream, which has no end; of all nodes, or of those
-    /// that the asked one looks for.
-    ///
-    /// # Errors
-    /// [`ClientError`] when there is no answer.
-    pub fn events(&self, is_all: bool) -> Result<impl BufRead + use<>, ClientError> {
-        let response = self.get(&format!("/v1/events?all={is_all}"))?;
-        Ok(BufReader::new(response.into_body().into_reader()))
-    }
-
     fn get(&self, path: &str) -> Result<Response<Body>, ClientError> {
-        self.check(self.agent.get(format!("{}{path}", self.url)).call())
+        self.answer(self.agent.get(format!("{}{path}", self.url)).call())
     }
 
-    fn check(
+    /// The text of the answer to `POST path`.
+    fn order(&self, path: &str, body: &str) -> Result<String, ClientError> {
+        let order = self.agent.post(format!("{}{path}", self.url));
+        let order = order.header("content-type", "application/json");
+        let mut response = self.answer(order.send(body))?;
+        read(response.body_mut(), JSON_BYTES_MAX)
+    }
+
+    fn answer(
         &self,
         asked: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, ClientError> {
