@@ -179,27 +179,39 @@ impl Core {
         };
         if !self.is_leaving && self.is_worth_a_dial(&newcomer, &sighting.name) {
             self.dialling.sighted(self.now, sighting);
-        } else if self.is_rival(sighting.id, &sighting.name) {
+        } else {
+            // It may be a rival, or a member of whom others cannot tell where it is.
             self.dialling.note(self.now, sighting);
         }
     }
 
-    /// Whether links to a member are for this node to seek. A visible node links every member, also
+    /// Whether this node wants a link of its own to a member. A visible node links every member, also
     /// those whose names it did not ask for, unless they do not take it; a hidden one those that it
-    /// asked for and heard itself.
+    /// asked for.
     pub(super) fn is_sought(&self, record: &Record) -> bool {
         let is_meant = self.config.connect.matches(record.name.as_str());
-        let peer = self.dialling.peer(record.id);
+        let is_barred = || self.dialling.peer(record.id).is_some_and(Peer::is_barred);
         match self.config.connect_mode {
-            ConnectMode::Visible => is_meant || !peer.is_some_and(Peer::is_barred),
-            ConnectMode::Hidden => is_meant && peer.is_some_and(|peer| peer.heard_at.is_some()),
+            ConnectMode::Visible => is_meant || !is_barred(),
+            ConnectMode::Hidden => is_meant,
         }
+    }
+
+    /// Whether a member may be dialled for what others said of it: a hidden node follows nobody's
+    /// word, but dials whom it heard itself.
+    fn follows_reports_of(&self, id: NodeId) -> bool {
+        let is_heard = || {
+            let peer = self.dialling.peer(id);
+            peer.is_some_and(|peer| peer.heard_at.is_some())
+        };
+        self.config.connect_mode == ConnectMode::Visible || is_heard()
     }
 
     /// A member changed: dials, subscribers and other nodes follow. `source` is the link it was
     /// heard over.
     pub(super) fn changed(&mut self, id: NodeId, source: Option<crate::cluster::proto::LinkId>) {
         self.telling.changed(id, source);
+        self.telling.report_is_stale = true;
         self.is_view_stale = true;
         self.path_changed(id);
     }
@@ -211,21 +223,21 @@ impl Core {
         self.publish(id);
     }
 
-    fn adjust_dials(&mut self, id: NodeId) {
+    pub(super) fn adjust_dials(&mut self, id: NodeId) {
         let Some(member) = self.members.get(id) else {
             return;
         };
         let record = &member.record;
-        let is_sought = self.is_sought(record);
+        let is_sought = self.is_sought(record) && self.follows_reports_of(id);
         let may_return = matches!(record.claim.standing, Standing::Up | Standing::Down);
         let is_in_doubt = matches!(member.path, Path::Lost { .. });
         let is_kept = (is_sought && may_return) || is_in_doubt;
-        self.dialling.keep(self.now, id, is_kept);
         let is_unlinked = matches!(member.path, Path::Reported { .. });
         if record.is_up() && is_sought && is_unlinked && !self.is_leaving {
             let who = (id, &record.name, record.run());
             self.dialling.reported(self.now, who, record.link);
         }
+        self.dialling.keep(self.now, id, is_kept);
     }
 
     fn has_enough_links(&self, n_links: usize) -> bool {

@@ -138,6 +138,7 @@ impl Core {
         let is_forgotten = record.claim.standing == Standing::Forgotten;
         match self.members.merge(self.now, record) {
             Merged::Known => {}
+            Merged::Located => self.adjust_dials(id),
             Merged::Full => self.counts.n_members_full += 1,
             Merged::Changed => {
                 if is_forgotten {

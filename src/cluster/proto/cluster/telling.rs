@@ -10,6 +10,7 @@ use std::{
 use crate::{
     base::time::Instant,
     cluster::proto::{
+        dialling::is_of_segment,
         link_id::LinkId,
         links::Link,
         membership::{Path, Record},
@@ -214,7 +215,7 @@ impl Core {
             let records = news.filter_map(|(id, _)| {
                 let record = self.record(*id)?;
                 let is_needless = *id == link.peer && record.is_up();
-                (!is_needless).then(|| for_link(record, &link))
+                (!is_needless).then(|| self.for_link(record, &link))
             });
             let records: Vec<Record> = records.collect();
             for part in records.chunks(RECORDS_PER_MESSAGE) {
@@ -226,13 +227,28 @@ impl Core {
 
     fn send_table(&mut self, link: &Link) {
         let members = self.members.iter().map(|member| &member.record);
-        let mut records = vec![for_link(&self.own, link)];
-        records.extend(members.map(|record| for_link(record, link)));
+        let mut records = vec![self.for_link(&self.own, link)];
+        records.extend(members.map(|record| self.for_link(record, link)));
         let n_parts = records.len().div_ceil(RECORDS_PER_MESSAGE);
         for (at, part) in records.chunks(RECORDS_PER_MESSAGE).enumerate() {
             let (records, is_last) = (part.to_vec(), at + 1 == n_parts);
             let table = Said::Table { records, is_last };
             self.send(link.id, table.to_message());
+        }
+    }
+
+    /// A record without addresses that mean nothing at the other end of a link. Where the node was
+    /// reached at such a one, another is told at which it was heard.
+    fn for_link(&self, record: &Record, link: &Link) -> Record {
+        let heard = self.dialling.peer(record.id);
+        let heard = heard
+            .into_iter()
+            .flat_map(|peer| peer.addresses.iter().copied());
+        let mut addresses = record.link.into_iter().chain(heard);
+        Record {
+            link: addresses.find(|address| is_tellable(address, link)),
+            http: record.http.filter(|address| is_tellable(address, link)),
+            ..record.clone()
         }
     }
 
@@ -248,21 +264,9 @@ impl Core {
     }
 }
 
-/// A record without addresses that mean nothing at the other end of a link.
-fn for_link(record: &Record, link: &Link) -> Record {
-    let is_here = is_loopback(link.observed.ip());
-    let is_tellable = |address: &SocketAddr| {
-        let is_local = match address.ip() {
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => true,
-            ip => is_loopback(ip) && !is_here,
-        };
-        !is_local && !address.ip().is_unspecified()
-    };
-    Record {
-        link: record.link.filter(is_tellable),
-        http: record.http.filter(is_tellable),
-        ..record.clone()
-    }
+fn is_tellable(address: &SocketAddr, link: &Link) -> bool {
+    let is_local = is_loopback(address.ip()) && !is_loopback(link.observed.ip());
+    !is_local && !is_of_segment(address) && !address.ip().is_unspecified()
 }
 
 fn is_loopback(ip: IpAddr) -> bool {

@@ -9,6 +9,7 @@ use crate::{
     cluster::proto::{
         CloseReason, ClusterEvent, DialFailure, DialId, DownReason, LinkEnd, LinkId, MemberState,
         NameMatch, PeerAddress,
+        discovery::Sighting,
         membership::{Claim, Record, Standing},
         wire::Said,
     },
@@ -452,4 +453,84 @@ fn health_and_links_make_the_epoch() {
     assert_eq!(talk.cluster.epoch(), both, "it may come back in a moment");
     talk.waits(1_600);
     assert_eq!(talk.cluster.epoch(), alone);
+}
+
+/// A node that no beacon asked for, heard at `address`.
+fn heard(talk: &mut Talk, id: u64, address: &str) {
+    let card = testing::card(id, &format!("n{id}"));
+    talk.cluster.core.now = Instant::from_millis(talk.now);
+    talk.cluster.core.sighted(&Sighting {
+        id: card.id,
+        name: card.name,
+        run: card.run,
+        is_settled: true,
+        address: address.parse().unwrap(),
+    });
+    talk.tells(ClusterInput::Tick);
+}
+
+#[test]
+fn a_member_that_others_cannot_place_is_dialled_where_it_is_heard() {
+    for is_heard_first in [true, false] {
+        let mut config = testing::config(5, "me");
+        config.connect = NameMatch::Pattern(regex::Regex::new("n2").unwrap());
+        let mut talk = Talk::with(config);
+        talk.links(1, 2);
+        if is_heard_first {
+            heard(&mut talk, 7, "192.0.2.7:5001");
+        }
+        talk.frame(1, &delta(record(7, 0, Standing::Up)));
+        if !is_heard_first {
+            assert_eq!(talk.dialled(), None);
+            heard(&mut talk, 7, "192.0.2.7:5001");
+        }
+        assert!(talk.dialled().is_some(), "heard first: {is_heard_first}");
+    }
+}
+
+#[test]
+fn who_is_linked_over_a_segment_is_told_of_where_others_reach_it() {
+    let mut talk = Talk::new();
+    heard(&mut talk, 7, "192.0.2.7:5001");
+    talk.tells(ClusterInput::LinkUp {
+        link: LinkId(1),
+        dialled: None,
+        card: testing::card(7, "n7"),
+        observed: "[fe80::7%2]:40000".parse().unwrap(),
+    });
+    talk.out.clear();
+    talk.links(2, 2);
+    let mut told = Vec::new();
+    for output in &talk.out {
+        if let ClusterOutput::SendFrame { message, .. } = output
+            && let Some(Said::Table { records, .. }) = Said::read(message.as_bytes())
+        {
+            told.extend(records.into_iter().filter(|record| record.id == NodeId(7)));
+        }
+    }
+    let told: Vec<_> = told.into_iter().map(|record| record.link).collect();
+    assert_eq!(told, [Some("192.0.2.7:5001".parse().unwrap())]);
+}
+
+#[test]
+fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
+    let mut talk = Talk::new();
+    talk.links(1, 2);
+    talk.links(2, 3);
+    talk.waits(1_000);
+    talk.out.clear();
+    let hops = vec![(NodeId(7), 1)];
+    let is_storing = true;
+    talk.frame(1, &Said::Report { hops, is_storing });
+    talk.waits(100);
+    talk.frame(1, &delta(record(7, 0, Standing::Up)));
+    talk.waits(100);
+    let told = talk.out.iter().any(|output| match output {
+        ClusterOutput::SendFrame { link, message } if link.0 == 2 => matches!(
+            Said::read(message.as_bytes()),
+            Some(Said::Report { hops, .. }) if hops.contains(&(NodeId(7), 2))
+        ),
+        _ => false,
+    });
+    assert!(told);
 }

@@ -17,7 +17,7 @@ use crate::{
     types::ids::NodeId,
 };
 
-pub(crate) use self::peer::Peer;
+pub(crate) use self::peer::{Peer, is_of_segment};
 use self::{peer::Plan, statics::Statics};
 use super::{
     card::{NodeName, RunNumber},
@@ -100,13 +100,18 @@ impl Dialling {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
-    /// A node was heard that is not to be dialled for it.
+    /// A node was heard that is not to be dialled for it, unless a dial waited for its address.
     pub(crate) fn note(&mut self, now: Instant, sighting: &Sighting) {
+        let at = self.first_dial_at(now, sighting.id);
         if let Some(peer) = self.entry(sighting.id, &sighting.name) {
             peer.meet_run(sighting.run);
             peer.is_settled = sighting.is_settled;
             peer.heard_at = Some(now);
+            let is_awaited = peer.is_kept && peer.addresses.is_empty() && !peer.is_linked;
             peer.add_address(sighting.address);
+            if is_awaited {
+                peer.plan_at(at);
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! One peer: where it may be, and what follows from a dial that failed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::base::time::Instant;
 
@@ -97,9 +100,12 @@ impl Peer {
         }
     }
 
+    /// The address it was seen at last comes first, but for those of one network segment alone:
+    /// over a link to such a one this node could not tell others where the peer is.
     pub(super) fn add_address(&mut self, address: SocketAddr) {
         self.addresses.retain(|known| *known != address);
         self.addresses.insert(0, address);
+        self.addresses.sort_by_key(is_of_segment);
         self.addresses.truncate(ADDRESSES_MAX);
     }
 
@@ -188,4 +194,9 @@ impl Peer {
         };
         self.is_kept.then_some(delay)
     }
+}
+
+/// Whether an address holds within one network segment alone.
+pub(crate) fn is_of_segment(address: &SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

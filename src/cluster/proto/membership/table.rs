@@ -75,6 +75,8 @@ pub(crate) enum Merged {
     Known,
     /// The claim counts from now on.
     Changed,
+    /// Where it takes links was not known before; nothing else is new.
+    Located,
     /// A new member, for which there is no room.
     Full,
 }
@@ -111,6 +113,14 @@ impl Members {
     /// Takes over what is said of a member, if it outranks what is known.
     pub(crate) fn merge(&mut self, now: Instant, record: Record) -> Merged {
         if let Some(member) = self.by_id.get_mut(&record.id) {
+            if record.claim == member.record.claim && member.record.link.is_none() {
+                member.record.link = record.link;
+                return if record.link.is_some() {
+                    Merged::Located
+                } else {
+                    Merged::Known
+                };
+            }
             if record.claim <= member.record.claim {
                 return Merged::Known;
             }
