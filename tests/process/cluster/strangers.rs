@@ -100,9 +100,9 @@ fn beacons_played_back_change_nothing() {
     for sibling in &siblings {
         sibling.wait_view(&["a", "b"]);
     }
-    // The first series of all three, and what was asked after the kill.
+    // Some of each: how many there are at all depends on how soon they are content.
     let deadline = Instant::now() + PATIENCE;
-    while recorded.lock().unwrap().len() < 15 {
+    while recorded.lock().unwrap().len() < 6 {
         assert!(Instant::now() < deadline, "few beacons were heard");
         std::thread::park_timeout(Duration::from_millis(10));
     }
@@ -215,7 +215,7 @@ fn check_silence(family: &Family, siblings: &[Sibling<'_>], heard: &[&[u8]]) {
     for text in kept_quiet {
         let is_in = |bytes: &&[u8]| bytes.windows(text.len()).any(|window| window == text);
         assert!(
-            !heard.iter().any(|bytes| is_in(bytes)),
+            !heard.iter().any(is_in),
             "{} is on the wire",
             text.escape_ascii()
         );

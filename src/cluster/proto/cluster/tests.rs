@@ -471,9 +471,10 @@ fn heard(talk: &mut Talk, id: u64, address: &str) {
 
 #[test]
 fn a_member_that_others_cannot_place_is_dialled_where_it_is_heard() {
+    let mut config = testing::config(5, "me");
+    config.connect = NameMatch::Pattern(regex::Regex::new("n2").unwrap());
     for is_heard_first in [true, false] {
-        let mut config = testing::config(5, "me");
-        config.connect = NameMatch::Pattern(regex::Regex::new("n2").unwrap());
+        let config = config.clone();
         let mut talk = Talk::with(config);
         talk.links(1, 2);
         if is_heard_first {
