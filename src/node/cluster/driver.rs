@@ -2,7 +2,15 @@
 //! says is done before anything else comes in.
 
 use std::{
-    collections::BTreeMap, fmt, io, net::TcpListener, ops::ControlFlow, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    fmt, io,
+    net::TcpListener,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
@@ -86,9 +94,13 @@ pub(super) struct Lasting {
     handle: ClusterHandle,
     /// Counts starts from here, once the core has said so.
     pub(super) incarnation: std::sync::Mutex<Incarnation>,
+    /// Whether this node's store takes records, as it was told last.
+    pub(super) is_storing: AtomicBool,
 }
 
-/// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called.
+/// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called. The
+/// others are told that this node's store takes no records until
+/// [`ClusterHandle::note_health`] says otherwise.
 pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> ClusterHandle {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
@@ -99,6 +111,7 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> ClusterHandle {
     let handle = ClusterHandle::new(sender, state.subscribe());
     let lasting = Arc::new(Lasting {
         incarnation: std::sync::Mutex::new(parts.core.card.incarnation),
+        is_storing: AtomicBool::new(false),
         commands: Mutex::new(commands),
         changes: broadcast::channel(CHANGES_MAX).0,
         handle: handle.clone(),
@@ -228,7 +241,8 @@ impl Driver {
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> End {
         let mut datagrams = Vec::new();
         let mut events = Vec::new();
-        self.tell(ClusterInput::Tick);
+        let is_storing = self.lasting.is_storing.load(Ordering::Relaxed);
+        self.tell(ClusterInput::Health { is_storing });
         loop {
             if self.is_outdated {
                 return End::Again;
