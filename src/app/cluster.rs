@@ -25,7 +25,7 @@ use crate::{
     ingest::listener::Bound,
     metrics::Metrics,
     node::{
-        cluster::{ClusterHandle, ClusterParts, start},
+        cluster::{ClusterHandle, ClusterParts, LinkTraffic, start},
         identity::Identity,
     },
 };
@@ -53,7 +53,7 @@ pub(super) struct Grounds<'a> {
 pub(super) async fn start_cluster(
     config: &AppConfig,
     grounds: Grounds<'_>,
-) -> Result<ClusterHandle, AppError> {
+) -> Result<(ClusterHandle, LinkTraffic), AppError> {
     let secrets = load_secrets(config).await?;
     let discovery = &config.discovery;
     let has_sockets = discovery
@@ -62,12 +62,12 @@ pub(super) async fn start_cluster(
         .any(|transport| *transport != Transport::Static);
     let is_looking = discovery.is_active && (has_sockets || !discovery.peers.is_empty());
     let tasks = grounds.tasks;
-    let handle = start(parts(config, &secrets, grounds).await?, tasks);
+    let (handle, traffic) = start(parts(config, &secrets, grounds).await?, tasks);
     if is_looking {
         // Nobody may be there, or no network yet: then the node goes on alone.
         let _is_over = tokio::time::timeout(FORM_PATIENCE, handle.formed()).await;
     }
-    Ok(handle)
+    Ok((handle, traffic))
 }
 
 async fn load_secrets(config: &AppConfig) -> Result<Secrets, AppError> {

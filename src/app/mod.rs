@@ -173,7 +173,7 @@ impl App {
             metrics: &metrics,
             tasks: &api_tasks,
         };
-        let cluster = start_cluster(&config, grounds).await?;
+        let (cluster, _traffic) = start_cluster(&config, grounds).await?;
         log_start(&profile);
         let status = Arc::new(StatusSource::new(
             profile,
