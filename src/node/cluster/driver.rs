@@ -353,8 +353,11 @@ impl Driver {
             return; // A link that is not wanted: whoever sent this sends it again elsewhere.
         };
         let link = handle.clone();
-        // An error means that nobody reads any more: this node stops.
-        let _stopping = traffic.send(Traffic { from, link, frame });
+        let sent = traffic.try_send(Traffic { from, link, frame });
+        if let Err(mpsc::error::TrySendError::Full(traffic)) = sent {
+            tracing::warn!(node = %from, "more comes in than is worked off; its link is closed");
+            traffic.link.close(CloseReason::NotReady);
+        }
     }
 
     /// Shows others who owns what and which links lead where, if that is new.

@@ -13,6 +13,10 @@ use crate::{
     types::ids::NodeId,
 };
 
+/// Frames that may wait for their reader; a link that brings one more is closed, and what it brought
+/// is sent again.
+const TRAFFIC_MAX: usize = 65_536;
+
 /// The storing members and the links of this node, at one moment.
 #[derive(Debug, Clone)]
 pub struct Neighbourhood {
@@ -47,21 +51,21 @@ pub struct Traffic {
     pub frame: Received,
 }
 
-/// The two streams of frames that the cluster does not read itself. What waits in them is bounded by
-/// the credit of the links; acknowledgements need none, and answer what this node has sent.
+/// The two streams of frames that the cluster does not read itself. The bytes that wait in them are
+/// bounded by the credit of the links; acknowledgements need none, and answer what this node has sent.
 #[derive(Debug)]
 pub struct LinkTraffic {
     /// Records and their acknowledgements.
-    pub records: mpsc::UnboundedReceiver<Traffic>,
+    pub records: mpsc::Receiver<Traffic>,
     /// Questions and answers.
-    pub questions: mpsc::UnboundedReceiver<Traffic>,
+    pub questions: mpsc::Receiver<Traffic>,
 }
 
 /// The other ends of [`LinkTraffic`].
 #[derive(Debug, Clone)]
 pub(super) struct TrafficSenders {
-    pub(super) records: mpsc::UnboundedSender<Traffic>,
-    pub(super) questions: mpsc::UnboundedSender<Traffic>,
+    pub(super) records: mpsc::Sender<Traffic>,
+    pub(super) questions: mpsc::Sender<Traffic>,
 }
 
 impl Neighbourhood {
@@ -87,8 +91,8 @@ impl Neighbourhood {
 
 impl TrafficSenders {
     pub(super) fn new() -> (Self, LinkTraffic) {
-        let (records, records_in) = mpsc::unbounded_channel();
-        let (questions, questions_in) = mpsc::unbounded_channel();
+        let (records, records_in) = mpsc::channel(TRAFFIC_MAX);
+        let (questions, questions_in) = mpsc::channel(TRAFFIC_MAX);
         let ends = LinkTraffic {
             records: records_in,
             questions: questions_in,
