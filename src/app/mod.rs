@@ -40,7 +40,7 @@ use crate::{
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
-        query::NodeAnswers,
+        query::{NodeAnswers, Questions},
         router::Router,
         status::{Profile, StatusSource},
     },
@@ -117,6 +117,7 @@ pub struct App {
     cluster: ClusterHandle,
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    answers: NodeAnswers,
     grace_period: Duration,
     api_stop: CancellationToken,
     api_tasks: TaskGroup,
@@ -173,7 +174,7 @@ impl App {
             metrics: &metrics,
             tasks: &api_tasks,
         };
-        let (cluster, _traffic) = start_cluster(&config, grounds).await?;
+        let (cluster, traffic) = start_cluster(&config, grounds).await?;
         log_start(&profile);
         let status = Arc::new(StatusSource::new(
             profile,
@@ -182,13 +183,17 @@ impl App {
             ingest.clone(),
             metrics,
         ));
+        let api_stop = CancellationToken::new();
+        let parts = (Arc::clone(&store), Arc::clone(&status), cluster.clone());
+        let questions = Questions::new(traffic.questions, &api_tasks, &api_stop);
         let app = Self {
             ingest,
             cluster,
             status,
+            answers: NodeAnswers::new(parts, questions),
             store,
             grace_period: config.node.grace_period,
-            api_stop: CancellationToken::new(),
+            api_stop,
             api_tasks,
             identity,
         };
@@ -208,7 +213,7 @@ impl App {
     /// The node about itself.
     pub fn status(&self) -> crate::types::status::NodeStatus {
         use crate::api::Answers as _;
-        self.answers().status()
+        self.answers.status()
     }
 
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
@@ -290,17 +295,12 @@ impl App {
         drop(self.api_tasks.spawn("health", until_stop));
     }
 
-    fn answers(&self) -> NodeAnswers {
-        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-        NodeAnswers::new(store, status, self.cluster.clone())
-    }
-
     fn serve_api(&self, http: Bound) {
         let config = ApiConfig {
             grace_period: self.grace_period,
             ..ApiConfig::default()
         };
-        let answers = self.answers();
+        let answers = &self.answers;
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());

@@ -14,7 +14,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{ClusterMetrics, IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
+use names::{
+    ClusterMetrics, IngestMetrics, LinkMetrics, QuestionMetrics, StoreMetrics, TaskMetrics,
+};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -34,6 +36,8 @@ pub struct Metrics {
     pub cluster: ClusterMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
+    /// What is counted of questions between nodes.
+    pub questions: QuestionMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -53,6 +57,7 @@ impl Metrics {
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
+        let questions = QuestionMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -60,6 +65,7 @@ impl Metrics {
             store,
             cluster,
             links,
+            questions,
             tasks,
         }
     }

@@ -27,7 +27,7 @@ const VISITS_PER_RECORD: usize = 8;
 const VISITS_BESIDES: usize = 4_096;
 
 /// A page ends after so many bytes of JSON, however many records it may hold.
-const PAGE_BYTES_MAX: usize = 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::scan`].
