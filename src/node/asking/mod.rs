@@ -1,3 +1,4 @@
+//! Questions between nodes: any node answers for the whole cluster.
 #![doc = include_str!("asking.md")]
 
 mod answering;
