@@ -4,6 +4,7 @@
 //! metric once; a room takes only the struct it counts in. The text is OpenMetrics, which
 //! Prometheus reads.
 
+pub mod forward;
 pub mod names;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -14,6 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use forward::ForwardMetrics;
 use names::{
     ClusterMetrics, IngestMetrics, LinkMetrics, QuestionMetrics, StoreMetrics, TaskMetrics,
 };
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub links: LinkMetrics,
     /// What is counted of questions between nodes.
     pub questions: QuestionMetrics,
+    /// What forwarding counts.
+    pub forward: ForwardMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -58,6 +62,7 @@ impl Metrics {
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
         let questions = QuestionMetrics::register(&mut registry);
+        let forward = ForwardMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -66,6 +71,7 @@ impl Metrics {
             cluster,
             links,
             questions,
+            forward,
             tasks,
         }
     }
