@@ -44,7 +44,7 @@ use crate::{
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
-        query::NodeAnswers,
+        query::{NodeAnswers, Questions},
         status::{Profile, StatusSource},
     },
     protocol::Registry,
@@ -117,6 +117,7 @@ pub struct App {
     cluster: ClusterHandle,
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    answers: NodeAnswers,
     grace_period: Duration,
     api_stop: CancellationToken,
     api_tasks: TaskGroup,
@@ -192,10 +193,13 @@ impl App {
             ingest.clone(),
             metrics,
         ));
+        let parts = (Arc::clone(&store), Arc::clone(&status), cluster.clone());
+        let questions = Questions::new(traffic.questions, &api_tasks, &api_stop);
         let app = Self {
             ingest,
             cluster,
             status,
+            answers: NodeAnswers::new(parts, questions),
             store,
             grace_period: config.node.grace_period,
             api_stop,
@@ -210,7 +214,7 @@ impl App {
     /// The node about itself.
     pub fn status(&self) -> crate::types::status::NodeStatus {
         use crate::api::Answers as _;
-        self.answers().status()
+        self.answers.status()
     }
 
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
@@ -280,17 +284,12 @@ impl App {
         }
     }
 
-    fn answers(&self) -> NodeAnswers {
-        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-        NodeAnswers::new(store, status, self.cluster.clone())
-    }
-
     fn serve_api(&self, http: Bound) {
         let config = ApiConfig {
             grace_period: self.grace_period,
             ..ApiConfig::default()
         };
-        let answers = self.answers();
+        let answers = &self.answers;
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());
