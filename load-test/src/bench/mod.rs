@@ -198,7 +198,7 @@ impl Bench<'_> {
 impl Side {
     fn turn(&mut self, load: &Load, duration: Duration) -> io::Result<LoadTurn> {
         let process = self.server.process()?;
-        let (mut driver, connected) = Driver::connect(self.server.address(), load.n_connections)?;
+        let (mut driver, connected) = Driver::connect(self.server.address()?, load.n_connections)?;
         let before = Reading::now(process)?;
         let answered = driver.run(load, duration, &mut self.lines)?;
         let sent = before.until(&Reading::now(process)?);
@@ -226,9 +226,9 @@ impl Side {
 fn idle_turn(server: &Server) -> io::Result<IdleTurn> {
     let process = server.process()?;
     // What the first connections make once is not theirs.
-    drop(Driver::connect(server.address(), 100)?);
+    drop(Driver::connect(server.address()?, 100)?);
     let before = resident_bytes(process)?;
-    let (driver, took) = Driver::connect(server.address(), IDLE_CONNECTIONS)?;
+    let (driver, took) = Driver::connect(server.address()?, IDLE_CONNECTIONS)?;
     let bytes = resident_bytes(process)?.saturating_sub(before);
     drop(driver);
     Ok(IdleTurn {

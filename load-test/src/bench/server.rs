@@ -22,7 +22,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// One of the two that are compared.
 pub(super) enum Server {
     Floor { child: Child, address: SocketAddr },
-    Node(NodeProcess),
+    Node(Box<NodeProcess>),
 }
 
 /// Which server.
@@ -41,10 +41,12 @@ impl Server {
         match which {
             Which::Floor => start_floor(folder),
             Which::Node { is_indexed } => {
-                let options = NodeOptions { is_indexed };
-                NodeProcess::start_with(folder, "bench", options)
-                    .await
-                    .map(Self::Node)
+                let options = NodeOptions {
+                    is_indexed,
+                    ..NodeOptions::default()
+                };
+                let node = NodeProcess::start(folder, options).await?;
+                Ok(Self::Node(Box::new(node)))
             }
         }
     }
@@ -58,10 +60,10 @@ impl Server {
         }
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Floor { address, .. } => *address,
-            Self::Node(node) => node.vehicles,
+            Self::Floor { address, .. } => Ok(*address),
+            Self::Node(node) => Ok(node.addresses()?.vehicles),
         }
     }
 
