@@ -69,20 +69,24 @@ impl Server {
 
     /// Waits until what was acknowledged is worked off.
     pub(super) async fn settle(&self) -> io::Result<()> {
-        let Self::Node(node) = self else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + INDEX_PATIENCE;
-        while Instant::now() < deadline {
-            if lag(node.client()?).await? == 0 {
-                return Ok(());
-            }
-            tokio::time::sleep(ASK_INTERVAL).await;
+        match self {
+            Self::Node(node) => settle(node.client()?).await,
+            Self::Floor { .. } => Ok(()),
         }
-        Err(io::Error::other(
-            "the index did not follow within two minutes",
-        ))
     }
+}
+
+/// Waits until the index of a node has followed.
+pub(super) async fn settle(client: Client) -> io::Result<()> {
+    let deadline = Instant::now() + INDEX_PATIENCE;
+    while Instant::now() < deadline {
+        if lag(client.clone()).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK_INTERVAL).await;
+    }
+    let why = "the index did not follow within two minutes";
+    Err(io::Error::other(why))
 }
 
 impl Drop for Server {

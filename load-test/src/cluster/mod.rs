@@ -5,6 +5,7 @@
 //! however seldom it is looked.
 
 mod multicast;
+pub(crate) mod sample;
 
 use std::{collections::BTreeSet, io, path::Path, time::Duration};
 
@@ -30,6 +31,7 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Cluster {
     nodes: Vec<NodeProcess>,
+    is_indexed: bool,
     story: Story,
     formation: Formation,
 }
@@ -49,7 +51,17 @@ impl Cluster {
     /// # Errors
     /// A node that does not start, or nodes that do not see each other within 30 s.
     pub(crate) async fn start(folder: &Path, n_nodes: usize) -> io::Result<Self> {
+        Self::start_with(folder, n_nodes, true).await
+    }
+
+    /// The same with their indexes or without.
+    pub(crate) async fn start_with(
+        folder: &Path,
+        n_nodes: usize,
+        is_indexed: bool,
+    ) -> io::Result<Self> {
         let mut cluster = Self {
+            is_indexed,
             nodes: Vec::new(),
             story: Story::new(n_nodes),
             formation: Formation {
@@ -112,7 +124,7 @@ impl Cluster {
         let options = NodeOptions {
             name,
             search,
-            ..NodeOptions::default()
+            is_indexed: self.is_indexed,
         };
         self.note_spawned(node);
         self.nodes.push(NodeProcess::begin(&folder, options)?);
@@ -145,6 +157,11 @@ impl Cluster {
     /// A client of each.
     pub(crate) fn clients(&self) -> io::Result<Vec<Client>> {
         self.nodes.iter().map(NodeProcess::client).collect()
+    }
+
+    /// The ids of their processes, of those that run.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(NodeProcess::process).collect()
     }
 
     /// What each has cost.

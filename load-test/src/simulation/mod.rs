@@ -10,7 +10,6 @@
 mod kills;
 mod outcome;
 mod read_back;
-mod sample;
 mod table;
 mod target;
 mod tell;
@@ -40,7 +39,7 @@ use self::{
 };
 use crate::{
     books::{Books, VehicleBook},
-    cluster::Cluster,
+    cluster::{Cluster, sample},
     device::{Device, Door, Language, Run, Timing, messages},
     fleet::{Faults, Plan, PlanConfig},
     out::{Out, Progress},

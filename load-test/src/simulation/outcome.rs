@@ -8,11 +8,10 @@ use super::{
     Simulation,
     kills::Killed,
     read_back::{Given, Tracks},
-    sample::Sample,
 };
 use crate::{
     books::{Books, Summary},
-    cluster::Cluster,
+    cluster::{Cluster, sample::Sample},
     device::Run,
     node_process::Usage,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sample::Sample;
+use crate::cluster::sample::Sample;
 
 /// What the nodes said at one moment and at the one before.
 #[derive(Debug, Default)]

@@ -16,26 +16,26 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Counters of a node, of its present life.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Sample {
-    pub(super) connections: u64,
-    pub(super) lines_received: u64,
-    pub(super) positions_accepted: u64,
-    pub(super) positions_stored: u64,
-    pub(super) positions_duplicate: u64,
-    pub(super) positions_expired: u64,
-    pub(super) positions_refused: u64,
-    pub(super) positions_in_flight: u64,
+pub(crate) struct Sample {
+    pub(crate) connections: u64,
+    pub(crate) lines_received: u64,
+    pub(crate) positions_accepted: u64,
+    pub(crate) positions_stored: u64,
+    pub(crate) positions_duplicate: u64,
+    pub(crate) positions_expired: u64,
+    pub(crate) positions_refused: u64,
+    pub(crate) positions_in_flight: u64,
     /// Taken in over links, repeats too.
-    pub(super) forwarded_in: u64,
+    pub(crate) forwarded_in: u64,
     /// Acknowledged by other nodes.
-    pub(super) forwarded_out: u64,
-    pub(super) index_lag_records: u64,
+    pub(crate) forwarded_out: u64,
+    pub(crate) index_lag_records: u64,
     /// Of [`waymesh::cluster::proto::shard_map::N_SHARDS`].
-    pub(super) owned_shards: u32,
+    pub(crate) owned_shards: u32,
     /// Members that are up in its eyes, itself included.
-    pub(super) members_up: usize,
+    pub(crate) members_up: usize,
     /// Digest of the storing members.
-    pub(super) epoch: String,
+    pub(crate) epoch: String,
 }
 
 impl Sample {
@@ -81,7 +81,7 @@ impl Sample {
     }
 
     /// Whether each position that was decoded here or came over a link has one outcome.
-    pub(super) const fn is_balanced(&self) -> bool {
+    pub(crate) const fn is_balanced(&self) -> bool {
         let ends = self.positions_stored + self.positions_duplicate + self.positions_expired;
         let beyond = self.forwarded_out + self.positions_refused + self.positions_in_flight;
         self.positions_accepted + self.forwarded_in == ends + beyond
@@ -93,7 +93,7 @@ impl Sample {
 }
 
 /// Asks all nodes at once; absent where one does not answer.
-pub(super) async fn ask_all(clients: &[Client]) -> Vec<Option<Sample>> {
+pub(crate) async fn ask_all(clients: &[Client]) -> Vec<Option<Sample>> {
     let asking: Vec<_> = clients
         .iter()
         .cloned()
@@ -110,7 +110,7 @@ pub(super) async fn ask_all(clients: &[Client]) -> Vec<Option<Sample>> {
 ///
 /// # Errors
 /// Says what was still not so after 20 s.
-pub(super) async fn settled(clients: &[Client]) -> io::Result<Vec<Sample>> {
+pub(crate) async fn settled(clients: &[Client]) -> io::Result<Vec<Sample>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let samples = ask_all(clients).await;
