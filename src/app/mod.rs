@@ -8,6 +8,7 @@
 
 mod cluster;
 mod command;
+mod forward;
 mod run;
 
 pub use self::command::main;
@@ -26,14 +27,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::cluster::{Grounds, start_cluster};
+use self::{
+    cluster::{Grounds, start_cluster},
+    forward::{Forwarding, Ground},
+};
 use crate::{
     api::{self, ApiConfig},
     base::{machine, task::TaskGroup, time::Instant},
     cluster::net::secret::SecretError,
     config::AppConfig,
     ingest::{
-        BindAddress, Ingest, IngestParts,
+        BindAddress, Ingest, IngestParts, ListenerConfig,
         listener::{Bound, bind},
     },
     metrics::{Metrics, names::StoreMetrics},
@@ -41,7 +45,6 @@ use crate::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
         query::NodeAnswers,
-        router::Router,
         status::{Profile, StatusSource},
     },
     protocol::Registry,
@@ -107,9 +110,6 @@ impl AppError {
     }
 }
 
-/// How often it is looked whether the store takes records.
-const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
-
 /// A node that takes in vehicles.
 #[derive(Debug)]
 pub struct App {
@@ -150,14 +150,6 @@ impl App {
         };
         let metrics = Metrics::new();
         let store = Arc::new(open_store(&config, &metrics).await?);
-        let ingest = Ingest::new(IngestParts {
-            config: config.ingest.clone(),
-            protocols,
-            vehicles: config.vehicles.clone(),
-            route: Arc::new(Router::new(Arc::clone(&store))),
-            metrics: metrics.ingest.clone(),
-            task_metrics: metrics.tasks.clone(),
-        });
         let profile = Profile {
             name: config.node.name.clone(),
             id: identity.id,
@@ -173,7 +165,25 @@ impl App {
             metrics: &metrics,
             tasks: &api_tasks,
         };
-        let (cluster, _traffic) = start_cluster(&config, grounds).await?;
+        let (cluster, traffic) = start_cluster(&config, grounds).await?;
+        let api_stop = CancellationToken::new();
+        let ground = Ground {
+            store: &store,
+            cluster: &cluster,
+            room_bytes: config.ingest.room_bytes as usize,
+            metrics: &metrics,
+            tasks: &api_tasks,
+        };
+        let forwarding = Forwarding::start(&ground, traffic.records);
+        let ingest = Ingest::new(IngestParts {
+            config: config.ingest.clone(),
+            protocols,
+            vehicles: config.vehicles.clone(),
+            route: Arc::new(forwarding.router(&ground)),
+            metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
+        });
+        forwarding.watch_health(&ground, api_stop.clone());
         log_start(&profile);
         let status = Arc::new(StatusSource::new(
             profile,
@@ -188,20 +198,12 @@ impl App {
             status,
             store,
             grace_period: config.node.grace_period,
-            api_stop: CancellationToken::new(),
+            api_stop,
             api_tasks,
             identity,
         };
         app.serve_api(sockets.http);
-        app.tell_health();
-        let _on_vehicles = vehicles.enter();
-        for (bound, listener) in sockets
-            .vehicles
-            .into_iter()
-            .zip(config.ingest.all_listeners())
-        {
-            app.ingest.listen(bound, listener);
-        }
+        app.let_vehicles_in(sockets.vehicles, vehicles, config.ingest.all_listeners());
         Ok(app)
     }
 
@@ -242,6 +244,8 @@ impl App {
     /// Drains and stops everything; one grace period covers vehicles and HTTP.
     pub async fn stop(&self) {
         self.status.note_draining();
+        // Others take over before this store closes. If the cluster is gone, nobody has to.
+        let _gone = self.cluster.note_health(false).await;
         let deadline = (Instant::now() + self.grace_period).to_tokio();
         if tokio::time::timeout_at(deadline, self.ingest.drain())
             .await
@@ -269,25 +273,11 @@ impl App {
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
     }
 
-    /// Tells the other nodes whether this one takes records, whenever that changes.
-    fn tell_health(&self) {
-        let (store, cluster) = (Arc::clone(&self.store), self.cluster.clone());
-        let telling = async move {
-            let mut is_storing = true;
-            loop {
-                tokio::time::sleep(HEALTH_INTERVAL).await;
-                if store.is_taking() != is_storing {
-                    is_storing = !is_storing;
-                    if cluster.note_health(is_storing).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        };
-        let stop = self.api_stop.clone();
-        let until_stop = async move { stop.run_until_cancelled_owned(telling).await };
-        // The handle is not needed: the group awaits the task.
-        drop(self.api_tasks.spawn("health", until_stop));
+    fn let_vehicles_in(&self, bound: Vec<Bound>, runtime: &Handle, listeners: Vec<ListenerConfig>) {
+        let _on_vehicles = runtime.enter();
+        for (bound, listener) in bound.into_iter().zip(listeners) {
+            self.ingest.listen(bound, listener);
+        }
     }
 
     fn answers(&self) -> NodeAnswers {

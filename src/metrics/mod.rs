@@ -4,6 +4,7 @@
 //! metric once; a room takes only the struct it counts in. The text is OpenMetrics, which
 //! Prometheus reads.
 
+pub mod forward;
 pub mod names;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -14,6 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use forward::ForwardMetrics;
 use names::{ClusterMetrics, IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
 
 /// A number that only grows.
@@ -34,6 +36,8 @@ pub struct Metrics {
     pub cluster: ClusterMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
+    /// What forwarding counts.
+    pub forward: ForwardMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -53,6 +57,7 @@ impl Metrics {
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
+        let forward = ForwardMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -60,6 +65,7 @@ impl Metrics {
             store,
             cluster,
             links,
+            forward,
             tasks,
         }
     }

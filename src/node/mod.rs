@@ -6,12 +6,13 @@
 //!                                                           └────▶ status
 //! ```
 //!
-//! With one node every record is stored here and every question is answered from here; the router
-//! and the queries are the two places where other nodes come in.
+//! A node alone stores every record and answers every question from its own store; the router, with
+//! [`forward`] behind it, and the queries are the two places where other nodes come in.
 
 mod clock;
 pub mod cluster;
 mod discovery;
+pub mod forward;
 pub mod identity;
 pub mod members;
 pub mod query;

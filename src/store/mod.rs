@@ -32,6 +32,7 @@ pub mod storage;
 
 mod dedupe;
 mod gate;
+mod hand;
 mod indexer;
 mod known;
 mod live;
@@ -63,6 +64,7 @@ pub use self::{config::StoreConfig, gate::IndexOpener};
 use self::{
     dedupe::Dedupe,
     gate::IndexGate,
+    hand::Hand,
     index::{Index, IndexError},
     indexer::{Feed, Indexer, PERSIST_INTERVAL, persist_bytes},
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
@@ -77,6 +79,7 @@ use self::{
 use crate::{
     base::{
         queue::{PushError, Queue},
+        time::Instant,
         verdict::{RefuseReason, Settle, Verdict},
     },
     delivery::batch::Batch,
@@ -104,6 +107,9 @@ const DISK_RESERVE_BYTES_MIN: u64 = 1024 * 1024;
 /// written and merged take as much.
 const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long the disk may be at work on one group before the store takes records no more.
+const STALL: Duration = Duration::from_secs(2);
+
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -121,6 +127,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) queue: Queue<Submission>,
+    hand: Hand,
     pub(crate) progress: Progress,
     pub(crate) metrics: StoreMetrics,
     pub(crate) live: broadcast::Sender<Arc<[Record]>>,
@@ -288,9 +295,32 @@ impl Store {
         self.shared.failure.subscribe()
     }
 
-    /// Whether records are taken now: the disk has room and nothing failed.
+    /// Whether records are taken now: the disk has room, comes back within [`STALL`], and nothing
+    /// failed.
     pub fn is_taking(&self) -> bool {
-        self.has_room() && !self.has_failed()
+        let is_stalled = self.shared.hand.busy_for(Instant::now()) >= STALL;
+        self.has_room() && !self.has_failed() && !is_stalled
+    }
+
+    /// Bytes of records that are neither durable nor refused yet.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.shared.hand.unsettled_bytes()
+    }
+
+    /// Takes back what is neither durable nor refused, with the duty to settle it: for a store whose
+    /// disk hangs. What the disk has already may become durable here nevertheless. What the writer
+    /// looks at in this moment stays; ask again.
+    pub fn reclaim(&self) -> Vec<(Batch, Settle)> {
+        let mut reclaimed = Vec::new();
+        if let Some(mut group) = self.shared.hand.try_group() {
+            reclaimed.append(&mut group);
+        }
+        reclaimed.extend(self.shared.queue.drain());
+        let reclaimed = reclaimed.into_iter().map(|submission| {
+            self.shared.let_go(&submission.batch);
+            (submission.batch, submission.settle)
+        });
+        reclaimed.collect()
     }
 
     /// Whether the disk has more room than the reserve.
@@ -404,6 +434,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
         queue_cap.set(SUBMISSIONS_MAX as i64);
         let shared = Arc::new(Shared {
             queue: Queue::new(SUBMISSIONS_MAX),
+            hand: Hand::new(),
             progress: Progress::new(applied, log.durable(), n_tail),
             metrics,
             live: live::channel(),
@@ -448,6 +479,7 @@ impl Shared {
     pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
         let n_positions = batch.n_positions() as i64;
         self.metrics.positions_in_flight.inc_by(n_positions);
+        self.hand.enter(batch.as_bytes().len());
         match self.queue.push(Submission { batch, settle }) {
             Ok(()) => {}
             Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
@@ -457,11 +489,18 @@ impl Shared {
 
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
         let n_positions = submission.batch.n_positions();
-        self.metrics.positions_in_flight.dec_by(n_positions as i64);
+        self.let_go(&submission.batch);
         self.metrics
             .positions_refused
             .inc_by(reason.as_str(), n_positions as u64);
         submission.settle.settle(Verdict::Refused(reason));
+    }
+
+    /// A submission is not this store's business any more.
+    pub(crate) fn let_go(&self, batch: &Batch) {
+        let n_positions = batch.n_positions() as i64;
+        self.metrics.positions_in_flight.dec_by(n_positions);
+        self.hand.leave(batch.as_bytes().len());
     }
 
     /// Says that log or index can no longer be trusted.
