@@ -5,7 +5,9 @@
 //! `load-test discover` measures it.
 
 mod deaths;
+mod fleet;
 mod formation;
+mod sharing;
 mod sibling;
 mod strangers;
 mod topologies;
