@@ -38,10 +38,10 @@ pub struct Metrics {
     pub cluster: ClusterMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
-    /// What is counted of questions between nodes.
-    pub questions: QuestionMetrics,
     /// What forwarding counts.
     pub forward: ForwardMetrics,
+    /// What is counted of questions between nodes.
+    pub questions: QuestionMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -61,8 +61,8 @@ impl Metrics {
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
-        let questions = QuestionMetrics::register(&mut registry);
         let forward = ForwardMetrics::register(&mut registry);
+        let questions = QuestionMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -70,8 +70,8 @@ impl Metrics {
             store,
             cluster,
             links,
-            questions,
             forward,
+            questions,
             tasks,
         }
     }

@@ -6,7 +6,9 @@
 
 mod asking;
 mod deaths;
+mod fleet;
 mod formation;
+mod sharing;
 mod sibling;
 mod strangers;
 mod topologies;
