@@ -36,7 +36,7 @@ pub(super) struct Forwarding {
 impl Forwarding {
     /// Starts to take what links bring, and to forward what is handed in.
     pub(super) fn start(ground: &Ground<'_>, traffic: mpsc::Receiver<Traffic>) -> Self {
-        let is_storing = watch::Sender::new(true);
+        let is_storing = watch::Sender::new(false);
         let parts = ForwardParts {
             store: Arc::clone(ground.store),
             neighbourhood: ground.cluster.neighbourhood(),

@@ -1,7 +1,8 @@
 //! A node as a whole: builds every part, binds all sockets, runs, and drains.
 //!
 //! Order of a start: data folder locked and this start counted; all sockets bound (so that a port
-//! that is taken ends the start before anything is written); store opened; vehicles let in; HTTP.
+//! that is taken ends the start before anything is written); store opened, and meanwhile the other
+//! nodes looked for, which are told that this one stores nothing yet; vehicles let in; HTTP.
 //! Order of a stop: not ready; no more accepts; reads end at a line boundary; the replies that are
 //! due leave; store closed cleanly; HTTP last. One grace period covers it, a second signal ends at
 //! once.
@@ -28,7 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    cluster::{Grounds, start_cluster},
+    cluster::{Grounds, find_others, start_cluster},
     forward::{Forwarding, Ground},
 };
 use crate::{
@@ -44,7 +45,7 @@ use crate::{
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
-        query::NodeAnswers,
+        query::{NodeAnswers, Questions},
         status::{Profile, StatusSource},
     },
     protocol::Registry,
@@ -117,6 +118,7 @@ pub struct App {
     cluster: ClusterHandle,
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    answers: NodeAnswers,
     grace_period: Duration,
     api_stop: CancellationToken,
     api_tasks: TaskGroup,
@@ -149,14 +151,6 @@ impl App {
             http: Some(sockets.http.address()),
         };
         let metrics = Metrics::new();
-        let store = Arc::new(open_store(&config, &metrics).await?);
-        let profile = Profile {
-            name: config.node.name.clone(),
-            id: identity.id,
-            incarnation: identity.incarnation,
-            cluster: config.node.cluster.clone(),
-            addresses,
-        };
         let api_tasks = TaskGroup::new();
         let grounds = Grounds {
             identity: &identity,
@@ -166,6 +160,14 @@ impl App {
             tasks: &api_tasks,
         };
         let (cluster, traffic) = start_cluster(&config, grounds).await?;
+        let store = Arc::new(open_and_find(&config, &metrics, &cluster).await?);
+        let profile = Profile {
+            name: config.node.name.clone(),
+            id: identity.id,
+            incarnation: identity.incarnation,
+            cluster: config.node.cluster.clone(),
+            addresses,
+        };
         let api_stop = CancellationToken::new();
         let ground = Ground {
             store: &store,
@@ -192,10 +194,13 @@ impl App {
             ingest.clone(),
             metrics,
         ));
+        let parts = (Arc::clone(&store), Arc::clone(&status), cluster.clone());
+        let questions = Questions::new(traffic.questions, &api_tasks, &api_stop);
         let app = Self {
             ingest,
             cluster,
             status,
+            answers: NodeAnswers::new(parts, questions),
             store,
             grace_period: config.node.grace_period,
             api_stop,
@@ -210,7 +215,7 @@ impl App {
     /// The node about itself.
     pub fn status(&self) -> crate::types::status::NodeStatus {
         use crate::api::Answers as _;
-        self.answers().status()
+        self.answers.status()
     }
 
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
@@ -280,17 +285,12 @@ impl App {
         }
     }
 
-    fn answers(&self) -> NodeAnswers {
-        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-        NodeAnswers::new(store, status, self.cluster.clone())
-    }
-
     fn serve_api(&self, http: Bound) {
         let config = ApiConfig {
             grace_period: self.grace_period,
             ..ApiConfig::default()
         };
-        let answers = self.answers();
+        let answers = &self.answers;
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());
@@ -347,6 +347,31 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
             holder,
         }
     })
+}
+
+/// Opens the store, and waits until the first search is over: so that a starting node does not
+/// believe for a moment that it is alone.
+async fn open_and_find(
+    config: &AppConfig,
+    metrics: &Metrics,
+    cluster: &ClusterHandle,
+) -> Result<Store, AppError> {
+    let opening = async {
+        let store = open_store(config, metrics).await?;
+        // Of a cluster that has ended nobody needs to be told anything.
+        let _has_ended = cluster.note_health(store.is_taking()).await;
+        Ok(store)
+    };
+    let finding = async {
+        find_others(&config.discovery, cluster).await;
+        Ok(())
+    };
+    let outcome = tokio::try_join!(opening, finding);
+    if outcome.is_err() {
+        // Nobody is to wait for a node that does not come.
+        cluster.leave().await;
+    }
+    outcome.map(|(store, ())| store)
 }
 
 async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {

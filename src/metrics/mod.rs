@@ -16,7 +16,9 @@ use prometheus_client::{
 };
 
 use forward::ForwardMetrics;
-use names::{ClusterMetrics, IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
+use names::{
+    ClusterMetrics, IngestMetrics, LinkMetrics, QuestionMetrics, StoreMetrics, TaskMetrics,
+};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub links: LinkMetrics,
     /// What forwarding counts.
     pub forward: ForwardMetrics,
+    /// What is counted of questions between nodes.
+    pub questions: QuestionMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -58,6 +62,7 @@ impl Metrics {
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
         let forward = ForwardMetrics::register(&mut registry);
+        let questions = QuestionMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -66,6 +71,7 @@ impl Metrics {
             cluster,
             links,
             forward,
+            questions,
             tasks,
         }
     }

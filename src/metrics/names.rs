@@ -41,7 +41,7 @@ pub struct IngestMetrics {
 #[derive(Debug, Clone)]
 pub struct TaskMetrics {
     /// Panics outside the line buffers, by task: `listener` and `http` accept connections and are
-    /// made anew as the `cluster` is, an `http_connection` is closed, a `query` is answered with a failure.
+    /// made anew as the `cluster` and the `questions` are, an `http_connection` is closed, a `query` is answered with a failure.
     pub panics: Labelled,
 }
 
@@ -127,6 +127,36 @@ impl ClusterMetrics {
                 "member_frames_malformed",
                 "Frames and heartbeats of members that could not be read",
                 Counter::default(),
+            ),
+        }
+    }
+}
+
+/// What is counted of questions between nodes.
+#[derive(Debug, Clone)]
+pub struct QuestionMetrics {
+    /// Questions asked of other nodes that have ended, by how.
+    pub asked: Labelled,
+    /// Questions of other nodes that have ended, by how.
+    pub answered: Labelled,
+}
+
+impl QuestionMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let asked = &["whole", "timed_out", "lost", "failed"];
+        let answered = &["whole", "failed", "cancelled", "refused", "malformed"];
+        Self {
+            asked: add_labelled(
+                registry,
+                "questions_asked",
+                "Questions asked of other nodes by how they ended",
+                Labelled::new("outcome", asked),
+            ),
+            answered: add_labelled(
+                registry,
+                "questions_answered",
+                "Questions of other nodes by how they ended",
+                Labelled::new("outcome", answered),
             ),
         }
     }
@@ -262,7 +292,14 @@ impl IngestMetrics {
 
 impl TaskMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let tasks = &["listener", "http", "http_connection", "query", "cluster"];
+        let tasks = &[
+            "listener",
+            "http",
+            "http_connection",
+            "query",
+            "cluster",
+            "questions",
+        ];
         Self {
             panics: add_labelled(
                 registry,

@@ -18,7 +18,7 @@ const AT_REST: u64 = u64::MAX;
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Hand {
+pub(crate) struct Hand {
     group: Mutex<Vec<Submission>>,
     /// When the disk was set to work, in milliseconds of the monotonic clock.
     busy_since: AtomicU64,
@@ -26,7 +26,7 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             group: Mutex::new(Vec::new()),
             busy_since: AtomicU64::new(AT_REST),
@@ -35,23 +35,23 @@ impl Hand {
     }
 
     /// The group; waits for whoever looks at it.
-    pub(super) fn group(&self) -> MutexGuard<'_, Vec<Submission>> {
+    pub(crate) fn group(&self) -> MutexGuard<'_, Vec<Submission>> {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The group, unless the writer is looking at it at this moment.
-    pub(super) fn try_group(&self) -> Option<MutexGuard<'_, Vec<Submission>>> {
+    pub(crate) fn try_group(&self) -> Option<MutexGuard<'_, Vec<Submission>>> {
         self.group.try_lock().ok()
     }
 
     /// The disk is set to work at `now`, or has come back.
-    pub(super) fn note_busy(&self, now: Option<Instant>) {
+    pub(crate) fn note_busy(&self, now: Option<Instant>) {
         let millis = now.map_or(AT_REST, Instant::as_millis);
         self.busy_since.store(millis, Ordering::Relaxed);
     }
 
     /// How long the disk has been at work on one group.
-    pub(super) fn busy_for(&self, now: Instant) -> Duration {
+    pub(crate) fn busy_for(&self, now: Instant) -> Duration {
         match self.busy_since.load(Ordering::Relaxed) {
             AT_REST => Duration::ZERO,
             millis => now.since(Instant::from_millis(millis)),
@@ -59,16 +59,16 @@ impl Hand {
     }
 
     /// A submission came in.
-    pub(super) fn enter(&self, n_bytes: usize) {
+    pub(crate) fn enter(&self, n_bytes: usize) {
         self.unsettled_bytes.fetch_add(n_bytes, Ordering::Relaxed);
     }
 
     /// A submission was settled or taken over.
-    pub(super) fn leave(&self, n_bytes: usize) {
+    pub(crate) fn leave(&self, n_bytes: usize) {
         self.unsettled_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn unsettled_bytes(&self) -> usize {
+    pub(crate) fn unsettled_bytes(&self) -> usize {
         self.unsettled_bytes.load(Ordering::Relaxed)
     }
 }

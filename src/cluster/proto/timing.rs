@@ -79,8 +79,15 @@ pub(crate) const STATIC_PEERS_MAX: usize = 256;
 pub(crate) const SILENCE: Duration = millis(1_500);
 /// Changes of members, of reports and of heartbeats are told at once, but not twice within this.
 pub(crate) const TELL_SPACING: Duration = millis(10);
-/// Views that differ this long make two nodes exchange their tables.
+/// What that is longer for each link: while many nodes form a cluster, all of them have news for all
+/// others at each moment, and telling must not take the time in which links come to stand.
+pub(crate) const TELL_SPACING_PER_LINK: Duration = millis(2);
+/// The longest it becomes.
+pub(crate) const TELL_SPACING_MAX: Duration = millis(150);
+/// Views that differ this long, and have stood still meanwhile, make two nodes exchange their tables.
 pub(crate) const TABLES_AFTER: Duration = millis(200);
+/// The same for views that do not stand still: what moves is being told anyway.
+pub(crate) const TABLES_AFTER_MAX: Duration = millis(2_000);
 /// Pairs of digests remembered of a link, for which tables were exchanged.
 pub(crate) const DIGEST_PAIRS_MAX: usize = 8;
 /// Members in one message; a table of more takes several.

@@ -2,7 +2,15 @@
 //! says is done before anything else comes in.
 
 use std::{
-    collections::BTreeMap, fmt, io, net::TcpListener, ops::ControlFlow, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    fmt, io,
+    net::TcpListener,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
@@ -92,10 +100,13 @@ pub(super) struct Lasting {
     handle: ClusterHandle,
     /// Counts starts from here, once the core has said so.
     pub(super) incarnation: std::sync::Mutex<Incarnation>,
+    /// Whether this node's store takes records, as it was told last.
+    pub(super) is_storing: AtomicBool,
 }
 
 /// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called. Gives
-/// what comes in over links for others, too.
+/// what comes in over links for others, too. The other nodes are told that this node's store takes
+/// no records until [`ClusterHandle::note_health`] says otherwise.
 pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraffic) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
@@ -109,6 +120,7 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraf
     let (traffic, traffic_in) = TrafficSenders::new();
     let lasting = Arc::new(Lasting {
         incarnation: std::sync::Mutex::new(parts.core.card.incarnation),
+        is_storing: AtomicBool::new(false),
         commands: Mutex::new(commands),
         changes: broadcast::channel(CHANGES_MAX).0,
         handle: handle.clone(),
@@ -240,7 +252,8 @@ impl Driver {
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> End {
         let mut datagrams = Vec::new();
         let mut events = Vec::new();
-        self.tell(ClusterInput::Tick);
+        let is_storing = self.lasting.is_storing.load(Ordering::Relaxed);
+        self.tell(ClusterInput::Health { is_storing });
         loop {
             if self.is_outdated {
                 return End::Again;

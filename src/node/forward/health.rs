@@ -28,17 +28,19 @@ pub async fn tell_health(
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let neighbourhood = cluster.neighbourhood();
-    let mut well_since = None;
+    let (mut well_since, mut has_been_ill) = (None, false);
     loop {
         look.tick().await;
         let (is_taking, now) = (store.is_taking(), Instant::now());
         let was_storing = *is_storing.borrow();
         well_since = is_taking.then(|| well_since.unwrap_or(now));
         let is_well = well_since.is_some_and(|since| now.since(since) >= WELL_FOR);
+        let is_well = is_well || !has_been_ill;
         if was_storing != is_taking && (was_storing || is_well) {
             if is_taking {
-                tracing::info!("the store is well: this node owns vehicles again");
+                tracing::debug!("the store is well: this node owns vehicles");
             } else {
+                has_been_ill = true;
                 tracing::warn!("the store takes no records: other nodes take over its vehicles");
             }
             if cluster.note_health(is_taking).await.is_err() {

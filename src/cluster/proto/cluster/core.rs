@@ -5,7 +5,7 @@ use std::{cmp::Reverse, net::SocketAddr};
 use crate::{
     base::{prng::Prng, time::Instant},
     cluster::proto::{
-        card::NodeName,
+        card::{NodeName, RunNumber},
         config::{ClusterConfig, ConnectMode, MinConnections},
         dialling::{Dialling, Peer},
         discovery::{Introduction, Sighting, Surroundings, series::Company},
@@ -256,6 +256,11 @@ impl Surroundings for Core {
             is_settled: self.is_settled(),
             digest: self.digest,
         }
+    }
+
+    fn is_linked(&self, id: NodeId, run: RunNumber) -> bool {
+        let mut links = self.links.to(id);
+        links.any(|link| link.run == run && !link.is_quiet)
     }
 
     fn has_path(&self, id: NodeId) -> bool {

@@ -70,7 +70,7 @@ impl Core {
             is_quiet: false,
             hops: Vec::new(),
             digest: None,
-            differs_since: None,
+            difference: None,
             exchanged: Vec::new(),
         });
         let who = (card.id, &card.name, card.run);

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
         links::Link,
         membership::{Path, Record},
         output::ClusterOutput,
-        timing::{HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING},
+        timing::{
+            HOPS_MAX, RECORDS_PER_MESSAGE, TELL_SPACING, TELL_SPACING_MAX, TELL_SPACING_PER_LINK,
+        },
         wire::{Heartbeat, MemberMessage, Said},
     },
     types::ids::NodeId,
@@ -57,7 +60,8 @@ impl Telling {
 impl Core {
     /// Tells what is due.
     pub(super) fn tell(&mut self) {
-        let is_soon = |at: Instant| self.now < at + TELL_SPACING;
+        let spacing = self.tell_spacing();
+        let is_soon = |at: Instant| self.now < at + spacing;
         if self.has_news() && !self.telling.told_at.is_some_and(is_soon) {
             self.tell_now();
         }
@@ -80,11 +84,18 @@ impl Core {
     pub(super) fn next_telling(&self) -> Option<Instant> {
         let news = self.has_news().then(|| {
             let told_at = self.telling.told_at;
-            told_at.map_or(self.now, |at| at + TELL_SPACING)
+            told_at.map_or(self.now, |at| at + self.tell_spacing())
         });
-        let differing = self.links.iter().filter_map(|link| link.differs_since);
-        let tables = differing.map(|since| since + TABLES_AFTER);
+        let differing = self.links.iter().filter_map(|link| link.difference);
+        let tables = differing.map(|difference| difference.due_at());
         tables.chain(news).min()
+    }
+
+    /// How soon after what was told something may be told again.
+    pub(super) fn tell_spacing(&self) -> Duration {
+        let n_links = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
+        let for_all = TELL_SPACING_PER_LINK.saturating_mul(n_links);
+        for_all.clamp(TELL_SPACING, TELL_SPACING_MAX)
     }
 
     /// A new link: who is reached, then the whole table.
@@ -102,35 +113,15 @@ impl Core {
     pub(super) fn compare_views(&mut self) {
         let (own, now) = (self.digest, self.now);
         for link in self.links.iter_mut() {
-            let differs = link
-                .digest
-                .is_some_and(|theirs| theirs != own && !link.exchanged.contains(&(own, theirs)));
-            if differs {
-                link.differs_since.get_or_insert(now);
-            } else {
-                link.differs_since = None;
-            }
+            link.compare(now, own);
         }
     }
 
     fn exchange_tables(&mut self) {
-        let (own, now) = (self.digest, self.now);
-        let mut due = Vec::new();
-        for link in self.links.iter_mut() {
-            if link
-                .differs_since
-                .is_some_and(|since| since + TABLES_AFTER <= now)
-            {
-                link.differs_since = None;
-                if link
-                    .digest
-                    .is_some_and(|theirs| link.note_exchange((own, theirs)))
-                {
-                    due.push(link.clone());
-                }
-            }
-        }
-        for link in due {
+        let now = self.now;
+        let all = self.links.iter_mut();
+        let due = all.filter_map(|link| link.take_difference(now).then(|| link.clone()));
+        for link in due.collect::<Vec<Link>>() {
             self.counts.n_tables_exchanged += 1;
             self.send_table(&link);
         }
