@@ -114,7 +114,7 @@ class Vehicle:
                 delay = 0.02
             await asyncio.sleep(delay * (0.5 + random.random() / 2))
             delay = min(delay * 2, 0.5)
-            self.door += random.randrange(1, max(2, len(self.fleet.doors)))
+            self.door += 1
 
     async def connection(self):
         """Talks until all is said; an exception tells that the connection is gone."""

@@ -215,8 +215,12 @@ fn a_stopped_owner_stops_no_vehicle_and_fills_no_memory() {
     let before: Vec<u64> = others.iter().map(Sibling::resident_bytes).collect();
     let stopped = Instant::now();
     siblings[2].signal("STOP");
+    // What it had said before is on its way still.
+    for sibling in others {
+        sibling.wait_down(0, "c");
+    }
     let took = fleet.wait_until_all_are_answered();
-    eprintln!("an owner stands still: all vehicles were answered after {took:.3?}");
+    eprintln!("an owner that stands still is seen, all vehicles are answered after {took:.3?}");
     let mut peak = before.clone();
     while stopped.elapsed() < Duration::from_secs(8) {
         for (peak, sibling) in peak.iter_mut().zip(others) {
@@ -242,11 +246,9 @@ fn a_stopped_owner_stops_no_vehicle_and_fills_no_memory() {
 fn wait_for_empty_outboxes(siblings: &[Sibling<'_>]) {
     for sibling in siblings {
         sibling.wait_metrics("empty outboxes", |metrics| {
-            let mut boxes = metrics.iter();
-            let is_full = |(name, bytes): (&String, &u64)| {
-                name.starts_with("waymesh_outbox_bytes{") && *bytes > 0
-            };
-            (!boxes.any(is_full)).then_some(())
+            let boxes = metrics.iter();
+            let mut boxes = boxes.filter(|(name, _)| name.starts_with("waymesh_outbox_bytes"));
+            boxes.all(|(_, bytes)| *bytes == 0).then_some(())
         });
     }
 }
