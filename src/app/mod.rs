@@ -11,16 +11,11 @@ mod cluster;
 mod command;
 mod forward;
 mod run;
+mod store;
 
 pub use self::command::main;
 
-use std::{
-    io,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -29,8 +24,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    cluster::{Grounds, find_others, start_cluster},
+    cluster::{Grounds, start_cluster},
     forward::{Forwarding, Ground},
+    store::open_and_find,
 };
 use crate::{
     api::{self, ApiConfig},
@@ -41,7 +37,7 @@ use crate::{
         BindAddress, Ingest, IngestParts, ListenerConfig,
         listener::{Bound, bind},
     },
-    metrics::{Metrics, names::StoreMetrics},
+    metrics::Metrics,
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
@@ -49,12 +45,7 @@ use crate::{
         status::{Profile, StatusSource},
     },
     protocol::Registry,
-    store::{
-        IndexOpener, OpenError, Store, StoreConfig, StoreParts,
-        disk::Disk,
-        index::{FjallIndex, Index, NoIndex},
-        retention::SystemClock,
-    },
+    store::{OpenError, Store},
     types::status::Addresses,
 };
 
@@ -347,87 +338,6 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
             holder,
         }
     })
-}
-
-/// Opens the store, and waits until the first search is over: so that a starting node does not
-/// believe for a moment that it is alone.
-async fn open_and_find(
-    config: &AppConfig,
-    metrics: &Metrics,
-    cluster: &ClusterHandle,
-) -> Result<Store, AppError> {
-    let opening = async {
-        let store = open_store(config, metrics).await?;
-        // Of a cluster that has ended nobody needs to be told anything.
-        let _has_ended = cluster.note_health(store.is_taking()).await;
-        Ok(store)
-    };
-    let finding = async {
-        find_others(&config.discovery, cluster).await;
-        Ok(())
-    };
-    let outcome = tokio::try_join!(opening, finding);
-    if outcome.is_err() {
-        // Nobody is to wait for a node that does not come.
-        cluster.leave().await;
-    }
-    outcome.map(|(store, ())| store)
-}
-
-async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
-    let (data, mut store_config) = (config.node.data.clone(), config.store.clone());
-    if let Some(disk_bytes) = machine::disk_bytes(&data) {
-        // On a small disk the reserve must leave room for the data.
-        let reserve_bytes = &mut store_config.disk_reserve_bytes;
-        *reserve_bytes = (*reserve_bytes).min(disk_bytes / 10);
-    }
-    let metrics = metrics.store.clone();
-    let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
-        let folder = data.join("index");
-        if store_config.is_indexed {
-            let index_config = store_config.index();
-            // fjall would make the folder and leave its name to the next sync of the data folder: what
-            // is trimmed from the log before that would be lost in a power cut.
-            Disk::open(&folder).map_err(|error| AppError::Folder(folder.clone(), error))?;
-            let open = move || {
-                let opened = FjallIndex::open(&folder, index_config.clone());
-                opened.map_err(|error| error.in_folder(&folder))
-            };
-            return open_with(IndexOpener::new(open), &data, &store_config, metrics);
-        }
-        if folder.exists() {
-            let why = io::Error::other("this data has an index, which would miss what comes now");
-            return Err(AppError::Folder(folder, why));
-        }
-        let none = IndexOpener::new(|| Ok(NoIndex));
-        open_with(none, &data, &store_config, metrics)
-    });
-    opened
-        .await
-        .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
-}
-
-fn open_with<I: Index>(
-    index: IndexOpener<I>,
-    data: &Path,
-    config: &StoreConfig,
-    metrics: StoreMetrics,
-) -> Result<Store, AppError> {
-    let folder = |name: &str| {
-        let path = data.join(name);
-        Disk::open(&path)
-            .map(Arc::new)
-            .map_err(|error| AppError::Folder(path, error))
-    };
-    let parts = StoreParts {
-        log: folder("log")?,
-        quarantine: folder("quarantine")?,
-        index,
-        clock: Arc::new(SystemClock),
-    };
-    let (store, recovery) = Store::open(parts, config, metrics)?;
-    tracing::info!(%recovery, "log opened");
-    Ok(store)
 }
 
 /// Lowers the number of connections to what the process may open, and says so.

@@ -281,8 +281,8 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::Relaxed) {
-                        let page = gate.scan(&query, 2_000).unwrap();
-                        assert_eq!(page.records.len(), 2_000);
+                        let page = gate.scan(&query, 500).unwrap();
+                        assert_eq!(page.records.len(), 500);
                     }
                 });
             }
