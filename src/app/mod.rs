@@ -11,16 +11,14 @@ mod cluster;
 mod command;
 mod forward;
 mod run;
+mod signals;
 mod store;
 
-pub use self::command::main;
+pub use self::{command::main, signals::Signals};
 
 use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -359,35 +357,6 @@ fn lower_connections(config: &mut AppConfig) {
             "fewer connections than configured: the descriptor limit is lower (ulimit -n)"
         );
         config.ingest.n_connections_max = n_possible;
-    }
-}
-
-/// The signals that ask for the end. Made before the start, so that one that comes during it, or at
-/// the moment at which the node says that it runs, ends it in order too.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on the signals end the process only by way of this.
-    ///
-    /// # Errors
-    /// [`AppError::Signal`].
-    pub fn new() -> Result<Self, AppError> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(AppError::Signal)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(AppError::Signal)?,
-        })
-    }
-
-    /// The next signal that asks for the end. Cancel safe.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

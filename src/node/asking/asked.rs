@@ -10,7 +10,7 @@ use super::{
     pieces::{Joiner, NoRecord},
     wire::{Content, End, Failure, Message, Question, WINDOW_PIECES},
 };
-use crate::{base::time::Instant, types::record::Record};
+use crate::{base::time::Instant, cluster::net::LinkHandle, types::record::Record};
 
 /// How long an answer is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +27,12 @@ pub(super) struct Patience {
 #[derive(Debug)]
 pub(super) struct Asked {
     slot: AskedSlot,
+    question: Question,
     joiner: Joiner,
     patience: Patience,
     since: Instant,
-    /// The question, while it has found no room in the link.
-    unsent: Option<Question>,
+    /// Whether the question has found no room in the link yet.
+    is_unsent: bool,
     has_heard: bool,
     /// Pieces taken that the other end has not been told of.
     n_taken: u32,
@@ -76,21 +77,39 @@ impl Asked {
     pub(super) fn ask(slot: AskedSlot, question: Question, patience: Patience) -> Self {
         let mut asked = Self {
             slot,
+            question,
             joiner: Joiner::default(),
             patience,
             since: Instant::now(),
-            unsent: None,
+            is_unsent: false,
             has_heard: false,
             n_taken: 0,
             state: State::Open,
         };
-        let (kind, payload) = asked
-            .message(Content::Question(Some(question.clone())))
-            .encode();
-        if asked.slot.link.send(kind, payload).is_err() {
-            asked.unsent = Some(question);
-        }
+        asked.send_question();
         asked
+    }
+
+    /// Asks anew over another link, where nothing was heard over the one before.
+    pub(super) fn ask_again(&mut self, slot: AskedSlot) {
+        self.slot = slot;
+        self.send_question();
+    }
+
+    /// Whether nothing was heard yet.
+    pub(super) const fn is_unheard(&self) -> bool {
+        !self.has_heard
+    }
+
+    /// The link that it was asked over.
+    pub(super) const fn link(&self) -> &LinkHandle {
+        &self.slot.link
+    }
+
+    fn send_question(&mut self) {
+        let content = Content::Question(Some(self.question.clone()));
+        let (kind, payload) = self.message(content).encode();
+        self.is_unsent = self.slot.link.send(kind, payload).is_err();
     }
 
     /// Waits for what comes next. Not to be called again after the end.
@@ -158,10 +177,10 @@ impl Asked {
 
     /// Asks if that was not possible before, and says that there is room again.
     async fn say_what_is_due(&mut self) -> Result<(), Lost> {
-        if let Some(question) = &self.unsent {
-            let content = Content::Question(Some(question.clone()));
+        if self.is_unsent {
+            let content = Content::Question(Some(self.question.clone()));
             self.say(content).await?;
-            self.unsent = None;
+            self.is_unsent = false;
         }
         if self.n_taken * 2 >= WINDOW_PIECES {
             self.say(Content::More(self.n_taken)).await?;
@@ -196,7 +215,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.state == State::Open && self.unsent.is_none() && !self.slot.link.is_closed() {
+        if self.state == State::Open && !self.is_unsent && !self.slot.link.is_closed() {
             self.slot.cancel();
         }
     }

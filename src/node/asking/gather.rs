@@ -1,14 +1,23 @@
 //! One question asked of this node's store and of other nodes at once, and the answers merged as they
 //! come in. Must not know what the records are for.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use super::{
-    asked::{Asked, Got},
+    asked::{Asked, Got, Lost},
+    desk::Desk,
     merge::{Merge, Next, Order, Sourced},
     whom::Whom,
 };
 use crate::{
     api::AnswerError,
-    node::reading::{IndexReader, Reading},
+    cluster::net::LinkHandle,
+    node::{
+        cluster::Neighbourhood,
+        reading::{IndexReader, Reading},
+    },
     types::record::Record,
 };
 
@@ -17,6 +26,7 @@ use crate::{
 pub(super) struct Gathering {
     merge: Merge,
     sources: Vec<Source>,
+    links: Links,
     /// Whether a storing member that is lost ends it.
     is_strict: bool,
     /// Names of storing members that were lost.
@@ -43,6 +53,29 @@ pub(super) struct OwnSource {
     is_caught_up: bool,
 }
 
+/// The links as they are now.
+#[derive(Debug, Clone)]
+pub(super) struct Links {
+    pub(super) desk: Arc<Desk>,
+    pub(super) neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
+}
+
+impl Links {
+    /// Asks a member again that another link leads to by now, if it has said nothing yet: of two links to
+    /// a member one is closed.
+    fn ask_again(&self, whom: &Whom, asked: &mut Asked) -> bool {
+        let neighbourhood = Arc::clone(&self.neighbourhood.borrow());
+        let neighbour = neighbourhood.linked.get(&whom.id);
+        let is_other = |link: &LinkHandle| link.link() != asked.link().link() && !link.is_closed();
+        let other = neighbour.map(|neighbour| &neighbour.link);
+        let other = other.filter(|link| asked.is_unheard() && is_other(link));
+        if let Some(link) = other {
+            asked.ask_again(self.desk.open(link));
+        }
+        other.is_some()
+    }
+}
+
 /// What a source gave.
 enum Given {
     Records(Vec<Record>),
@@ -51,8 +84,9 @@ enum Given {
 
 impl Gathering {
     /// Gathers from sources that were all asked already.
-    pub(super) fn new(order: Order, sources: Vec<Source>) -> Self {
+    pub(super) fn new(order: Order, sources: Vec<Source>, links: Links) -> Self {
         Self {
+            links,
             merge: Merge::new(order, sources.len()),
             sources,
             is_strict: false,
@@ -98,7 +132,8 @@ impl Gathering {
         let given = match self.sources.get_mut(number) {
             None | Some(Source::Member(_, None)) => Given::End,
             Some(Source::Own(own)) => own.next().await?,
-            Some(Source::Member(_, Some(asked))) => match asked.next().await {
+            Some(Source::Member(whom, Some(asked))) => match asked.next().await {
+                Err(Lost::Gone) if self.links.ask_again(whom, asked) => return Ok(()),
                 Ok(Got::Records(records)) => Given::Records(records),
                 Ok(Got::Whole { is_connected }) => {
                     self.note_whole(number, is_connected);

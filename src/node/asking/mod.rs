@@ -24,7 +24,7 @@ use self::{
     answering::{Sources, answer, reading_of},
     asked::{Asked, Patience},
     desk::Desk,
-    gather::{Gathering, OwnSource, Source},
+    gather::{Gathering, Links, OwnSource, Source},
     live::LiveHub,
     merge::{Newest, Order, Sourced, first_copy, last_of, newest},
     whom::{Reach, Whom, reach},
@@ -294,7 +294,7 @@ impl Asking {
         sources.extend(self.own(question));
         Stream {
             asking: self.clone(),
-            gathering: Gathering::new(order, sources),
+            gathering: Gathering::new(order, sources, self.links()),
             order,
             group: Vec::new(),
             neighbourhood,
@@ -323,6 +323,13 @@ impl Asking {
             Source::Member(whom, asked)
         });
         asked.collect()
+    }
+
+    fn links(&self) -> Links {
+        Links {
+            desk: Arc::clone(&self.desk),
+            neighbourhood: self.cluster.neighbourhood(),
+        }
     }
 
     fn own(&self, question: Question) -> Option<Source> {
@@ -382,7 +389,10 @@ impl Stream {
         if is_own_asked {
             asked.extend(asking.own(question));
         }
-        let (mut gathering, mut group) = (Gathering::new(Order::Key, asked), Vec::new());
+        let (mut gathering, mut group) = (
+            Gathering::new(Order::Key, asked, asking.links()),
+            Vec::new(),
+        );
         let mut positions = Vec::new();
         while gathering.next(&mut group).await? {
             positions.extend(first_copy(&mut group));

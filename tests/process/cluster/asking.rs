@@ -200,6 +200,20 @@ fn an_export_that_loses_a_node_midway_breaks_off() {
     let whole = alpha.client().export(&ExportFilter::default()).unwrap();
     assert_eq!(whole.lines().map_while(Result::ok).count(), 40_010);
 
+    // Readers that take nothing hold up nobody else who asks over the same link.
+    let idle = (0..6).map(|_| alpha.client().export(&ExportFilter::default()).unwrap());
+    let idle: Vec<_> = idle.collect();
+    let (status, last) = get(&alpha, "/v1/vehicles/bus");
+    assert_eq!((status, &last["missing"]), (200, &json!([])));
+    let (_, track) = get(&alpha, "/v1/vehicles/bus/track?limit=5000");
+    assert_eq!(track["positions"].as_array().unwrap().len(), 5_000);
+    assert_eq!(track["missing"], json!([]));
+    drop(idle);
+    wait_until("end of the exports that nobody reads", || {
+        let metrics = beta.metrics();
+        metrics["waymesh_questions_answered_total{outcome=\"cancelled\"}"] >= 6
+    });
+
     let mut cut = alpha.client().export(&ExportFilter::default()).unwrap();
     let mut first = String::new();
     cut.read_line(&mut first).unwrap();
