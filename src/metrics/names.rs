@@ -87,6 +87,8 @@ pub struct ClusterMetrics {
     pub beacons_rejected: Labelled,
     /// Sockets of discovery that heard nothing and were opened anew, by interface.
     pub discovery_reopens: Family<InterfaceLabel, Counter>,
+    /// Shards whose vehicles this node owns.
+    pub owned_shards: Gauge,
     /// Members by state, this node included.
     pub members: Family<StateLabel, Gauge>,
     /// Frames and heartbeats of members that could not be read.
@@ -115,6 +117,12 @@ impl ClusterMetrics {
                 "discovery_reopens",
                 "Sockets of discovery that heard nothing and were opened anew",
                 Family::default(),
+            ),
+            owned_shards: add(
+                registry,
+                "owned_shards",
+                "Shards whose vehicles this node owns",
+                Gauge::default(),
             ),
             members: add(
                 registry,

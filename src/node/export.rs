@@ -94,7 +94,13 @@ pub(super) fn merged(records: Stream, tasks: &TaskGroup) -> mpsc::Receiver<Batch
 async fn merge_all(mut records: Stream, sender: mpsc::Sender<Batch>) {
     let mut batcher = Batcher::default();
     let last = loop {
-        let batch = match records.next().await {
+        let next = tokio::select! {
+            biased;
+            next = records.next() => next,
+            // Nothing is wanted any more of what is half done here.
+            () = sender.closed() => return,
+        };
+        let batch = match next {
             Ok(Some(record)) => batcher.push(record),
             Ok(None) => break Ok(Vec::new()),
             Err(error) => break Err(error),

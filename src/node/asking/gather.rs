@@ -61,12 +61,10 @@ impl Gathering {
         }
     }
 
-    /// Waits until each member has said something, or is missing.
+    /// Waits until each source has given something, or is missing.
     pub(super) async fn begin(&mut self) -> Result<(), AnswerError> {
         for number in 0..self.sources.len() {
-            if matches!(self.sources.get(number), Some(Source::Member(..))) {
-                self.feed(number).await?;
-            }
+            self.feed(number).await?;
         }
         Ok(())
     }

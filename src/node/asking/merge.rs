@@ -119,7 +119,7 @@ impl Merge {
     /// Puts the next records that belong together into `group`, in the order of their sources.
     pub(super) fn next(&mut self, group: &mut Vec<Sourced>) -> Next {
         group.clear();
-        let mut least: Option<&RecordKey> = None;
+        let mut least: Option<(usize, &RecordKey)> = None;
         for (number, lane) in self.lanes.iter().enumerate() {
             let Some(record) = lane.records.front() else {
                 if lane.is_over {
@@ -128,24 +128,23 @@ impl Merge {
                 return Next::Wants(number);
             };
             let key = &record.key;
-            if least.is_none_or(|least| self.order.compare(key, least).is_lt()) {
-                least = Some(key);
+            if least.is_none_or(|(_, least)| self.order.compare(key, least).is_lt()) {
+                least = Some((number, key));
             }
         }
-        let Some(least) = least else {
+        let Some(least) = least.map(|(number, _)| number) else {
             return Next::Over;
         };
-        let belong: Vec<bool> = self
-            .lanes
-            .iter()
-            .map(|lane| {
-                let record = lane.records.front();
-                record.is_some_and(|record| self.order.compare(&record.key, least).is_eq())
-            })
-            .collect();
-        let lanes = self.lanes.iter_mut().enumerate().zip(belong);
-        for ((number, lane), _) in lanes.filter(|(_, belongs)| *belongs) {
-            group.extend(lane.records.pop_front().map(|record| (number, record)));
+        for (number, lane) in self.lanes.iter_mut().enumerate().skip(least) {
+            let belongs = |record: &Record| {
+                let first = group.first();
+                first.is_none_or(|(_, first): &Sourced| {
+                    self.order.compare(&record.key, &first.key).is_eq()
+                })
+            };
+            if let Some(record) = lane.records.pop_front_if(|record| belongs(record)) {
+                group.push((number, record));
+            }
         }
         Next::Group
     }

@@ -383,6 +383,8 @@ impl Driver {
             }
             let storing = self.core.storing().into_iter();
             let map = ShardMap::new(storing.map(|one| (one.name, one.id)));
+            let owned = map.n_owned(before.own);
+            self.lasting.parts.metrics.owned_shards.set(owned as i64);
             let names = self.core.members().into_iter();
             let mut names: BTreeMap<NodeId, NodeName> =
                 names.map(|member| (member.id, member.name)).collect();
