@@ -18,6 +18,9 @@ use crate::namespace::{Host, Lan};
 /// What a node may take more than before while another one is stopped.
 const MORE_BYTES_MAX: u64 = 192 * 1024 * 1024;
 
+/// How long a vehicle may go without an answer while its owner is dead, in the long form.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
 const CALM: Habits = Habits {
     n_vehicles: 300,
     prefix: "calm-",
@@ -114,6 +117,13 @@ fn what_was_acknowledged_survives_the_kills_of_owners_and_is_given_once_by_every
     fleet.wait_until_all_are_answered();
     let report = fleet.stop();
     report.print("kills of owners");
+    if is_long {
+        let silence = report.longest_silence();
+        assert!(
+            silence <= SILENCE_MAX,
+            "a vehicle had no answer for {silence:?}"
+        );
+    }
     wait_for_one_epoch(&siblings);
     check_everywhere(&siblings, &[report]);
     check_books(&siblings);
