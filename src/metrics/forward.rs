@@ -2,13 +2,21 @@
 
 use prometheus_client::registry::Registry;
 
-use super::{Counter, Gauge, names::add};
+use super::{
+    Counter, Gauge, Labelled,
+    names::{StoreMetrics, add, add_labelled},
+};
 
 /// What forwarding counts.
 #[derive(Debug, Clone)]
 pub struct ForwardMetrics {
-    /// Records that were decoded here and are durable at another node.
-    pub forwarded: Counter,
+    /// Positions by direction: `in`, each time one comes over a link; `out`, decoded here and durable
+    /// at another node.
+    pub forwarded: Labelled,
+    /// The store's: what waits for another node is in flight too.
+    pub in_flight: Gauge,
+    /// The store's: what no node takes is refused.
+    pub refused: Labelled,
     /// Records that another node sent to be stored here.
     pub taken_over: Counter,
     /// Records that another node sent and that were not stored here.
@@ -22,12 +30,14 @@ pub struct ForwardMetrics {
 }
 
 impl ForwardMetrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let mut counter = |name, help| add(registry, name, help, Counter::default());
-        let forwarded = counter(
-            "records_forwarded",
-            "Records that came in here and are durable at another node",
+    pub(super) fn register(registry: &mut Registry, store: &StoreMetrics) -> Self {
+        let forwarded = add_labelled(
+            registry,
+            "forwarded",
+            "Positions between nodes by direction: in, sent here; out, durable at another node",
+            Labelled::new("direction", &["in", "out"]),
         );
+        let mut counter = |name, help| add(registry, name, help, Counter::default());
         let taken_over = counter(
             "records_taken_over",
             "Records that another node sent to be stored here",
@@ -43,6 +53,8 @@ impl ForwardMetrics {
         let mut gauge = |name, help| add(registry, name, help, Gauge::default());
         Self {
             forwarded,
+            in_flight: store.positions_in_flight.clone(),
+            refused: store.positions_refused.clone(),
             taken_over,
             turned_away,
             rerouted,

@@ -61,7 +61,7 @@ impl Metrics {
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
-        let forward = ForwardMetrics::register(&mut registry);
+        let forward = ForwardMetrics::register(&mut registry, &store);
         let questions = QuestionMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {

@@ -455,7 +455,12 @@ pub(super) fn add<M: Metric + Clone>(
     metric
 }
 
-fn add_labelled(registry: &mut Registry, name: &str, help: &str, labelled: Labelled) -> Labelled {
+pub(super) fn add_labelled(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    labelled: Labelled,
+) -> Labelled {
     registry.register(name, help, labelled.family.clone());
     labelled
 }

@@ -68,7 +68,7 @@ impl<T> Parcel<T> {
 
     fn settled(self, is_durable: bool) -> ForwardOutput<T> {
         ForwardOutput::Settle {
-            n_records: self.batch.n_records(),
+            n_positions: self.batch.n_positions(),
             token: self.token,
             is_durable,
         }
@@ -118,8 +118,8 @@ pub enum ForwardOutput<T> {
     Settle {
         /// The parcel's.
         token: T,
-        /// Its records.
-        n_records: usize,
+        /// Its positions.
+        n_positions: usize,
         /// Durable at its destination, or not to be had.
         is_durable: bool,
     },

@@ -64,6 +64,8 @@ impl Incoming {
             return link.close(CloseReason::Protocol(error.to_string()));
         }
         let n_records = batch.n_records() as u64;
+        let n_positions = batch.n_positions() as u64;
+        self.metrics.forwarded.inc_by("in", n_positions);
         let metrics = self.metrics.clone();
         let settle = Settle::doing(move |verdict| {
             let is_stored = verdict == Verdict::Durable;

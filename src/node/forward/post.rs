@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     base::verdict::Settle,
     delivery::{batch::Batch, forwarding::Parcel},
+    metrics::forward::ForwardMetrics,
     types::ids::NodeId,
 };
 
@@ -20,19 +21,22 @@ pub struct Post {
     wake: Notify,
     /// Nodes for which as much waits as may.
     closed: watch::Sender<BTreeSet<NodeId>>,
+    metrics: ForwardMetrics,
 }
 
 impl Post {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(metrics: ForwardMetrics) -> Self {
         Self {
             waiting: Mutex::default(),
             wake: Notify::new(),
             closed: watch::Sender::default(),
+            metrics,
         }
     }
 
     /// Hands in records to be brought to their owner; `settle` is used once. Never waits.
     pub fn hand_in(&self, batch: Batch, settle: Settle) {
+        self.metrics.in_flight.inc_by(batch.n_positions() as i64);
         let token = settle;
         let mut waiting = self.lock();
         waiting.push(Parcel { batch, token });

@@ -51,7 +51,7 @@ pub struct ForwardParts {
 /// Starts forwarding as a task of `tasks`, which ends when the cluster has ended; gives where records
 /// are handed in.
 pub fn start(parts: ForwardParts, tasks: &TaskGroup) -> Arc<Post> {
-    let post = Arc::new(Post::new());
+    let post = Arc::new(Post::new(parts.metrics.clone()));
     let task_metrics = parts.task_metrics.clone();
     let lasting = Arc::new(Lasting {
         post: Arc::clone(&post),
@@ -203,18 +203,25 @@ impl Task {
                     }
                 }
                 ForwardOutput::Store(parcel) => {
+                    let n_positions = parcel.batch.n_positions() as i64;
+                    self.lasting.metrics.in_flight.dec_by(n_positions);
                     self.lasting.store.submit(parcel.batch, parcel.token);
                 }
                 ForwardOutput::Settle {
                     token,
-                    n_records,
-                    is_durable: true,
+                    n_positions,
+                    is_durable,
                 } => {
-                    self.lasting.metrics.forwarded.inc_by(n_records as u64);
-                    token.settle(Verdict::Durable);
-                }
-                ForwardOutput::Settle { token, .. } => {
-                    token.settle(Verdict::Refused(RefuseReason::Lost));
+                    let metrics = &self.lasting.metrics;
+                    metrics.in_flight.dec_by(n_positions as i64);
+                    if is_durable {
+                        metrics.forwarded.inc_by("out", n_positions as u64);
+                        token.settle(Verdict::Durable);
+                    } else {
+                        let reason = RefuseReason::Lost;
+                        metrics.refused.inc_by(reason.as_str(), n_positions as u64);
+                        token.settle(Verdict::Refused(reason));
+                    }
                 }
                 ForwardOutput::Close { peer, link } => {
                     let handle = self.links.get(&peer).filter(|handle| handle.link() == link);

@@ -211,6 +211,34 @@ fn view(sibling: &Sibling<'_>) -> (String, usize) {
     })
 }
 
+/// Once nothing is in flight, each position that was decoded at a node or came to it over a link has
+/// one outcome in its metrics, since its last start.
+#[track_caller]
+pub fn check_books(siblings: &[Sibling<'_>]) {
+    for sibling in siblings {
+        let metrics = sibling.wait_metrics("rest", |metrics| {
+            let is_at_rest = metrics["waymesh_positions_in_flight"] == 0;
+            is_at_rest.then(|| metrics.clone())
+        });
+        let one = |name: &str| metrics[&format!("waymesh_{name}")];
+        let all = |head: &str| -> u64 {
+            let labelled = metrics.iter().filter(|(name, _)| name.starts_with(head));
+            labelled.map(|(_, count)| count).sum()
+        };
+        let came = one("positions_accepted_total") + one("forwarded_total{direction=\"in\"}");
+        let ends = ["stored", "duplicate", "expired"];
+        let ends = ends.map(|end| one(&format!("positions_{end}_total")));
+        let refused = all("waymesh_positions_refused_total{");
+        let gone = one("forwarded_total{direction=\"out\"}") + refused;
+        let name = &sibling.name;
+        assert_eq!(
+            came,
+            ends.iter().sum::<u64>() + gone,
+            "{name}: {metrics:#?}"
+        );
+    }
+}
+
 /// Every node gives every acknowledged fix, each once, nothing that was never said, the same as all
 /// others, and tracks in order of time.
 #[track_caller]

@@ -10,13 +10,16 @@ use std::{
 };
 
 use super::{
-    fleet::{Fleet, Habits, check_everywhere, has_python, wait_for_one_epoch},
+    fleet::{Fleet, Habits, check_books, check_everywhere, has_python, wait_for_one_epoch},
     sibling::{Family, Sibling, wait_all_see_all},
 };
 use crate::namespace::{Host, Lan};
 
 /// What a node may take more than before while another one is stopped.
 const MORE_BYTES_MAX: u64 = 192 * 1024 * 1024;
+
+/// How long a vehicle may go without an answer while its owner is dead, in the long form.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 const CALM: Habits = Habits {
     n_vehicles: 300,
@@ -114,8 +117,16 @@ fn what_was_acknowledged_survives_the_kills_of_owners_and_is_given_once_by_every
     fleet.wait_until_all_are_answered();
     let report = fleet.stop();
     report.print("kills of owners");
+    if is_long {
+        let silence = report.longest_silence();
+        assert!(
+            silence <= SILENCE_MAX,
+            "a vehicle had no answer for {silence:?}"
+        );
+    }
     wait_for_one_epoch(&siblings);
     check_everywhere(&siblings, &[report]);
+    check_books(&siblings);
 }
 
 /// The same from the disks alone: all are killed at once and started again.
@@ -135,6 +146,7 @@ fn what_was_acknowledged_survives_the_kill_of_all() {
     report.print("a kill of all");
     wait_for_one_epoch(&siblings);
     check_everywhere(&siblings, &[report]);
+    check_books(&siblings);
 }
 
 #[test]
@@ -175,6 +187,7 @@ fn parted_halves_go_on_and_lose_nothing_when_they_meet() {
     let reports = fleets.map(Fleet::stop);
     reports.iter().for_each(|report| report.print("a half"));
     check_everywhere(&siblings, &reports);
+    check_books(&siblings);
 }
 
 #[test]
@@ -195,6 +208,7 @@ fn a_rolling_restart_under_load_loses_nothing() {
     report.print("a rolling restart");
     wait_for_one_epoch(&siblings);
     check_everywhere(&siblings, &[report]);
+    check_books(&siblings);
 }
 
 /// An owner that stands still for 8 s under all that the vehicles can say: they go on, the memory of
@@ -240,6 +254,7 @@ fn a_stopped_owner_stops_no_vehicle_and_fills_no_memory() {
     wait_for_one_epoch(&siblings);
     wait_for_empty_outboxes(&siblings);
     check_everywhere(&siblings, &[report]);
+    check_books(&siblings);
 }
 
 /// Waits until nothing lies in any outbox.
