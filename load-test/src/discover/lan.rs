@@ -23,6 +23,11 @@ const PREFIX: &str = "waymesh";
 /// beforehand, as entries that are told do not count.
 const STRANGERS_MAX: usize = 30;
 
+/// A bridge asks the firewall of its namespace about each frame where the system is set so; here
+/// there is none to ask, and it costs time.
+const NO_FIREWALL: &str = "for file in /proc/sys/net/bridge/bridge-nf-call-*; do \
+    if [ -e $file ]; then echo 0 >$file; fi; done";
+
 /// A bridge and the hosts on it.
 #[derive(Debug)]
 pub(crate) struct Lan {
@@ -42,6 +47,7 @@ impl Lan {
     pub(crate) fn new(n_hosts: usize) -> io::Result<Self> {
         remove_left_ones();
         let switch = Namespace::new(0)?;
+        switch.shell(NO_FIREWALL)?;
         switch.ip("link add br0 type bridge\nlink set br0 up\n")?;
         let mut lan = Self {
             switch,
@@ -168,12 +174,18 @@ impl Namespace {
 
     /// Nobody else has these addresses: the second is spared in which IPv6 asks for doubles.
     fn trust_addresses(&self) -> io::Result<()> {
-        const CALM: &str = "for which in all default; do \
-            file=/proc/sys/net/ipv6/conf/$which/accept_dad; \
-            if [ -e $file ]; then echo 0 >$file; fi; done";
+        self.shell(
+            "for which in all default; do \
+             file=/proc/sys/net/ipv6/conf/$which/accept_dad; \
+             if [ -e $file ]; then echo 0 >$file; fi; done",
+        )
+    }
+
+    /// Runs a line of commands in it.
+    fn shell(&self, commands: &str) -> io::Result<()> {
         let mut command = Command::new("ip");
         let status = command
-            .args(["netns", "exec", &self.0, "sh", "-c", CALM])
+            .args(["netns", "exec", &self.0, "sh", "-c", commands])
             .status()?;
         if status.success() {
             return Ok(());

@@ -144,8 +144,9 @@ impl Drop for Nodes {
 fn listen(node: usize, lines: Option<ChildStderr>, mut log: File, said: &mpsc::Sender<Event>) {
     let Some(lines) = lines else { return };
     for line in BufReader::new(lines).lines() {
-        let Ok(line) = line else { return };
-        if writeln!(log, "{line}").is_err() {
+        let Ok(mut line) = line else { return };
+        line.push('\n');
+        if log.write_all(line.as_bytes()).is_err() {
             return;
         }
         if let Some(event) = story::read(node, &line)

@@ -42,6 +42,8 @@ use super::{
 pub(crate) trait Surroundings {
     /// Of this node, as beacons tell it.
     fn introduction(&self) -> Introduction;
+    /// Members that are known, proven by links.
+    fn n_members(&self) -> usize;
     /// Whether a link of our own to this run of a node stands, and is not quiet.
     fn is_linked(&self, id: NodeId, run: RunNumber) -> bool;
     /// Whether a node is reached, by a link of our own or over others.
@@ -198,6 +200,7 @@ impl Discovery {
         if let Some(due) = due {
             let nonce = Nonce(self.prng.next_u64());
             self.nonces.sent(now, nonce);
+            self.pongs.spared(now);
             self.watchdog.sent();
             let kind = match due {
                 Due::Ping => BeaconKind::Ping(nonce),
@@ -272,11 +275,13 @@ impl Discovery {
             pinger: beacon.id,
             run: beacon.run,
         };
+        let n_members = around.n_members();
         match beacon.kind {
             BeaconKind::Pong { .. } => {}
             BeaconKind::Ping(nonce) => {
                 if !agrees {
-                    self.pongs.plan(now, question(nonce), &mut self.prng);
+                    self.pongs
+                        .plan(now, question(nonce), n_members, &mut self.prng);
                 }
                 if beacon.id < own {
                     let company = || around.company();
@@ -286,7 +291,8 @@ impl Discovery {
             BeaconKind::Beat(nonce) => {
                 let concerns_us = has_path || around.is_wanted(beacon.id, &beacon.name);
                 if !agrees && concerns_us {
-                    self.pongs.plan(now, question(nonce), &mut self.prng);
+                    self.pongs
+                        .plan(now, question(nonce), n_members, &mut self.prng);
                     if self.watchdog.has_open() {
                         self.pings.island_seen(now, beacon.id, &mut self.prng);
                     }

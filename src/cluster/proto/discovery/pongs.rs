@@ -11,7 +11,7 @@ use crate::{
 use super::super::{
     beacon::Nonce,
     card::RunNumber,
-    timing::{PONG_JITTER_MS, PONG_SPACING},
+    timing::{PONG_JITTER_MS, PONG_SPACING, PONG_SPACING_MAX, PONG_SPACING_PER_MEMBER},
 };
 
 /// PINGs that one answer may wait for; of more the oldest count no more.
@@ -36,9 +36,16 @@ pub(crate) struct Question {
 
 impl Pongs {
     /// A PING is to be answered, together with those that wait for an answer.
-    pub(crate) fn plan(&mut self, now: Instant, question: Question, prng: &mut Prng) {
+    /// The cluster has so many members.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        question: Question,
+        n_members: usize,
+        prng: &mut Prng,
+    ) {
         let jitter = Duration::from_millis(prng.below(PONG_JITTER_MS + 1));
-        let allowed = self.last_at.map_or(now, |at| at + PONG_SPACING);
+        let allowed = self.last_at.map_or(now, |at| at + spacing(n_members));
         self.planned_at.get_or_insert((now + jitter).max(allowed));
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
@@ -60,9 +67,23 @@ impl Pongs {
         Some(newest)
     }
 
+    /// A PING of our own has left: it told the same to the same nodes.
+    pub(crate) fn spared(&mut self, now: Instant) {
+        if self.planned_at.take().is_some() {
+            self.asked.clear();
+            self.last_at = Some(now);
+        }
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.planned_at
     }
+}
+
+fn spacing(n_members: usize) -> Duration {
+    let n_members = u32::try_from(n_members).unwrap_or(u32::MAX);
+    let for_all = PONG_SPACING_PER_MEMBER.saturating_mul(n_members);
+    for_all.clamp(PONG_SPACING, PONG_SPACING_MAX)
 }
 
 #[cfg(test)]
@@ -82,31 +103,55 @@ mod tests {
         let (mut prng, at) = (Prng::new(1), Instant::from_millis);
         let mut pongs = Pongs::default();
         for number in 1..=40 {
-            pongs.plan(at(0), question(number), &mut prng);
+            pongs.plan(at(0), question(number), 40, &mut prng);
         }
         let is_needed = |question: &Question| question.pinger.0 <= 28;
         assert_eq!(pongs.due(at(20), is_needed), Some(question(28)));
-        pongs.plan(at(30), question(1), &mut prng);
+        pongs.plan(at(30), question(1), 1, &mut prng);
         assert_eq!(pongs.due(at(90), |_| false), None);
         assert_eq!(pongs.due(at(90), |_| true), None, "it needs none any more");
         assert_eq!(pongs.next_deadline(), None);
     }
 
-    #[test]
-    fn answers_wait_a_little_and_are_fifty_milliseconds_apart() {
-        let mut prng = Prng::new(1);
-        let mut pongs = Pongs::default();
+    /// When answers leave in a second in which somebody asks all the time.
+    fn answers(n_members: usize) -> Vec<u64> {
+        let (mut prng, mut pongs) = (Prng::new(1), Pongs::default());
         let mut sent = Vec::new();
         for millis in 0..1_000 {
             let now = Instant::from_millis(millis);
-            pongs.plan(now, question(millis), &mut prng);
+            pongs.plan(now, question(millis), n_members, &mut prng);
             if let Some(answered) = pongs.due(now, |_| true) {
                 assert_eq!(answered, question(millis), "the newest is answered");
                 sent.push(millis);
             }
         }
         assert!(sent[0] <= 10, "{sent:?}");
+        sent
+    }
+
+    #[test]
+    fn answers_wait_a_little_and_are_fifty_milliseconds_apart() {
+        let sent = answers(2);
         assert!((18..=20).contains(&sent.len()), "{sent:?}");
         assert!(sent.windows(2).all(|pair| pair[1] - pair[0] >= 50));
+    }
+
+    #[test]
+    fn among_many_answers_are_farther_apart() {
+        let sent = answers(50);
+        assert!(sent.windows(2).all(|pair| pair[1] - pair[0] >= 250));
+        assert!(answers(1_000).len() >= 2);
+    }
+
+    #[test]
+    fn a_ping_of_our_own_spares_the_answer() {
+        let (mut prng, at) = (Prng::new(1), Instant::from_millis);
+        let mut pongs = Pongs::default();
+        pongs.plan(at(0), question(1), 1, &mut prng);
+        pongs.spared(at(0));
+        assert_eq!(pongs.due(at(60), |_| true), None);
+        pongs.plan(at(1), question(2), 1, &mut prng);
+        assert_eq!(pongs.due(at(49), |_| true), None);
+        assert_eq!(pongs.due(at(60), |_| true), Some(question(2)));
     }
 }

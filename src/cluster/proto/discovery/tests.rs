@@ -21,6 +21,10 @@ impl Surroundings for Around {
         }
     }
 
+    fn n_members(&self) -> usize {
+        self.linked.len()
+    }
+
     fn is_linked(&self, id: NodeId, run: RunNumber) -> bool {
         self.linked.contains(&(id, run))
     }
