@@ -25,7 +25,7 @@ use crate::{
     ingest::listener::Bound,
     metrics::Metrics,
     node::{
-        cluster::{ClusterHandle, ClusterParts, start},
+        cluster::{ClusterHandle, ClusterParts, LinkTraffic, start},
         identity::Identity,
     },
 };
@@ -48,26 +48,26 @@ pub(super) struct Grounds<'a> {
     pub(super) tasks: &'a TaskGroup,
 }
 
-/// Starts the cluster of a node, and waits until the first search is over: so that a starting node
-/// does not believe for a moment that it is alone.
+/// Starts the cluster of a node.
 pub(super) async fn start_cluster(
     config: &AppConfig,
     grounds: Grounds<'_>,
-) -> Result<ClusterHandle, AppError> {
+) -> Result<(ClusterHandle, LinkTraffic), AppError> {
     let secrets = load_secrets(config).await?;
-    let discovery = &config.discovery;
+    let tasks = grounds.tasks;
+    Ok(start(parts(config, &secrets, grounds).await?, tasks))
+}
+
+/// Waits until the first search is over, where there is one.
+pub(super) async fn find_others(discovery: &DiscoveryConfig, cluster: &ClusterHandle) {
     let has_sockets = discovery
         .transports
         .iter()
         .any(|transport| *transport != Transport::Static);
-    let is_looking = discovery.is_active && (has_sockets || !discovery.peers.is_empty());
-    let tasks = grounds.tasks;
-    let handle = start(parts(config, &secrets, grounds).await?, tasks);
-    if is_looking {
+    if discovery.is_active && (has_sockets || !discovery.peers.is_empty()) {
         // Nobody may be there, or no network yet: then the node goes on alone.
-        let _is_over = tokio::time::timeout(FORM_PATIENCE, handle.formed()).await;
+        let _is_over = tokio::time::timeout(FORM_PATIENCE, cluster.formed()).await;
     }
-    Ok(handle)
 }
 
 async fn load_secrets(config: &AppConfig) -> Result<Secrets, AppError> {

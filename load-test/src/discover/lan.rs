@@ -18,6 +18,16 @@ const NAMES: &str = "/run/netns";
 /// Begins the name of each namespace; the id of the process that made it and a number follow.
 const PREFIX: &str = "waymesh";
 
+/// Hosts up to which the machine's table of neighbours is trusted to hold who is next to whom: all
+/// namespaces share it, and by default it takes 1,024 of each family. Of more hosts each is told
+/// beforehand, as entries that are told do not count.
+const STRANGERS_MAX: usize = 30;
+
+/// A bridge asks the firewall of its namespace about each frame where the system is set so; here
+/// there is none to ask, and it costs time.
+const NO_FIREWALL: &str = "for file in /proc/sys/net/bridge/bridge-nf-call-*; do \
+    if [ -e $file ]; then echo 0 >$file; fi; done";
+
 /// A bridge and the hosts on it.
 #[derive(Debug)]
 pub(crate) struct Lan {
@@ -37,6 +47,7 @@ impl Lan {
     pub(crate) fn new(n_hosts: usize) -> io::Result<Self> {
         remove_left_ones();
         let switch = Namespace::new(0)?;
+        switch.shell(NO_FIREWALL)?;
         switch.ip("link add br0 type bridge\nlink set br0 up\n")?;
         let mut lan = Self {
             switch,
@@ -46,7 +57,26 @@ impl Lan {
             lan.hosts.push(Namespace::new(number)?);
             lan.plug(number)?;
         }
+        if n_hosts > STRANGERS_MAX {
+            lan.introduce()?;
+        }
         Ok(lan)
+    }
+
+    /// Tells every host the hardware addresses of all others.
+    fn introduce(&self) -> io::Result<()> {
+        for (own, host) in (1..).zip(&self.hosts) {
+            let others = (1..=self.hosts.len()).filter(|other| *other != own);
+            let entry = |other: usize| {
+                let hardware = hardware_address(other);
+                let [v4, v6] = [address(other).to_string(), link_local(other)];
+                let line =
+                    |ip| format!("neigh add {ip} lladdr {hardware} dev eth0 nud permanent\n");
+                [line(v4), line(v6)].concat()
+            };
+            host.ip(&others.map(entry).collect::<String>())?;
+        }
+        Ok(())
     }
 
     /// Gives the host `number` an interface; hosts count from 1.
@@ -55,10 +85,11 @@ impl Lan {
             return Ok(());
         };
         host.trust_addresses()?;
-        let address = Ipv4Addr::new(10, 99, 0, u8::try_from(number).unwrap_or(u8::MAX));
+        let (address, hardware) = (address(number), hardware_address(number));
         let switch = &self.switch.0;
         host.ip(&format!(
-            "link set lo up\nlink add eth0 type veth peer name port{number} netns {switch}\n"
+            "link set lo up\nlink add eth0 address {hardware} type veth \
+             peer name port{number} netns {switch}\n"
         ))?;
         self.switch
             .ip(&format!("link set port{number} master br0 up\n"))?;
@@ -88,6 +119,23 @@ impl Lan {
         command.args(["netns", "exec", name]).arg(program);
         command
     }
+}
+
+fn octet(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+fn address(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 99, 0, octet(number))
+}
+
+fn hardware_address(number: usize) -> String {
+    format!("02:99:00:00:00:{:02x}", octet(number))
+}
+
+/// The address that the system makes of the hardware address.
+fn link_local(number: usize) -> String {
+    format!("fe80::99:ff:fe00:{:x}", octet(number))
 }
 
 fn ports(hosts: impl Iterator<Item = usize>, bridge: &str) -> String {
@@ -126,12 +174,18 @@ impl Namespace {
 
     /// Nobody else has these addresses: the second is spared in which IPv6 asks for doubles.
     fn trust_addresses(&self) -> io::Result<()> {
-        const CALM: &str = "for which in all default; do \
-            file=/proc/sys/net/ipv6/conf/$which/accept_dad; \
-            if [ -e $file ]; then echo 0 >$file; fi; done";
+        self.shell(
+            "for which in all default; do \
+             file=/proc/sys/net/ipv6/conf/$which/accept_dad; \
+             if [ -e $file ]; then echo 0 >$file; fi; done",
+        )
+    }
+
+    /// Runs a line of commands in it.
+    fn shell(&self, commands: &str) -> io::Result<()> {
         let mut command = Command::new("ip");
         let status = command
-            .args(["netns", "exec", &self.0, "sh", "-c", CALM])
+            .args(["netns", "exec", &self.0, "sh", "-c", commands])
             .status()?;
         if status.success() {
             return Ok(());

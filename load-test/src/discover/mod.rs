@@ -11,13 +11,16 @@ mod lan;
 mod nodes;
 mod outcome;
 mod stage;
-mod story;
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{lan::Lan, outcome::Outcome, stage::Stage};
+use self::{
+    lan::Lan,
+    outcome::Outcome,
+    stage::{Pace, Stage},
+};
 use crate::out::Out;
 
 /// Up to so many nodes each event is a line of its own; of more, each node is.
@@ -39,6 +42,11 @@ pub(crate) struct DiscoverArgs {
     /// Start each node when the ones before it see each other, not all at once
     #[arg(long)]
     one_by_one: bool,
+    /// Milliseconds from one start to the next: a node costs a processor some 15 ms to start, which
+    /// would be measured where all start at once
+    #[arg(long, conflicts_with = "one_by_one", default_value_t = 0, value_name = "MS",
+        value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    apart: u32,
     /// Then kill the last node with -9, and start it again
     #[arg(long)]
     kill: bool,
@@ -54,6 +62,15 @@ pub(crate) struct DiscoverArgs {
     /// Print the figures as one JSON object, and nothing else
     #[arg(long)]
     json: bool,
+}
+
+impl DiscoverArgs {
+    fn pace(&self) -> Pace {
+        if self.one_by_one {
+            return Pace::OneByOne;
+        }
+        Pace::Apart(Duration::from_millis(self.apart.into()))
+    }
 }
 
 /// Shows it; 0 if all saw what there was to see.
@@ -115,7 +132,7 @@ fn make_lan(args: &DiscoverArgs, n_nodes: usize) -> io::Result<Option<Lan>> {
 }
 
 async fn act(args: &DiscoverArgs, stage: &mut Stage) -> io::Result<()> {
-    let mut outcome = stage.form(args.one_by_one).await?;
+    let mut outcome = stage.form(args.pace()).await?;
     if !args.json {
         show(stage, &outcome);
     }

@@ -9,8 +9,8 @@ use super::{
     lan::Lan,
     nodes::Nodes,
     outcome::{Deed, Outcome, Spread},
-    story::{self, Event, Micros, Story, What},
 };
+use crate::story::{self, Event, Micros, Story, What};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +35,15 @@ pub(crate) struct Stage {
     formation: (Micros, Micros),
 }
 
+/// When the next node is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// When all before it see each other.
+    OneByOne,
+    /// So long after the one before.
+    Apart(Duration),
+}
+
 impl Stage {
     /// Nobody has been started.
     pub(crate) fn new(n_nodes: usize, folder: &Path, lan: Option<Lan>) -> io::Result<Self> {
@@ -54,12 +63,13 @@ impl Stage {
     }
 
     /// Starts all nodes and waits until all see all.
-    pub(crate) async fn form(&mut self, is_one_by_one: bool) -> io::Result<Outcome> {
+    pub(crate) async fn form(&mut self, pace: Pace) -> io::Result<Outcome> {
         for node in 0..self.n_nodes {
             let started = self.nodes.start(node)?;
             self.story.add(started);
-            if is_one_by_one {
-                self.all_see_all(node + 1).await?;
+            match pace {
+                Pace::OneByOne => drop(self.all_see_all(node + 1).await?),
+                Pace::Apart(time) => self.wait(time).await?,
             }
         }
         let seen = self.all_see_all(self.n_nodes).await?;

@@ -25,7 +25,7 @@ use super::{
 };
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// What went over a place's sockets since its interface came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub(super) struct Place {
     retry_at: Option<Instant>,
     backoff: Backoff,
     trouble: Option<String>,
+    /// The trouble that was said aloud; a socket that opens and is of no use again is no news.
+    said: Option<String>,
     counts: PlaceCounts,
 }
 
@@ -86,6 +88,7 @@ impl Place {
             retry_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, seed),
             trouble: None,
+            said: None,
             counts: PlaceCounts::default(),
         }
     }
@@ -177,6 +180,7 @@ impl Place {
             Ok(_) => {
                 self.counts.sent += 1;
                 self.trouble = None;
+                self.said = None;
                 self.backoff.reset();
             }
             Err(error) => {
@@ -272,10 +276,11 @@ impl Place {
         let (interface, transport) = (&self.plan.interface, self.place.transport);
         // Normal while an address of IPv6 is checked for doubles.
         let is_early = error.kind() == io::ErrorKind::AddrNotAvailable;
-        if is_early || self.trouble.as_ref() == Some(&trouble) {
+        if is_early || self.said.as_ref() == Some(&trouble) {
             tracing::debug!(%transport, %interface, %error, "discovery cannot use this yet");
         } else {
             tracing::warn!(%transport, %interface, %error, "discovery fails here");
+            self.said = Some(trouble.clone());
         }
         self.trouble = Some(trouble);
     }

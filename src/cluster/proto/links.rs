@@ -7,7 +7,7 @@ use crate::{base::time::Instant, types::ids::NodeId};
 use super::{
     card::RunNumber,
     link_id::LinkId,
-    timing::{DIGEST_PAIRS_MAX, HOPS_MAX},
+    timing::{DIGEST_PAIRS_MAX, HOPS_MAX, TABLES_AFTER, TABLES_AFTER_MAX},
     view::ViewDigest,
 };
 
@@ -26,20 +26,60 @@ pub(crate) struct Link {
     pub(crate) hops: Vec<(NodeId, u8)>,
     /// The other side's view, as its heartbeats tell.
     pub(crate) digest: Option<ViewDigest>,
-    /// Since when its view differs from ours.
-    pub(crate) differs_since: Option<Instant>,
+    /// How its view differs from ours.
+    pub(crate) difference: Option<Difference>,
     /// Pairs of differing views for which our table was sent.
     pub(crate) exchanged: Vec<(ViewDigest, ViewDigest)>,
 }
 
+/// Two views that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Ours and theirs.
+    pair: (ViewDigest, ViewDigest),
+    /// Since when these two stand against each other.
+    still_since: Instant,
+    /// Since when any two have.
+    since: Instant,
+}
+
+impl Difference {
+    /// Tables are to be exchanged then.
+    pub(crate) fn due_at(&self) -> Instant {
+        (self.still_since + TABLES_AFTER).min(self.since + TABLES_AFTER_MAX)
+    }
+}
+
 impl Link {
+    /// Compares the other side's view with ours, which may be new.
+    pub(crate) fn compare(&mut self, now: Instant, own: ViewDigest) {
+        let pair = self.digest.map(|theirs| (own, theirs));
+        let pair = pair.filter(|pair| pair.0 != pair.1 && !self.exchanged.contains(pair));
+        let before = self.difference;
+        self.difference = pair.map(|pair| Difference {
+            pair,
+            still_since: before
+                .filter(|before| before.pair == pair)
+                .map_or(now, |before| before.still_since),
+            since: before.map_or(now, |before| before.since),
+        });
+    }
+
+    /// Whether tables are to be exchanged now; if so, they count as exchanged for these views.
+    pub(crate) fn take_difference(&mut self, now: Instant) -> bool {
+        let due = self
+            .difference
+            .take_if(|difference| difference.due_at() <= now);
+        due.is_some_and(|difference| self.note_exchange(difference.pair))
+    }
+
     pub(crate) fn hops_to(&self, id: NodeId) -> Option<u8> {
         let at = self.hops.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.hops.get(at).map(|(_, n_hops)| *n_hops)
     }
 
     /// Remembers that tables were exchanged for a pair of views; false if that was known.
-    pub(crate) fn note_exchange(&mut self, pair: (ViewDigest, ViewDigest)) -> bool {
+    fn note_exchange(&mut self, pair: (ViewDigest, ViewDigest)) -> bool {
         if self.exchanged.contains(&pair) {
             return false;
         }
@@ -132,7 +172,7 @@ mod tests {
             is_quiet: false,
             hops: hops.iter().map(|(id, n)| (NodeId(*id), *n)).collect(),
             digest: None,
-            differs_since: None,
+            difference: None,
             exchanged: Vec::new(),
         }
     }
@@ -160,6 +200,25 @@ mod tests {
         links.remove(LinkId(2));
         assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(1));
         assert!(!links.is_lively(NodeId(10)) && links.is_usable(NodeId(10)));
+    }
+
+    #[test]
+    fn views_that_move_are_given_time_but_not_without_end() {
+        let at = Instant::from_millis;
+        let mut link = link(1, 10, &[]);
+        link.digest = Some(ViewDigest(0));
+        link.compare(at(0), ViewDigest(1));
+        assert!(!link.take_difference(at(199)));
+        link.compare(at(199), ViewDigest(2));
+        assert!(!link.take_difference(at(398)) && link.take_difference(at(399)));
+        link.compare(at(400), ViewDigest(2));
+        assert_eq!(link.difference, None, "these were exchanged");
+        for moved in 0..20 {
+            link.compare(at(400 + moved * 100), ViewDigest(10 + moved));
+        }
+        assert!(!link.take_difference(at(2_399)) && link.take_difference(at(2_400)));
+        link.compare(at(2_400), ViewDigest(0));
+        assert_eq!(link.difference, None);
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub(crate) const FIRST_SERIES_WITHOUT_NETWORK: Duration = millis(400);
 pub(crate) const PONG_JITTER_MS: u64 = 10;
 /// Two PONGs are at least so far apart.
 pub(crate) const PONG_SPACING: Duration = millis(50);
+/// What it is instead for each member, where that is more: many that ask at once would each have an
+/// answer from all. Only members count, so that no stranger and no recording delays an answer.
+pub(crate) const PONG_SPACING_PER_MEMBER: Duration = millis(5);
+/// The longest it becomes.
+pub(crate) const PONG_SPACING_MAX: Duration = millis(400);
 /// A nonce can be answered this long.
 pub(crate) const NONCE_LIFE: Duration = millis(1_000);
 /// Nonces remembered, of all senders.
@@ -47,6 +52,13 @@ pub(crate) const UNHEARD_MIN: u32 = 3;
 
 /// The node with the higher identity dials this long after it learned of a peer.
 pub(crate) const HIGHER_WAITS: Duration = millis(100);
+/// Other peers that are to be linked still, of which it takes no account.
+pub(crate) const HIGHER_WAITS_FREE: usize = 4;
+/// What it waits longer for each of more: where many start at once, the
+/// handshakes of the lower identities take their time, and doubles of them would take as much again.
+pub(crate) const HIGHER_WAITS_PER_PEER: Duration = millis(10);
+/// The longest it becomes.
+pub(crate) const HIGHER_WAITS_MAX: Duration = millis(600);
 /// A node that does not listen yet is tried again after these.
 pub(crate) const RETRIES: [Duration; 3] = [millis(10), millis(20), millis(40)];
 /// Between two dials of a member that is down.
@@ -79,8 +91,18 @@ pub(crate) const STATIC_PEERS_MAX: usize = 256;
 pub(crate) const SILENCE: Duration = millis(1_500);
 /// Changes of members, of reports and of heartbeats are told at once, but not twice within this.
 pub(crate) const TELL_SPACING: Duration = millis(10);
-/// Views that differ this long make two nodes exchange their tables.
+/// Links up to which nothing waits besides.
+pub(crate) const GATHER_FREE: usize = 8;
+/// How long what is not urgent is gathered, for each link beyond these: while many nodes form a
+/// cluster, all of them have news for all others at each moment, and telling must not take the time
+/// in which links come to stand.
+pub(crate) const GATHER_PER_LINK: Duration = millis(2);
+/// The longest that becomes.
+pub(crate) const GATHER_MAX: Duration = millis(150);
+/// Views that differ this long, and have stood still meanwhile, make two nodes exchange their tables.
 pub(crate) const TABLES_AFTER: Duration = millis(200);
+/// The same for views that do not stand still: what moves is being told anyway.
+pub(crate) const TABLES_AFTER_MAX: Duration = millis(2_000);
 /// Pairs of digests remembered of a link, for which tables were exchanged.
 pub(crate) const DIGEST_PAIRS_MAX: usize = 8;
 /// Members in one message; a table of more takes several.

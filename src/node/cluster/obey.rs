@@ -1,6 +1,6 @@
 //! What the driver does for those who hold a handle.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::atomic::Ordering};
 
 use super::{
     driver::{Driver, End},
@@ -37,7 +37,10 @@ impl Driver {
                 // Who asked may be gone.
                 let _nobody = reply.send(is_gone);
             }
-            Command::Health { is_storing } => self.tell(ClusterInput::Health { is_storing }),
+            Command::Health { is_storing } => {
+                self.lasting.is_storing.store(is_storing, Ordering::Relaxed);
+                self.tell(ClusterInput::Health { is_storing });
+            }
             Command::Leave(done) => {
                 self.tell(ClusterInput::Leave);
                 return ControlFlow::Break(End::Left(done));

@@ -134,8 +134,9 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// [`IndexError`] when it cannot be read.
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError>;
 
-    /// Records of all vehicles, each once, in an order of the index's own that [`ScanCursor`]
-    /// continues; at most `limit` (0 is taken as 1). A page may be empty and still have a next one.
+    /// Records of all vehicles, each once, in order of (vehicle, time, hash); at most `limit` (0 is
+    /// taken as 1), continued by [`ScanCursor`]. A page may end early, even empty, and still have a next
+    /// one.
     /// Records that are applied while a scan is under way may or may not be in it; all others are.
     ///
     /// # Errors

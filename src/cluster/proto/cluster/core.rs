@@ -5,7 +5,7 @@ use std::{cmp::Reverse, net::SocketAddr};
 use crate::{
     base::{prng::Prng, time::Instant},
     cluster::proto::{
-        card::NodeName,
+        card::{NodeName, RunNumber},
         config::{ClusterConfig, ConnectMode, MinConnections},
         dialling::{Dialling, Peer},
         discovery::{Introduction, Sighting, Surroundings, series::Company},
@@ -142,6 +142,7 @@ impl Core {
                 self.is_storing = is_storing;
                 self.is_view_stale = true;
                 self.telling.report_is_stale = true;
+                self.telling.hurry();
             }
             // The rest is for discovery.
             _ => {}
@@ -211,6 +212,13 @@ impl Core {
     /// heard over.
     pub(super) fn changed(&mut self, id: NodeId, source: Option<crate::cluster::proto::LinkId>) {
         self.telling.changed(id, source);
+        if !self
+            .members
+            .get(id)
+            .is_some_and(|member| member.record.is_up())
+        {
+            self.telling.hurry();
+        }
         self.telling.report_is_stale = true;
         self.is_view_stale = true;
         self.path_changed(id);
@@ -256,6 +264,15 @@ impl Surroundings for Core {
             is_settled: self.is_settled(),
             digest: self.digest,
         }
+    }
+
+    fn n_members(&self) -> usize {
+        self.members.len()
+    }
+
+    fn is_linked(&self, id: NodeId, run: RunNumber) -> bool {
+        let mut links = self.links.to(id);
+        links.any(|link| link.run == run && !link.is_quiet)
     }
 
     fn has_path(&self, id: NodeId) -> bool {

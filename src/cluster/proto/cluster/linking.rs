@@ -70,7 +70,7 @@ impl Core {
             is_quiet: false,
             hops: Vec::new(),
             digest: None,
-            differs_since: None,
+            difference: None,
             exchanged: Vec::new(),
         });
         let who = (card.id, &card.name, card.run);
@@ -121,6 +121,7 @@ impl Core {
     /// What was a path may be none any more.
     fn link_gone(&mut self, link: &Link, reason: LinkEnd, silence: Duration) {
         self.telling.report_is_stale = true;
+        self.telling.hurry();
         self.is_view_stale = true;
         self.look_for_paths_soon();
         if self.links.to(link.peer).next().is_some() {

@@ -88,6 +88,7 @@ impl Core {
     /// What this node says of itself has changed.
     pub(super) fn changed_self(&mut self) {
         self.telling.changed(self.own.id, None);
+        self.telling.hurry();
         self.is_view_stale = true;
     }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
         links::Link,
         membership::{Path, Record},
         output::ClusterOutput,
-        timing::{HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING},
+        timing::{
+            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, HOPS_MAX, RECORDS_PER_MESSAGE, TELL_SPACING,
+        },
         wire::{Heartbeat, MemberMessage, Said},
     },
     types::ids::NodeId,
@@ -34,6 +37,10 @@ pub(super) struct Telling {
     report_is_storing: Option<bool>,
     heartbeat: Option<Heartbeat>,
     told_at: Option<Instant>,
+    /// Since when there is something new to tell.
+    news_since: Option<Instant>,
+    /// It must not wait for more: somebody is away, or this node's store is well or ill.
+    is_urgent: bool,
 }
 
 /// A member that is reached, by how many links, and over which neighbour if not by one of our own.
@@ -45,6 +52,11 @@ struct Way {
 }
 
 impl Telling {
+    /// What is new must not wait for more.
+    pub(super) const fn hurry(&mut self) {
+        self.is_urgent = true;
+    }
+
     /// A member changed. A change heard over two links is told over both.
     pub(super) fn changed(&mut self, id: NodeId, source: Option<LinkId>) {
         let known = self.pending.entry(id).or_insert(source);
@@ -57,8 +69,12 @@ impl Telling {
 impl Core {
     /// Tells what is due.
     pub(super) fn tell(&mut self) {
-        let is_soon = |at: Instant| self.now < at + TELL_SPACING;
-        if self.has_news() && !self.telling.told_at.is_some_and(is_soon) {
+        if !self.has_news() {
+            self.telling.news_since = None;
+        } else {
+            self.telling.news_since.get_or_insert(self.now);
+        }
+        if self.news_due_at().is_some_and(|at| at <= self.now) {
             self.tell_now();
         }
         self.exchange_tables();
@@ -67,6 +83,8 @@ impl Core {
     /// Tells all that is new.
     pub(super) fn tell_now(&mut self) {
         self.telling.told_at = Some(self.now);
+        self.telling.news_since = None;
+        self.telling.is_urgent = false;
         self.tell_report();
         self.tell_changes();
         let heartbeat = self.current_heartbeat();
@@ -78,13 +96,30 @@ impl Core {
     }
 
     pub(super) fn next_telling(&self) -> Option<Instant> {
-        let news = self.has_news().then(|| {
-            let told_at = self.telling.told_at;
-            told_at.map_or(self.now, |at| at + TELL_SPACING)
-        });
-        let differing = self.links.iter().filter_map(|link| link.differs_since);
-        let tables = differing.map(|since| since + TABLES_AFTER);
-        tables.chain(news).min()
+        let differing = self.links.iter().filter_map(|link| link.difference);
+        let tables = differing.map(|difference| difference.due_at());
+        tables.chain(self.news_due_at()).min()
+    }
+
+    /// When what is new is told: at once, unless something was told just now. Where many are linked,
+    /// what is not urgent waits for more.
+    fn news_due_at(&self) -> Option<Instant> {
+        let since = self.telling.news_since?;
+        let told_at = self.telling.told_at.map(|at| at + TELL_SPACING);
+        let gathered_at = Some(since + self.gathering()).filter(|_| !self.telling.is_urgent);
+        [told_at, gathered_at]
+            .into_iter()
+            .flatten()
+            .max()
+            .or(Some(since))
+    }
+
+    /// How long news are gathered.
+    pub(super) fn gathering(&self) -> Duration {
+        // Members that are known are links a moment later.
+        let n_links = self.links.len().max(self.members.n_up());
+        let n_crowding = u32::try_from(n_links.saturating_sub(GATHER_FREE)).unwrap_or(u32::MAX);
+        GATHER_PER_LINK.saturating_mul(n_crowding).min(GATHER_MAX)
     }
 
     /// A new link: who is reached, then the whole table.
@@ -102,35 +137,15 @@ impl Core {
     pub(super) fn compare_views(&mut self) {
         let (own, now) = (self.digest, self.now);
         for link in self.links.iter_mut() {
-            let differs = link
-                .digest
-                .is_some_and(|theirs| theirs != own && !link.exchanged.contains(&(own, theirs)));
-            if differs {
-                link.differs_since.get_or_insert(now);
-            } else {
-                link.differs_since = None;
-            }
+            link.compare(now, own);
         }
     }
 
     fn exchange_tables(&mut self) {
-        let (own, now) = (self.digest, self.now);
-        let mut due = Vec::new();
-        for link in self.links.iter_mut() {
-            if link
-                .differs_since
-                .is_some_and(|since| since + TABLES_AFTER <= now)
-            {
-                link.differs_since = None;
-                if link
-                    .digest
-                    .is_some_and(|theirs| link.note_exchange((own, theirs)))
-                {
-                    due.push(link.clone());
-                }
-            }
-        }
-        for link in due {
+        let now = self.now;
+        let all = self.links.iter_mut();
+        let due = all.filter_map(|link| link.take_difference(now).then(|| link.clone()));
+        for link in due.collect::<Vec<Link>>() {
             self.counts.n_tables_exchanged += 1;
             self.send_table(&link);
         }

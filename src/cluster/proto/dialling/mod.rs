@@ -2,7 +2,8 @@
 //!
 //! A peer is dialled because a beacon was heard from it, because a member reports it, because a link
 //! to it was lost, or because it was given by hand. Of two that learn of each other the lower
-//! identity dials at once, the higher [`HIGHER_WAITS`] later if no link stands by then. A peer that
+//! identity dials at once, the higher [`HIGHER_WAITS`] later (more where many are to be linked) if no
+//! link stands by then. A peer that
 //! does not listen yet is tried again after 10, 20 and 40 ms. Members that are down are dialled every
 //! [`REDIAL`] for a minute, then once an interval; what is known from beacons alone is forgotten
 //! after a failed dial until the next beacon, which may cause a dial again only after a delay that doubles.
@@ -26,7 +27,10 @@ use super::{
     input::DialFailure,
     link_id::DialId,
     output::ClusterOutput,
-    timing::{BEACON_DIALS_PER_SECOND, DIAL_LIFE, DIALS_MAX, HIGHER_WAITS, PATIENCE_NEAR, REDIAL},
+    timing::{
+        BEACON_DIALS_PER_SECOND, DIAL_LIFE, DIALS_MAX, HIGHER_WAITS, HIGHER_WAITS_FREE,
+        HIGHER_WAITS_MAX, HIGHER_WAITS_PER_PEER, PATIENCE_NEAR, REDIAL,
+    },
 };
 
 /// All peers and the dials under way.
@@ -354,10 +358,14 @@ impl Dialling {
 
     fn first_dial_at(&self, now: Instant, id: NodeId) -> Instant {
         if self.own < id {
-            now
-        } else {
-            now + HIGHER_WAITS
+            return now;
         }
+        let is_open = |(other, peer): &(&NodeId, &Peer)| **other != id && !peer.is_idle();
+        let n_open = self.peers.iter().filter(is_open).count();
+        let n_crowding = n_open.saturating_sub(HIGHER_WAITS_FREE);
+        let n_crowding = u32::try_from(n_crowding).unwrap_or(u32::MAX);
+        let longer = HIGHER_WAITS_PER_PEER.saturating_mul(n_crowding);
+        now + HIGHER_WAITS.saturating_add(longer).min(HIGHER_WAITS_MAX)
     }
 
     /// The peer, made if there is room: the stranger heard longest ago goes for it.

@@ -23,7 +23,7 @@ use crate::{
 
 use self::{
     nonces::Nonces,
-    pongs::Pongs,
+    pongs::{Pongs, Question},
     senders::Senders,
     series::{Company, Due, PingPhase, Pings},
     watchdog::Watchdog,
@@ -42,6 +42,10 @@ use super::{
 pub(crate) trait Surroundings {
     /// Of this node, as beacons tell it.
     fn introduction(&self) -> Introduction;
+    /// Members that are known, proven by links.
+    fn n_members(&self) -> usize;
+    /// Whether a link of our own to this run of a node stands, and is not quiet.
+    fn is_linked(&self, id: NodeId, run: RunNumber) -> bool;
     /// Whether a node is reached, by a link of our own or over others.
     fn has_path(&self, id: NodeId) -> bool;
     /// Whether a link to this node is wanted, and may come about.
@@ -187,7 +191,8 @@ impl Discovery {
         around: &impl Surroundings,
         out: &mut Vec<ClusterOutput>,
     ) {
-        if let Some((nonce, pinger)) = self.pongs.due(now) {
+        let is_needed = |question: &Question| !around.is_linked(question.pinger, question.run);
+        if let Some(Question { nonce, pinger, .. }) = self.pongs.due(now, is_needed) {
             self.counts.n_pongs += 1;
             send(BeaconKind::Pong { nonce, pinger }, config, around, out);
         }
@@ -195,6 +200,7 @@ impl Discovery {
         if let Some(due) = due {
             let nonce = Nonce(self.prng.next_u64());
             self.nonces.sent(now, nonce);
+            self.pongs.spared(now);
             self.watchdog.sent();
             let kind = match due {
                 Due::Ping => BeaconKind::Ping(nonce),
@@ -261,12 +267,21 @@ impl Discovery {
     /// Answers a PING or a beat, makes way for a lower identity, asks islands who else is there.
     fn answer(&mut self, now: Instant, beacon: &Beacon, own: NodeId, around: &impl Surroundings) {
         let has_path = around.has_path(beacon.id);
-        let agrees = has_path && beacon.digest == around.introduction().digest;
+        let is_of_one_mind = || has_path && beacon.digest == around.introduction().digest;
+        // What the views of two differ in that have a link, they tell each other over it.
+        let agrees = around.is_linked(beacon.id, beacon.run) || is_of_one_mind();
+        let question = |nonce| Question {
+            nonce,
+            pinger: beacon.id,
+            run: beacon.run,
+        };
+        let n_members = around.n_members();
         match beacon.kind {
             BeaconKind::Pong { .. } => {}
             BeaconKind::Ping(nonce) => {
                 if !agrees {
-                    self.pongs.plan(now, nonce, beacon.id, &mut self.prng);
+                    self.pongs
+                        .plan(now, question(nonce), n_members, &mut self.prng);
                 }
                 if beacon.id < own {
                     let company = || around.company();
@@ -276,7 +291,8 @@ impl Discovery {
             BeaconKind::Beat(nonce) => {
                 let concerns_us = has_path || around.is_wanted(beacon.id, &beacon.name);
                 if !agrees && concerns_us {
-                    self.pongs.plan(now, nonce, beacon.id, &mut self.prng);
+                    self.pongs
+                        .plan(now, question(nonce), n_members, &mut self.prng);
                     if self.watchdog.has_open() {
                         self.pings.island_seen(now, beacon.id, &mut self.prng);
                     }

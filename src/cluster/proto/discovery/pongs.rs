@@ -1,7 +1,7 @@
 //! When the answer to PINGs leaves: a little later, so that not all answer at once, and seldom, so that
 //! one answer serves many PINGs.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     base::{prng::Prng, time::Instant},
@@ -10,58 +10,148 @@ use crate::{
 
 use super::super::{
     beacon::Nonce,
-    timing::{PONG_JITTER_MS, PONG_SPACING},
+    card::RunNumber,
+    timing::{PONG_JITTER_MS, PONG_SPACING, PONG_SPACING_MAX, PONG_SPACING_PER_MEMBER},
 };
+
+/// PINGs that one answer may wait for; of more the oldest count no more.
+const ASKED_MAX: usize = 32;
 
 /// The one answer that is planned, and when the last one left.
 #[derive(Debug, Default)]
 pub(crate) struct Pongs {
-    planned: Option<(Instant, Nonce, NodeId)>,
+    planned_at: Option<Instant>,
+    /// What it answers, the newest last.
+    asked: VecDeque<Question>,
     last_at: Option<Instant>,
 }
 
+/// A PING that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) nonce: Nonce,
+    pub(crate) pinger: NodeId,
+    pub(crate) run: RunNumber,
+}
+
 impl Pongs {
-    /// A PING is to be answered. An answer that is planned already answers the newest instead.
-    pub(crate) fn plan(&mut self, now: Instant, nonce: Nonce, pinger: NodeId, prng: &mut Prng) {
+    /// A PING is to be answered, together with those that wait for an answer.
+    /// The cluster has so many members.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        question: Question,
+        n_members: usize,
+        prng: &mut Prng,
+    ) {
         let jitter = Duration::from_millis(prng.below(PONG_JITTER_MS + 1));
-        let allowed = self.last_at.map_or(now, |at| at + PONG_SPACING);
-        let at = self
-            .planned
-            .map_or((now + jitter).max(allowed), |(at, ..)| at);
-        self.planned = Some((at, nonce, pinger));
+        let allowed = self.last_at.map_or(now, |at| at + spacing(n_members));
+        self.planned_at.get_or_insert((now + jitter).max(allowed));
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(question);
     }
 
-    /// The answer that leaves now: nonce and pinger.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<(Nonce, NodeId)> {
-        let (_, nonce, pinger) = self.planned.take_if(|(at, ..)| *at <= now)?;
+    /// The PING that is answered now: the newest that still needs an answer, since a link to the pinger
+    /// may stand by now. Where none does, nothing leaves.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        is_needed: impl Fn(&Question) -> bool,
+    ) -> Option<Question> {
+        self.planned_at.take_if(|at| *at <= now)?;
+        let asked = std::mem::take(&mut self.asked);
+        let newest = asked.into_iter().rfind(is_needed)?;
         self.last_at = Some(now);
-        Some((nonce, pinger))
+        Some(newest)
+    }
+
+    /// A PING of our own has left: it told the same to the same nodes.
+    pub(crate) fn spared(&mut self, now: Instant) {
+        if self.planned_at.take().is_some() {
+            self.asked.clear();
+            self.last_at = Some(now);
+        }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.planned.map(|(at, ..)| at)
+        self.planned_at
     }
+}
+
+fn spacing(n_members: usize) -> Duration {
+    let n_members = u32::try_from(n_members).unwrap_or(u32::MAX);
+    let for_all = PONG_SPACING_PER_MEMBER.saturating_mul(n_members);
+    for_all.clamp(PONG_SPACING, PONG_SPACING_MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const fn question(number: u64) -> Question {
+        Question {
+            nonce: Nonce(number),
+            pinger: NodeId(number),
+            run: RunNumber(1),
+        }
+    }
+
     #[test]
-    fn answers_wait_a_little_and_are_fifty_milliseconds_apart() {
-        let mut prng = Prng::new(1);
+    fn an_answer_is_for_the_newest_that_still_needs_one() {
+        let (mut prng, at) = (Prng::new(1), Instant::from_millis);
         let mut pongs = Pongs::default();
+        for number in 1..=40 {
+            pongs.plan(at(0), question(number), 40, &mut prng);
+        }
+        let is_needed = |question: &Question| question.pinger.0 <= 28;
+        assert_eq!(pongs.due(at(20), is_needed), Some(question(28)));
+        pongs.plan(at(30), question(1), 1, &mut prng);
+        assert_eq!(pongs.due(at(90), |_| false), None);
+        assert_eq!(pongs.due(at(90), |_| true), None, "it needs none any more");
+        assert_eq!(pongs.next_deadline(), None);
+    }
+
+    /// When answers leave in a second in which somebody asks all the time.
+    fn answers(n_members: usize) -> Vec<u64> {
+        let (mut prng, mut pongs) = (Prng::new(1), Pongs::default());
         let mut sent = Vec::new();
         for millis in 0..1_000 {
             let now = Instant::from_millis(millis);
-            pongs.plan(now, Nonce(millis), NodeId(1), &mut prng);
-            if let Some((nonce, _)) = pongs.due(now) {
-                assert_eq!(nonce, Nonce(millis), "the newest is answered");
+            pongs.plan(now, question(millis), n_members, &mut prng);
+            if let Some(answered) = pongs.due(now, |_| true) {
+                assert_eq!(answered, question(millis), "the newest is answered");
                 sent.push(millis);
             }
         }
         assert!(sent[0] <= 10, "{sent:?}");
+        sent
+    }
+
+    #[test]
+    fn answers_wait_a_little_and_are_fifty_milliseconds_apart() {
+        let sent = answers(2);
         assert!((18..=20).contains(&sent.len()), "{sent:?}");
         assert!(sent.windows(2).all(|pair| pair[1] - pair[0] >= 50));
+    }
+
+    #[test]
+    fn among_many_answers_are_farther_apart() {
+        let sent = answers(50);
+        assert!(sent.windows(2).all(|pair| pair[1] - pair[0] >= 250));
+        assert!(answers(1_000).len() >= 2);
+    }
+
+    #[test]
+    fn a_ping_of_our_own_spares_the_answer() {
+        let (mut prng, at) = (Prng::new(1), Instant::from_millis);
+        let mut pongs = Pongs::default();
+        pongs.plan(at(0), question(1), 1, &mut prng);
+        pongs.spared(at(0));
+        assert_eq!(pongs.due(at(60), |_| true), None);
+        pongs.plan(at(1), question(2), 1, &mut prng);
+        assert_eq!(pongs.due(at(49), |_| true), None);
+        assert_eq!(pongs.due(at(60), |_| true), Some(question(2)));
     }
 }

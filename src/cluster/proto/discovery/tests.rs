@@ -8,6 +8,7 @@ use crate::cluster::proto::{BeaconKeys, InterfaceIndex, NodeCard, Transport, key
 /// A node that is alone, or reaches whom it is told to.
 struct Around {
     reached: Vec<NodeId>,
+    linked: Vec<(NodeId, RunNumber)>,
     company: Company,
 }
 
@@ -20,8 +21,17 @@ impl Surroundings for Around {
         }
     }
 
+    fn n_members(&self) -> usize {
+        self.linked.len()
+    }
+
+    fn is_linked(&self, id: NodeId, run: RunNumber) -> bool {
+        self.linked.contains(&(id, run))
+    }
+
     fn has_path(&self, id: NodeId) -> bool {
-        self.reached.contains(&id)
+        let mut linked = self.linked.iter();
+        self.reached.contains(&id) || linked.any(|(linked, _)| *linked == id)
     }
 
     fn is_wanted(&self, _: NodeId, name: &NodeName) -> bool {
@@ -55,6 +65,7 @@ impl Talk {
         let discovery = Discovery::new(at(0), &config, Prng::new(1));
         let around = Around {
             reached: Vec::new(),
+            linked: Vec::new(),
             company: Company::Complete,
         };
         Self {
@@ -174,6 +185,33 @@ fn who_is_reached_and_agrees_gets_no_answer() {
     };
     talk.hears(3_000, &differs);
     assert_eq!(talk.said(4_000).len(), 1, "its view differs");
+}
+
+#[test]
+fn who_is_linked_gets_no_answer_whatever_its_view_and_a_new_run_of_it_does() {
+    let mut talk = Talk::at_rest();
+    let other = Beacon {
+        digest: ViewDigest(6),
+        ..talk.beacon(9, BeaconKind::Beat(Nonce(7)))
+    };
+    talk.around.linked.push((other.id, other.run));
+    talk.hears(2_000, &other);
+    assert_eq!(talk.said(3_000), [], "over the link more is told");
+    let anew = Beacon {
+        kind: BeaconKind::Ping(Nonce(8)),
+        run: RunNumber(other.run.0 + 1),
+        ..other.clone()
+    };
+    talk.hears(3_000, &anew);
+    assert_eq!(talk.said(4_000).len(), 1, "nothing leads to this run");
+    let stranger = talk.beacon(8, BeaconKind::Ping(Nonce(9)));
+    talk.hears(5_000, &stranger);
+    talk.around.linked.push((stranger.id, stranger.run));
+    assert_eq!(
+        talk.said(6_000),
+        [],
+        "a link came to stand before the answer left"
+    );
 }
 
 #[test]

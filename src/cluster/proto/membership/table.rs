@@ -105,6 +105,11 @@ impl Members {
         self.by_id.len()
     }
 
+    /// Those that are up, as far as anybody says.
+    pub(crate) fn n_up(&self) -> usize {
+        self.iter().filter(|member| member.record.is_up()).count()
+    }
+
     /// Whether a member that is not known yet would find room.
     pub(crate) fn has_room_for(&self, id: NodeId) -> bool {
         self.by_id.contains_key(&id) || self.by_id.len() < self.n_max || self.expendable().is_some()
