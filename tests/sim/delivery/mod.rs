@@ -27,7 +27,7 @@ fn explore(seed: u64) {
         world.recover(6_000);
     });
     if let Err(cause) = outcome {
-        eprintln!("again: SEED={seed} cargo test --test sim delivery");
+        println!("again: SEED={seed} cargo test --test sim delivery");
         std::panic::resume_unwind(cause);
     }
 }

@@ -471,7 +471,7 @@ impl World {
             if does_sync {
                 node.sync();
             }
-            if self.now % 100 == 0 && node.look_at_health(self.now) {
+            if self.now.is_multiple_of(100) && node.look_at_health(self.now) {
                 if node.is_storing {
                     node.storing.insert(id);
                 } else {
