@@ -49,14 +49,19 @@ impl FjallIndex {
             .saturating_add(VISITS_BESIDES);
         let (mut records, mut page_bytes) = (Vec::new(), 0);
         while let Some(record) = take_least(&mut lanes)? {
-            let key = rows::record_key(record.kind(), &record.key);
             n_visits_left -= 1;
-            if is_wanted(query, &record) {
+            let is_wanted = is_wanted(query, &record);
+            if is_wanted {
                 page_bytes += json_bytes_max(&record);
+            }
+            let n_records = records.len() + usize::from(is_wanted);
+            let is_full = n_records >= limit || page_bytes >= PAGE_BYTES_MAX;
+            let is_over = is_full || n_visits_left == 0;
+            let next = is_over.then(|| rows::cursor(&rows::record_key(record.kind(), &record.key)));
+            if is_wanted {
                 records.push(record);
             }
-            if records.len() >= limit || page_bytes >= PAGE_BYTES_MAX || n_visits_left == 0 {
-                let next = Some(rows::cursor(&key));
+            if next.is_some() {
                 return Ok(ScanPage { records, next });
             }
         }
