@@ -33,6 +33,7 @@ impl UnixMillis {
     }
 
     /// The first instant of a day (year, month, day) in UTC; `None` if there is no such day.
+    #[inline]
     pub const fn midnight((year, month, day): (i16, i8, i8)) -> Option<Self> {
         match days_of(year, month) {
             Some(days) if day >= 1 && day <= days => {

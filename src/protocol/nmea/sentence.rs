@@ -85,6 +85,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The exclusive or of all bytes: NMEA 0183's checksum.
+#[inline]
 pub(super) fn xor(content: &[u8]) -> u8 {
     let (words, rest) = content.as_chunks();
     let words = words
@@ -95,6 +96,7 @@ pub(super) fn xor(content: &[u8]) -> u8 {
     bytes.iter().fold(rest, |sum, byte| sum ^ byte)
 }
 
+#[inline]
 pub(super) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()

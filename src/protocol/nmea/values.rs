@@ -47,10 +47,9 @@ pub(super) fn speed_of_knots(field: &[u8]) -> Option<Milli> {
 /// So many knots as km/h; `None` if they are no speed.
 #[inline]
 pub(super) fn kmh_of_knots(knots: Decimal) -> Option<Milli> {
-    let nano = knots.as_billionths();
-    // Whole knots apart from the rest: together they would not fit.
-    let (whole, rest) = (nano / BILLION, nano % BILLION);
-    let milli = whole * KMH_MILLI_PER_KNOT + (rest * KMH_MILLI_PER_KNOT + BILLION / 2) / BILLION;
+    // What does not fit here does not fit the result either.
+    let nano = knots.as_billionths().checked_mul(KMH_MILLI_PER_KNOT)?;
+    let milli = nano.checked_add(BILLION / 2)? / BILLION;
     let speed = i32::try_from(milli).ok().filter(|_| nano >= 0)?;
     Some(Milli::from_thousandths(speed))
 }
