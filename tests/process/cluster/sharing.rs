@@ -1,7 +1,7 @@
 //! One fleet on many nodes: what was acknowledged over any of them is given by each of them, once,
 //! whatever is killed, parted, stopped or started again meanwhile.
 //!
-//! `WAYMESH_TEST_LONG=1` takes the kills' long form: one every 5 s for a minute, then twenty more, and
+//! `KILLS=long` takes the kills' long form: one every 5 s for a minute, then twenty more, and
 //! no vehicle may go without an answer for longer than 2 s.
 
 use std::{
@@ -103,7 +103,7 @@ fn kill_in_turn<'a>(
 #[test]
 fn what_was_acknowledged_survives_the_kills_of_owners_and_is_given_once_by_every_node() {
     let Some(depot) = Depot::new(3) else { return };
-    let is_long = std::env::var("WAYMESH_TEST_LONG").is_ok();
+    let is_long = std::env::var("KILLS").is_ok_and(|how| how == "long");
     let mut siblings = depot.start();
     let mut fleet = depot.fleet(&CALM);
     fleet.wait_until_all_are_answered();
