@@ -92,8 +92,8 @@ pub use self::{
     },
     card::{Incarnation, NodeCard, NodeName, NodeNameError, Roles, RunNumber},
     cluster::{
-        Cluster, ClusterCounts, DiscoveryView, MemberState, MemberView, PeerView, PlaceView,
-        SenderView, Storing, TableSizes, Verdict,
+        Cluster, ClusterCounts, DiscoveryView, MemberState, MemberView, MemberWay, PeerView,
+        PlaceView, SenderView, Storing, TableSizes, Verdict,
     },
     config::{ClusterConfig, ConnectMode, MinConnections, NameMatch, PeerAddress},
     discovery::{series::PingPhase, watchdog::PlaceState},

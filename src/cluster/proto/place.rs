@@ -1,6 +1,9 @@
 //! Where discovery listens and speaks: an interface and a way to carry datagrams over it.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Number of a network interface, as the system gives it; 0 stands for none in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,4 +58,9 @@ pub struct SocketPlace {
     pub interface: InterfaceIndex,
     /// What it speaks there.
     pub transport: Transport,
+}
+
+/// Whether an address holds within one network segment alone.
+pub(crate) fn is_of_segment(address: &SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

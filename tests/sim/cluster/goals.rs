@@ -196,6 +196,30 @@ fn one_static_peer_is_enough_where_there_is_no_multicast() {
     assert_eq!(checks::divided(&world), None);
 }
 
+/// The one peer that all were given says goodbye and starts anew; it knows nobody, so it is for the
+/// others to dial it.
+#[test]
+fn a_static_peer_that_left_is_dialled_until_it_is_there_again() {
+    let mut world = machines(8, 3);
+    let hub = world.nodes[0].address;
+    for node in &mut world.nodes {
+        node.setup.has_multicast = false;
+    }
+    for node in &mut world.nodes[1..] {
+        node.setup.peers = vec![waymesh::cluster::proto::PeerAddress::Address(hub)];
+    }
+    (0..3).for_each(|at| world.start(at));
+    assert!(world.run_until(1_000, is_one).is_some());
+    world.command(0, ClusterInput::Leave);
+    world.run_for(20);
+    world.kill(0, false);
+    world.run_for(30_000);
+    world.start(0);
+    let begin = world.now;
+    let joined = world.run_until(begin + 10_000, is_one);
+    assert!(joined.is_some(), "{:?}", checks::divided(&world));
+}
+
 /// The mesh of the seed: one connection is enough to stop asking, and yet islands join.
 #[test]
 fn islands_whose_need_is_met_join_by_the_beat() {

@@ -1,6 +1,6 @@
 //! Links as reliable ordered pipes, and the network that may delay, lose, repeat or cut off.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Bytes;
 use waymesh::{
@@ -23,6 +23,10 @@ pub(crate) struct Network {
     /// Datagrams lost, and frames sent again later.
     pub(crate) loss_percent: f64,
     pub(crate) repeat_percent: f64,
+    /// Whether every datagram is heard a second time from an address of the segment alone.
+    pub(crate) has_segment: bool,
+    /// Whether datagrams are heard from there only.
+    pub(crate) is_segment_only: bool,
     /// Pairs of nodes between which nothing passes, from the first to the second.
     cut: BTreeMap<(usize, usize), ()>,
 }
@@ -35,6 +39,8 @@ impl Network {
             delay_max_ms: 1,
             loss_percent: 0.0,
             repeat_percent: 0.0,
+            has_segment: false,
+            is_segment_only: false,
             cut: BTreeMap::new(),
         }
     }
@@ -78,6 +84,8 @@ pub(crate) struct Pipe {
     pub(crate) ends: [End; 2],
     /// What each said of itself.
     pub(crate) cards: [NodeCard; 2],
+    /// Where each sees the other.
+    pub(crate) observed: [SocketAddr; 2],
     pub(crate) dial: DialId,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     time::Duration,
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Entry {
 enum Event {
     Tick(usize),
     Datagram {
-        from: usize,
+        from: SocketAddr,
         to: usize,
         bytes: Bytes,
     },
@@ -98,6 +98,12 @@ struct Dial {
 enum Step {
     Connect,
     Hello,
+}
+
+/// Where a machine is seen by those of its network segment alone.
+fn segment_address(at: usize) -> SocketAddr {
+    let ip = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::try_from(at).unwrap() + 1);
+    SocketAddrV6::new(ip, 5_001, 0, 2).into()
 }
 
 impl World {
@@ -425,20 +431,22 @@ impl World {
                 continue;
             }
             let n_copies = 1 + usize::from(self.prng.chance(self.network.repeat_percent));
-            for _ in 0..n_copies {
-                let delay = self.network.delay(&mut self.prng);
-                let event = Event::Datagram {
-                    from: at,
-                    to,
-                    bytes: bytes.clone(),
-                };
-                self.push(self.now + delay, event);
+            for _ in 0..n_copies * usize::from(!self.network.is_segment_only) {
+                self.send_datagram(self.nodes[at].address, to, bytes);
+            }
+            if self.network.has_segment {
+                self.send_datagram(segment_address(at), to, bytes);
             }
         }
     }
 
-    fn datagram(&mut self, from: usize, to: usize, bytes: Bytes) {
-        let from = SocketAddr::new(self.nodes[from].address.ip(), 50_337);
+    fn send_datagram(&mut self, mut from: SocketAddr, to: usize, bytes: &Bytes) {
+        from.set_port(50_337);
+        let (delay, bytes) = (self.network.delay(&mut self.prng), bytes.clone());
+        self.push(self.now + delay, Event::Datagram { from, to, bytes });
+    }
+
+    fn datagram(&mut self, from: SocketAddr, to: usize, bytes: Bytes) {
         let input = ClusterInput::Datagram {
             bytes,
             from,
@@ -449,7 +457,18 @@ impl World {
     }
 
     fn host(&self, address: SocketAddr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.address == address)
+        let mut nodes = self.nodes.iter().enumerate();
+        let is_it = |at, node: &Node| node.address == address || segment_address(at) == address;
+        nodes.find(|(at, node)| is_it(*at, node)).map(|(at, _)| at)
+    }
+
+    /// Where the other end of a connection to `address` sees the one that dials.
+    fn seen_at(&self, at: usize, address: SocketAddr) -> SocketAddr {
+        if address.is_ipv6() {
+            segment_address(at)
+        } else {
+            self.nodes[at].address
+        }
     }
 
     fn dial_ends(&mut self, dial: &Dial, after: u64, why: DialFailure) {
@@ -495,7 +514,8 @@ impl World {
         if caller.run != dial.run || !caller.is_alive() {
             return; // The caller is dead: its system says so before the hello is answered.
         }
-        if let Err(refusal) = self.admit(host, dial.from) {
+        let observed = [dial.to, self.seen_at(dial.from, dial.to)];
+        if let Err(refusal) = self.admit(host, dial.from, observed[1]) {
             let why = match refusal {
                 Refusal::Itself => DialFailure::Itself,
                 Refusal::NotAccepted => DialFailure::NotAccepted,
@@ -515,6 +535,7 @@ impl World {
         let pipe = Pipe {
             ends,
             cards: [self.nodes[dial.from].card(), self.nodes[host].card()],
+            observed,
             dial: dial.dial,
         };
         self.pipes.insert(id, pipe);
@@ -536,9 +557,9 @@ impl World {
         }
     }
 
-    fn admit(&mut self, host: usize, caller: usize) -> Result<(), Refusal> {
+    fn admit(&mut self, host: usize, caller: usize, observed: SocketAddr) -> Result<(), Refusal> {
         let clock = self.nodes[host].clock(self.now);
-        let (card, observed) = (self.nodes[caller].card(), self.nodes[caller].address);
+        let card = self.nodes[caller].card();
         let mut out = Vec::new();
         let cluster = self.nodes[host].cluster.as_mut().unwrap();
         let answer = cluster.admit(clock, &card, observed, &mut out);
@@ -555,13 +576,13 @@ impl World {
         this.state = EndState::Up;
         (this.up_at, this.heard_at, this.said_at) = (now, now, now);
         let dialled = (end == 0).then_some(pipe.dial);
-        let card = pipe.cards[1 - end].clone();
+        let (card, observed) = (pipe.cards[1 - end].clone(), pipe.observed[end]);
         self.note(node, || format!("link to {other}"));
         let input = ClusterInput::LinkUp {
             link: LinkId(id),
             dialled,
             card,
-            observed: self.nodes[other].address,
+            observed,
         };
         self.push(now + HEARTBEAT_MS, Event::Watch { pipe: id, end });
         self.feed(node, input);

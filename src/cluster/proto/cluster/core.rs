@@ -12,7 +12,7 @@ use crate::{
         events::DownReason,
         input::ClusterInput,
         links::Links,
-        membership::{Claim, Claimant, Members, Path, Record, Standing},
+        membership::{Claim, Claimant, Members, Merged, Path, Record, Standing},
         output::ClusterOutput,
         view::{Epoch, ViewDigest},
     },
@@ -183,6 +183,11 @@ impl Core {
         } else {
             // It may be a rival, or a member of whom others cannot tell where it is.
             self.dialling.note(self.now, sighting);
+        }
+        let member = self.members.get_mut(sighting.id);
+        let member = member.filter(|member| member.record.run() == sighting.run);
+        if member.is_some_and(|member| member.locate(Some(sighting.address)) == Merged::Located) {
+            self.located(sighting.id, None);
         }
     }
 

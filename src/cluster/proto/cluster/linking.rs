@@ -40,9 +40,6 @@ impl Core {
         card: &NodeCard,
         observed: SocketAddr,
     ) {
-        if let Some(dial) = dialled {
-            self.dialling.succeeded(dial, card.id);
-        }
         let address = reached_at(card.link, observed);
         let examined = match dialled {
             Some(_) => self.examine(card, address),
@@ -54,6 +51,9 @@ impl Core {
             Ok(()) if self.members.has_room_for(card.id) => self.choose(card),
             Ok(()) => Err(CloseReason::Refused(Refusal::NotReady)),
         };
+        if let Some(dial) = dialled {
+            self.dial_answered(dial, card, surplus);
+        }
         if let Err(reason) = surplus {
             self.close(id, reason);
             return;
@@ -77,6 +77,21 @@ impl Core {
         self.dialling.linked(who, address);
         self.met(card, address);
         self.introduce(id);
+    }
+
+    /// Somebody answered a dial, and this node takes the link or not.
+    fn dial_answered(&mut self, dial: DialId, card: &NodeCard, taken: Result<(), CloseReason>) {
+        match taken {
+            Ok(()) | Err(CloseReason::Duplicate) => self.dialling.succeeded(dial, card.id),
+            Err(CloseReason::Refused(Refusal::Itself)) => {
+                let why = DialFailure::Itself;
+                self.dialling.spurned(self.now, dial, card.id, why);
+            }
+            Err(_) => {
+                let why = DialFailure::NotReady;
+                self.dialling.spurned(self.now, dial, card.id, why);
+            }
+        }
     }
 
     /// `silence` is how long nothing had been heard over the link.
@@ -132,7 +147,7 @@ impl Core {
         };
         if !member.record.is_up() {
             member.path = Path::NONE;
-            self.dialling.unlinked(link.peer);
+            self.dialling.unlinked(self.now, link.peer);
             self.path_changed(link.peer);
             return;
         }
@@ -167,6 +182,9 @@ impl Core {
             };
             self.close(id, reason);
             self.links.remove(id);
+            self.telling.report_is_stale = true;
+            self.is_view_stale = true;
+            self.look_for_paths_soon();
         }
         Ok(())
     }
@@ -178,8 +196,10 @@ impl Core {
     /// A link to a node stands: its hello counts more than what others said.
     fn met(&mut self, card: &NodeCard, address: SocketAddr) {
         let is_news = self.members.meet(self.now, card, address);
+        // What a run said of its store that is gone says nothing of this one.
+        let is_first = self.links.to(card.id).count() == 1;
         if let Some(member) = self.members.get_mut(card.id)
-            && member.path != Path::Linked
+            && (is_first || member.path != Path::Linked)
         {
             member.path = Path::Linked;
             member.since = self.now;

@@ -1,5 +1,7 @@
 //! What other nodes say of members, of themselves, and of this node.
 
+use std::net::SocketAddr;
+
 use crate::{
     cluster::proto::{
         card::Incarnation,
@@ -124,9 +126,13 @@ impl Core {
 
     fn hear(&mut self, record: Record, link: LinkId, from: NodeId) {
         let id = record.id;
-        let known = self.members.get(id).map(|member| member.record.claim);
-        if known.is_some_and(|known| record.claim <= known) {
-            return;
+        match self.members.get(id).map(|member| member.record.claim) {
+            Some(known) if record.claim < known => return,
+            Some(known) if record.claim == known => {
+                self.hear_place(id, record.link, link);
+                return;
+            }
+            _ => {}
         }
         if !record.is_up() && from != id && self.links.to(id).next().is_some() {
             self.tell_of_itself(record);
@@ -138,8 +144,7 @@ impl Core {
         let run = record.run();
         let is_forgotten = record.claim.standing == Standing::Forgotten;
         match self.members.merge(self.now, record) {
-            Merged::Known => {}
-            Merged::Located => self.adjust_dials(id),
+            Merged::Known | Merged::Located => {}
             Merged::Full => self.counts.n_members_full += 1,
             Merged::Changed => {
                 if is_forgotten {
@@ -153,6 +158,25 @@ impl Core {
                 self.changed(id, Some(link));
             }
         }
+    }
+
+    /// Somebody says where a member takes links, and nothing else that is new.
+    fn hear_place(&mut self, id: NodeId, address: Option<SocketAddr>, link: LinkId) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        if member.locate(address) == Merged::Located {
+            self.located(id, Some(link));
+        } else if let Some(address) = address {
+            self.dialling.also_at(id, address);
+        }
+    }
+
+    /// Where a member takes links is known now: it can be dialled, and others told. `source` is the
+    /// link it was heard over.
+    pub(super) fn located(&mut self, id: NodeId, source: Option<LinkId>) {
+        self.telling.changed(id, source);
+        self.adjust_dials(id);
     }
 
     /// A member that is away needs no judging any more.

@@ -28,8 +28,8 @@ use super::{
 };
 
 pub use self::views::{
-    ClusterCounts, DiscoveryView, MemberState, MemberView, PeerView, PlaceView, SenderView,
-    Storing, TableSizes, Verdict,
+    ClusterCounts, DiscoveryView, MemberState, MemberView, MemberWay, PeerView, PlaceView,
+    SenderView, Storing, TableSizes, Verdict,
 };
 
 /// One node's part of the cluster: who is there, whom to dial, what to say. Holds no socket and reads

@@ -11,11 +11,11 @@ use std::{
 use crate::{
     base::time::Instant,
     cluster::proto::{
-        dialling::is_of_segment,
         link_id::LinkId,
         links::Link,
-        membership::{Path, Record},
+        membership::{Member, Path, Record},
         output::ClusterOutput,
+        place::is_of_segment,
         timing::{
             GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, HOPS_MAX, RECORDS_PER_MESSAGE, TELL_SPACING,
         },
@@ -45,10 +45,10 @@ pub(super) struct Telling {
 
 /// A member that is reached, by how many links, and over which neighbour if not by one of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Way {
-    id: NodeId,
-    n_hops: u8,
-    via: Option<NodeId>,
+pub(super) struct Way {
+    pub(super) id: NodeId,
+    pub(super) n_hops: u8,
+    pub(super) via: Option<NodeId>,
 }
 
 impl Telling {
@@ -192,21 +192,26 @@ impl Core {
 
     /// Members that are reached, in order of identity.
     fn ways(&self) -> Vec<Way> {
-        let up = self.members.iter().filter(|member| member.record.is_up());
-        let ways = up.filter_map(|member| {
-            let id = member.record.id;
-            if self.links.is_usable(id) {
-                let (n_hops, via) = (1, None);
-                return Some(Way { id, n_hops, via });
-            }
-            if member.path == Path::Linked {
-                return None; // A moment later by our own link.
-            }
-            let (n_hops, via) = self.links.way_to(id)?;
-            let via = Some(via);
-            (n_hops < HOPS_MAX).then_some(Way { id, n_hops, via })
-        });
-        ways.collect()
+        let members = self.members.iter();
+        members.filter_map(|member| self.way_of(member)).collect()
+    }
+
+    /// How a member is reached, if it is up and is reached.
+    pub(super) fn way_of(&self, member: &Member) -> Option<Way> {
+        let id = member.record.id;
+        if !member.record.is_up() {
+            return None;
+        }
+        if self.links.is_usable(id) {
+            let (n_hops, via) = (1, None);
+            return Some(Way { id, n_hops, via });
+        }
+        if member.path == Path::Linked {
+            return None; // A moment later by our own link.
+        }
+        let (n_hops, via) = self.links.way_to(id)?;
+        let via = Some(via);
+        (n_hops < HOPS_MAX).then_some(Way { id, n_hops, via })
     }
 
     fn report_for(&self, link: &Link) -> MemberMessage {

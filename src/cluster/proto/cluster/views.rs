@@ -80,6 +80,18 @@ pub struct MemberView {
     pub matches: bool,
     /// The link to it that is used; absent without one, and for this node.
     pub linked: Option<LinkId>,
+    /// How it is reached; absent where it is not, for this node, and until the tables of a new link
+    /// are exchanged.
+    pub way: Option<MemberWay>,
+}
+
+/// How a member is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberWay {
+    /// Over how many links; 1 by one of our own.
+    pub n_links: u8,
+    /// The neighbour that is the first on the way; the member itself where it is linked.
+    pub via: NodeId,
 }
 
 /// A storing member that the shard map counts.
@@ -411,6 +423,10 @@ impl Core {
         };
         MemberView {
             linked: link.map(|link| link.id),
+            way: self.way_of(member).map(|way| MemberWay {
+                n_links: way.n_hops,
+                via: way.via.unwrap_or(way.id),
+            }),
             ..self.view_of(record, state, member.since)
         }
     }
@@ -431,6 +447,7 @@ impl Core {
             is_self: false,
             matches: self.matches(record),
             linked: None,
+            way: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     types::ids::NodeId,
 };
 
-pub(crate) use self::peer::{Peer, is_of_segment};
+pub(crate) use self::peer::Peer;
 use self::{peer::Plan, statics::Statics};
 use super::{
     card::{NodeName, RunNumber},
@@ -160,6 +160,13 @@ impl Dialling {
         }
     }
 
+    /// A member that is dialled may be found there as well.
+    pub(crate) fn also_at(&mut self, id: NodeId, address: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.is_linked) {
+            peer.add_address_last(address);
+        }
+    }
+
     /// A link to a node stands.
     pub(crate) fn linked(
         &mut self,
@@ -188,8 +195,10 @@ impl Dialling {
         }
     }
 
-    /// The last link to a node is gone, and that is as it should be.
-    pub(crate) fn unlinked(&mut self, id: NodeId) {
+    /// The last link to a node is gone, and that is as it should be. Where it was given by hand it is
+    /// dialled on: it may be started again, and not know whom to look for.
+    pub(crate) fn unlinked(&mut self, now: Instant, id: NodeId) {
+        self.statics.lost(now, id);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.is_linked = false;
         }
@@ -239,18 +248,35 @@ impl Dialling {
     pub(crate) fn succeeded(&mut self, dial: DialId, id: NodeId) {
         match self.flying.remove(&dial).map(|flight| flight.target) {
             Some(Target::Static(at)) => self.statics.reached(at, id),
-            Some(Target::Peer(expected)) => {
-                if let Some(peer) = self.peers.get_mut(&expected) {
-                    peer.flying = None;
-                    if expected != id {
-                        peer.next = None; // Somebody else lives there now.
-                        peer.n_failed = peer.n_failed.saturating_add(1);
-                        peer.next_address();
-                    }
-                }
-            }
+            Some(Target::Peer(expected)) => self.answered(expected, id),
             None => {}
         }
+    }
+
+    /// A dial led to this node, whose link is not taken now. One found by its beacons dials in its
+    /// turn and is told why; one given by hand may not be able to, and is tried again.
+    pub(crate) fn spurned(&mut self, now: Instant, dial: DialId, id: NodeId, why: DialFailure) {
+        match self.flying.remove(&dial).map(|flight| flight.target) {
+            Some(Target::Static(at)) => self.static_failed(now, at, why),
+            Some(Target::Peer(expected)) => self.answered(expected, id),
+            None => {}
+        }
+    }
+
+    fn answered(&mut self, expected: NodeId, id: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&expected) {
+            peer.flying = None;
+            if expected != id {
+                peer.next = None; // Somebody else lives there now.
+                peer.n_failed = peer.n_failed.saturating_add(1);
+                peer.next_address();
+            }
+        }
+    }
+
+    fn static_failed(&mut self, now: Instant, at: usize, why: DialFailure) {
+        let interval = self.interval.mul_f64(self.prng.between(0.75, 1.0));
+        self.statics.failed(now, at, why, interval);
     }
 
     /// A dial came to nothing; gives whom it was for, if that is known.
@@ -264,8 +290,7 @@ impl Dialling {
         self.counts.n_failed += 1;
         match flight.target {
             Target::Static(at) => {
-                let interval = self.interval.mul_f64(self.prng.between(0.75, 1.0));
-                self.statics.failed(now, at, why, interval);
+                self.static_failed(now, at, why);
                 self.statics.node(at)
             }
             Target::Peer(id) => {

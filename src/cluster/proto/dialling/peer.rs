@@ -1,9 +1,6 @@
 //! One peer: where it may be, and what follows from a dial that failed.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use crate::base::time::Instant;
 
@@ -11,6 +8,7 @@ use super::super::{
     card::{NodeName, RunNumber},
     input::DialFailure,
     link_id::DialId,
+    place::is_of_segment,
     timing::{ADDRESSES_MAX, NAME_RETRY, NAME_RETRY_MAX, REDIAL, REDIAL_LONG_AFTER, RETRIES},
 };
 
@@ -194,9 +192,4 @@ impl Peer {
         };
         self.is_kept.then_some(delay)
     }
-}
-
-/// Whether an address holds within one network segment alone.
-pub(crate) fn is_of_segment(address: &SocketAddr) -> bool {
-    matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -8,6 +8,7 @@ use super::{
     super::{
         card::{Incarnation, NodeCard, RunNumber},
         events::DownReason,
+        place::is_of_segment,
         view::{Digest, ViewDigest},
     },
     claim::{Claim, Record, Standing},
@@ -75,10 +76,32 @@ pub(crate) enum Merged {
     Known,
     /// The claim counts from now on.
     Changed,
-    /// Where it takes links was not known before; nothing else is new.
+    /// Where it takes links was not known before, or not in words that mean something to others;
+    /// nothing else is new.
     Located,
     /// A new member, for which there is no room.
     Full,
+}
+
+impl Member {
+    /// Takes over where it takes links if that means something to more nodes than what was known.
+    pub(crate) fn locate(&mut self, address: Option<SocketAddr>) -> Merged {
+        if reach(address) <= reach(self.record.link) {
+            return Merged::Known;
+        }
+        self.record.link = address;
+        Merged::Located
+    }
+}
+
+/// To whom an address means something: nobody, a segment of the network, this host, or all.
+fn reach(address: Option<SocketAddr>) -> u8 {
+    match address {
+        None => 0,
+        Some(address) if is_of_segment(&address) => 1,
+        Some(address) if address.ip().to_canonical().is_loopback() => 2,
+        Some(_) => 3,
+    }
 }
 
 impl Members {
@@ -118,13 +141,8 @@ impl Members {
     /// Takes over what is said of a member, if it outranks what is known.
     pub(crate) fn merge(&mut self, now: Instant, record: Record) -> Merged {
         if let Some(member) = self.by_id.get_mut(&record.id) {
-            if record.claim == member.record.claim && member.record.link.is_none() {
-                member.record.link = record.link;
-                return if record.link.is_some() {
-                    Merged::Located
-                } else {
-                    Merged::Known
-                };
+            if record.claim == member.record.claim {
+                return member.locate(record.link);
             }
             if record.claim <= member.record.claim {
                 return Merged::Known;
