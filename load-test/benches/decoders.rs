@@ -13,13 +13,13 @@
 //!
 //! | | ours | crate `nmea` | expression | split alone |
 //! |---|---|---|---|---|
-//! | RMC | 257 ns (0) | 605 ns (0) | 598 ns (1) | |
-//! | GGA and RMC | 401 ns (0) | 1.21 µs (0) | | 473 ns (0) |
-//! | `SD` | 217 ns (0) | | 579 ns (1) | 174 ns (0) |
-//! | `SD` with its checksum | 258 ns (0) | | | |
-//! | `D` | 951 ns (6) | | 1.63 µs (1) | 282 ns (0) |
-//! | `B` of twelve | 2.87 µs (0) | | 22.3 µs (12) | 2.98 µs (0) |
-//! | `M` | 216 ns (3) | | | text alone: 44 ns (1) |
+//! | RMC | 112 ns (0) | 605 ns (0) | 598 ns (1) | |
+//! | GGA and RMC | 282 ns (0) | 1.22 µs (0) | | 463 ns (0) |
+//! | `SD` | 114 ns (0) | | 567 ns (1) | 169 ns (0) |
+//! | `SD` with its checksum | 159 ns (0) | | | |
+//! | `D` | 860 ns (6) | | 1.63 µs (1) | 282 ns (0) |
+//! | `B` of twelve | 1.50 µs (0) | | 9.39 µs (12) | 2.49 µs (0) |
+//! | `M` | 231 ns (3) | | | text alone: 29 ns (1) |
 
 #![allow(
     clippy::unwrap_used,

@@ -2,7 +2,7 @@
 //!
 //! A report is known by its vehicle and its time, which no two reports of a vehicle share.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use waymesh::{
@@ -22,7 +22,8 @@ const KNOTS_TOLERANCE: i32 = 2;
 struct Entry {
     fix: Fix,
     is_acknowledged: bool,
-    n_found: u32,
+    is_found: bool,
+    is_doubled: bool,
     is_altered: bool,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct VehicleBook {
     /// Times of spoiled reports: none of them may be found.
     spoiled: Vec<i64>,
     n_connections: u64,
+    /// Longest that a line that was due went without any answer.
+    silence_max: Duration,
 }
 
 impl VehicleBook {
@@ -81,10 +84,25 @@ impl VehicleBook {
     pub(crate) const fn note_connected(&mut self) {
         self.n_connections += 1;
     }
+
+    /// A line that was due has gone without an answer for so long.
+    pub(crate) fn note_silence(&mut self, silence: Duration) {
+        self.silence_max = self.silence_max.max(silence);
+    }
+}
+
+/// How long vehicles whose protocol answers went without an answer to a line that was due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Silences {
+    /// The longest of all, and whose it was.
+    pub(crate) max: Duration,
+    pub(crate) vehicle: String,
+    /// Ninety-nine of a hundred vehicles never waited longer.
+    pub(crate) p99: Duration,
 }
 
 /// The books of a fleet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Books {
     vehicles: BTreeMap<String, VehicleBook>,
     n_foreign: u64,
@@ -163,11 +181,58 @@ impl Books {
         let book = self.vehicles.get_mut(&position.vehicle);
         match book.map(|book| (book.reports.get_mut(&time), book.spoiled.contains(&time))) {
             Some((Some(entry), _)) => {
-                entry.n_found += 1;
+                entry.is_doubled |= entry.is_found;
+                entry.is_found = true;
                 entry.is_altered |= !is_same(&entry.fix, position);
             }
             Some((None, true)) => self.n_spoiled_stored += 1,
             _ => self.n_foreign += 1,
+        }
+    }
+
+    /// The books of a whole out of those that were held against each of its parts: what one part
+    /// does not give is not there, what one gives twice is there twice.
+    pub(crate) fn worst_of(mut self, other: &Self) -> Self {
+        self.n_foreign = self.n_foreign.max(other.n_foreign);
+        self.n_spoiled_stored = self.n_spoiled_stored.max(other.n_spoiled_stored);
+        for (vehicle, book) in &mut self.vehicles {
+            let theirs = other.vehicles.get(vehicle).map(|book| &book.reports);
+            for (time, entry) in &mut book.reports {
+                let their = theirs.and_then(|reports| reports.get(time));
+                entry.is_found &= their.is_some_and(|their| their.is_found);
+                entry.is_doubled |= their.is_some_and(|their| their.is_doubled);
+                entry.is_altered |= their.is_some_and(|their| their.is_altered);
+            }
+        }
+        self
+    }
+
+    /// What is wrong with single reports, at most so many of them, a line each.
+    pub(crate) fn faults(&self, n_max: usize) -> Vec<String> {
+        let reports = self.vehicles.iter().flat_map(|(vehicle, book)| {
+            let reports = book.reports.iter();
+            reports.map(move |(time, entry)| (vehicle, UnixMillis(*time), entry))
+        });
+        let faults = reports.filter_map(|(vehicle, time, entry)| {
+            let fault = entry.fault()?;
+            Some(format!("{vehicle} {time}: {fault}"))
+        });
+        faults.take(n_max).collect()
+    }
+
+    /// How long vehicles went without an answer.
+    pub(crate) fn silences(&self) -> Silences {
+        let answered = self.vehicles.iter().filter(|(_, book)| book.is_answered);
+        let mut silences: Vec<_> = answered.map(|(id, book)| (book.silence_max, id)).collect();
+        silences.sort();
+        let at = |share: f64| silences.get((silences.len() as f64 * share) as usize);
+        let Some((max, vehicle)) = silences.last() else {
+            return Silences::default();
+        };
+        Silences {
+            max: *max,
+            vehicle: (*vehicle).clone(),
+            p99: at(0.99).map_or(*max, |(silence, _)| *silence),
         }
     }
 
@@ -195,10 +260,24 @@ impl Books {
     }
 }
 
+impl Entry {
+    fn fault(&self) -> Option<&'static str> {
+        if self.is_doubled {
+            Some("doubled")
+        } else if self.is_altered {
+            Some("altered")
+        } else if self.is_acknowledged && !self.is_found {
+            Some("acknowledged, and lost")
+        } else {
+            None
+        }
+    }
+}
+
 impl Summary {
     fn add(&mut self, entry: &Entry, is_answered: bool) {
-        let is_found = entry.n_found > 0;
-        self.doubled += u64::from(entry.n_found > 1);
+        let is_found = entry.is_found;
+        self.doubled += u64::from(entry.is_doubled);
         self.altered += u64::from(entry.is_altered);
         if !is_answered {
             self.unanswered_sent += 1;
@@ -345,6 +424,41 @@ mod tests {
             books.enter("v".to_owned(), book);
             assert!(!books.summary().is_balanced());
         }
+    }
+
+    #[test]
+    fn a_whole_is_as_good_as_the_worst_of_its_parts() {
+        let (one, two) = (found("v", 1, 1.0), found("v", 2, 1.0));
+        let part = |positions: &[&PositionJson]| {
+            let mut books = books();
+            positions.iter().for_each(|found| books.note_found(found));
+            books
+        };
+        let (whole, half) = (part(&[&one, &two]), part(&[&two, &two]));
+        assert!(whole.clone().worst_of(&whole).summary().is_balanced());
+        let sums = whole.clone().worst_of(&half).summary();
+        assert_eq!((sums.stored, sums.lost, sums.doubled), (1, 1, 1));
+        let sums = half.worst_of(&whole);
+        assert_eq!(sums.summary().lost, 1);
+        let faults = sums.faults(9);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].ends_with("lost") && faults[1].ends_with("doubled"));
+        assert_eq!(sums.faults(1).len(), 1);
+    }
+
+    #[test]
+    fn the_longest_silence_has_a_name() {
+        let mut books = Books::default();
+        for number in 0..200_u64 {
+            let mut book = VehicleBook::new(true);
+            book.note_silence(Duration::from_millis(number));
+            book.note_silence(Duration::from_millis(number / 2));
+            books.enter(format!("v{number}"), book);
+        }
+        let silences = books.silences();
+        assert_eq!(silences.vehicle, "v199");
+        assert_eq!(silences.max, Duration::from_millis(199));
+        assert_eq!(silences.p99, Duration::from_millis(198));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! fleet (pure: who drives where) ─▶ device (sockets: says it, keeps what is not acknowledged)
 //!                                      │ what was sent and acknowledged
-//! a node as a child process, or one ─▶ books (pure) ◀─ read back over HTTP
+//! nodes as child processes, or one ──▶ books (pure) ◀─ read back over HTTP from every node
 //! that runs (demo, simulate)
 //! ```
 //!
@@ -13,9 +13,11 @@
 
 mod bench;
 mod books;
+mod cluster;
 mod demo;
 mod device;
 mod discover;
+mod family;
 mod fleet;
 mod floor;
 mod node_process;
@@ -23,6 +25,7 @@ mod out;
 mod replay;
 mod simulate;
 mod simulation;
+mod story;
 
 use std::process::ExitCode;
 
@@ -41,7 +44,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a node, drive a fleet, kill the node with -9, and compare what it stored
+    /// Start nodes that find each other, drive a fleet, kill a node with -9, and compare what each of
+    /// them gives back
     Demo(demo::DemoArgs),
     /// Drive a node with simulated vehicles, and compare what it stored
     Simulate(simulate::SimulateArgs),

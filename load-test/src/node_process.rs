@@ -3,46 +3,71 @@
 
 use std::{
     fs::{self, File},
-    io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    io::{self, Read as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use serde_json::Value;
 use waymesh::{base::time::Instant, client::Client};
+
+use crate::family::Family;
 
 /// How long a node may take until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Clock ticks a second in `/proc`; fixed for user space on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a node binds when it starts for the first time: any port of loopback.
+const ANY: &str = "127.0.0.1:0";
 
 /// A node that runs as a child of this process.
 #[derive(Debug)]
 pub(crate) struct NodeProcess {
     child: Option<Child>,
     folder: PathBuf,
-    cluster: String,
     options: NodeOptions,
-    /// Where vehicles connect.
-    pub(crate) vehicles: SocketAddr,
-    http: SocketAddr,
+    /// What it listens on, from its first start on.
+    addresses: Option<Addresses>,
+    log: Tail,
     /// What its lives before this one cost.
     past: Usage,
 }
 
 /// How a node is run, beside where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct NodeOptions {
     /// Whether it has an index.
     pub(crate) is_indexed: bool,
+    /// Its name.
+    pub(crate) name: String,
+    /// How it finds others.
+    pub(crate) search: Search,
 }
 
-impl Default for NodeOptions {
-    fn default() -> Self {
-        Self { is_indexed: true }
-    }
+/// How a node finds others of its family.
+#[derive(Debug, Clone)]
+pub(crate) enum Search {
+    /// Nobody is looked for, and nobody has its secret.
+    Alone,
+    /// By multicast that does not leave loopback.
+    Multicast(Family),
+    /// At these addresses of links.
+    Peers(Family, Vec<SocketAddr>),
+}
+
+/// What a node listens on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) vehicles: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) link: SocketAddr,
 }
 
 /// What a process cost.
@@ -52,37 +77,47 @@ pub(crate) struct Usage {
     pub(crate) peak_memory_kib: u64,
 }
 
+/// A file that grows, read line by line.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    file: File,
+    /// The beginning of a line whose end has not come.
+    rest: Vec<u8>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            is_indexed: true,
+            name: "alone".to_owned(),
+            search: Search::Alone,
+        }
+    }
+}
+
 impl NodeProcess {
     /// Starts a node in `folder`, on free ports of loopback, and waits until it is ready.
-    pub(crate) async fn start(folder: &Path, cluster: &str) -> io::Result<Self> {
-        Self::start_with(folder, cluster, NodeOptions::default()).await
-    }
-
-    /// Starts a node as `options` say; else as [`NodeProcess::start`].
-    pub(crate) async fn start_with(
-        folder: &Path,
-        cluster: &str,
-        options: NodeOptions,
-    ) -> io::Result<Self> {
-        let mut node = Self {
-            child: None,
-            folder: folder.to_owned(),
-            cluster: cluster.to_owned(),
-            options,
-            vehicles: free_address()?,
-            http: free_address()?,
-            past: Usage::default(),
-        };
-        node.spawn().await?;
+    pub(crate) async fn start(folder: &Path, options: NodeOptions) -> io::Result<Self> {
+        let mut node = Self::begin(folder, options)?;
+        node.wait_until_ready().await?;
         Ok(node)
     }
 
-    /// Kills the node with -9 and starts it again; how long it was until it was ready.
-    pub(crate) async fn kill_and_restart(&mut self) -> io::Result<Duration> {
-        self.kill()?;
-        let killed = Instant::now();
-        self.spawn().await?;
-        Ok(Instant::now().since(killed))
+    /// The same without the waiting.
+    pub(crate) fn begin(folder: &Path, options: NodeOptions) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let log = folder.join("node.log");
+        File::options().create(true).append(true).open(&log)?;
+        let mut node = Self {
+            child: None,
+            folder: folder.to_owned(),
+            options,
+            addresses: None,
+            log: Tail::new(&log)?,
+            past: Usage::default(),
+        };
+        node.spawn()?;
+        Ok(node)
     }
 
     /// Ends the node with -9.
@@ -95,14 +130,25 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.options.name
+    }
+
     /// The id of its process, while it runs.
     pub(crate) fn process(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// A client of the node.
+    /// What it listens on, once it was ready.
+    pub(crate) fn addresses(&self) -> io::Result<Addresses> {
+        let addresses = self.addresses;
+        addresses.ok_or_else(|| io::Error::other("the node was never ready"))
+    }
+
+    /// A client of the node, once it was ready.
     pub(crate) fn client(&self) -> io::Result<Client> {
-        Client::new(&format!("http://{}", self.http)).map_err(io::Error::other)
+        client_of(self.addresses()?.http)
     }
 
     /// What all lives of the node cost so far.
@@ -115,62 +161,95 @@ impl NodeProcess {
         }
     }
 
-    /// The file with all that the node has logged.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.folder.join("node.log")
+    /// What it has logged since this was asked last.
+    pub(crate) fn said(&mut self) -> io::Result<Vec<String>> {
+        self.log.lines()
     }
 
-    async fn spawn(&mut self) -> io::Result<()> {
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let child = Command::new(std::env::current_exe()?)
-            .args(["node", "--name", "demo", "--cluster", &self.cluster])
-            .args([
-                "--vehicles",
-                &self.vehicles.to_string(),
-                "--http",
-                &self.http.to_string(),
-            ])
+    /// Starts the process, on the ports that it had.
+    pub(crate) fn spawn(&mut self) -> io::Result<()> {
+        let log = File::options().append(true).open(self.log_path())?;
+        let address = |of: fn(&Addresses) -> SocketAddr| {
+            let known = self.addresses.as_ref().map(of);
+            known.map_or_else(|| ANY.to_owned(), |address| address.to_string())
+        };
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["node", "--log-format", "json", "--name"])
+            .arg(&self.options.name)
+            .args(["--vehicles", &address(|known| known.vehicles)])
+            .args(["--http", &address(|known| known.http)])
+            .args(["--link", &address(|known| known.link)])
             .args((!self.options.is_indexed).then_some("--without-index"))
-            .args(["--link", "127.0.0.1:0", "--log-format", "json", "--data"])
+            .arg("--data")
             .arg(self.folder.join("data"))
-            // A secret of its own, and nobody is looked for.
             .env("XDG_CONFIG_HOME", self.folder.join("config"))
-            .env("WAYMESH_DISCOVERY__TRANSPORTS", "static")
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        self.child = Some(child);
-        self.wait_until_ready().await
+            .stderr(log);
+        self.options.search.tell(&mut command);
+        self.child = Some(command.spawn()?);
+        Ok(())
     }
 
-    async fn wait_until_ready(&mut self) -> io::Result<()> {
+    /// Waits until the node that was started says that it is ready.
+    pub(crate) async fn wait_until_ready(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
+        // A start for the first time says which ports it got.
+        let mut http = self.addresses.map(|known| known.http);
+        let mut log = Tail::new(&self.log_path())?;
         while Instant::now() < deadline {
-            if let Some(status) = self
-                .child
-                .as_mut()
-                .map(Child::try_wait)
-                .transpose()?
-                .flatten()
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
             {
-                let log = self.log();
+                let log = self.log_path();
                 let why = format!("the node ended with {status}; its log is {}", log.display());
                 return Err(io::Error::other(why));
             }
-            let client = self.client()?;
-            let asking = tokio::task::spawn_blocking(move || client.text("/readyz").is_ok());
-            if asking.await.is_ok_and(|is_ready| is_ready) {
+            if http.is_none() {
+                http = log.lines()?.iter().find_map(|line| address_in(line));
+            }
+            if let Some(http) = http
+                && let Some(addresses) = ask_whether_ready(http).await?
+            {
+                self.addresses = Some(addresses);
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK).await;
         }
-        let why = format!(
-            "the node was not ready within 30 s; its log is {}",
-            self.log().display()
-        );
+        let log = self.log_path();
+        let log = log.display();
+        let why = format!("the node was not ready within 30 s; its log is {log}");
         Err(io::Error::other(why))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("node.log")
+    }
+}
+
+impl Search {
+    fn tell(&self, command: &mut Command) {
+        let (family, transport) = match self {
+            Self::Alone => {
+                command.env("WAYMESH_DISCOVERY__TRANSPORTS", "static");
+                return;
+            }
+            Self::Multicast(family) => (family, "multicast"),
+            Self::Peers(family, peers) => {
+                let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
+                command.env("WAYMESH_DISCOVERY__PEERS", peers.join(","));
+                (family, "static")
+            }
+        };
+        command
+            .args(["--cluster", &family.cluster, "--secret-file"])
+            .arg(&family.secret)
+            .env("WAYMESH_DISCOVERY__TRANSPORTS", transport)
+            .env("WAYMESH_DISCOVERY__INTERFACES", "lo")
+            .env("WAYMESH_DISCOVERY__TTL", "0")
+            .env("WAYMESH_DISCOVERY__PORT", family.port.to_string());
     }
 }
 
@@ -182,9 +261,60 @@ impl Drop for NodeProcess {
     }
 }
 
-/// An address of loopback that nothing listens on now.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+impl Tail {
+    fn new(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self::of)
+    }
+
+    const fn of(file: File) -> Self {
+        let rest = Vec::new();
+        Self { file, rest }
+    }
+
+    /// The whole lines that have come since the last call.
+    fn lines(&mut self) -> io::Result<Vec<String>> {
+        self.file.read_to_end(&mut self.rest)?;
+        let n_whole = memchr::memrchr(b'\n', &self.rest).map_or(0, |idx| idx + 1);
+        let whole: Vec<u8> = self.rest.drain(..n_whole).collect();
+        let text = String::from_utf8_lossy(&whole);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
+fn client_of(http: SocketAddr) -> io::Result<Client> {
+    Client::new(&format!("http://{http}")).map_err(io::Error::other)
+}
+
+/// Where a node answers HTTP, in a line of its log.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let field = |name: &str| line.get(name).and_then(Value::as_str);
+    let is_it = field("message") == Some("listening for HTTP");
+    field("address").filter(|_| is_it)?.parse().ok()
+}
+
+/// What a node listens on, if it is ready.
+async fn ask_whether_ready(http: SocketAddr) -> io::Result<Option<Addresses>> {
+    let client = client_of(http)?;
+    let asking = tokio::task::spawn_blocking(move || {
+        client.text("/readyz").ok()?;
+        client.status().ok()
+    });
+    let status = asking.await.map_err(io::Error::other)?;
+    let Some(status) = status else {
+        return Ok(None);
+    };
+    let address = |name: &str| -> io::Result<SocketAddr> {
+        let said = status.pointer(&format!("/addresses/{name}"));
+        let said = said.and_then(Value::as_str).unwrap_or_default();
+        said.parse()
+            .map_err(|_| io::Error::other(format!("the node names no address of {name}")))
+    };
+    Ok(Some(Addresses {
+        vehicles: address("vehicles")?,
+        http,
+        link: address("link")?,
+    }))
 }
 
 /// What a running process has cost so far; none if there is no such process.
@@ -207,11 +337,34 @@ pub(crate) fn usage_of(pid: u32) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
     fn this_process_has_a_cost() {
         let usage = usage_of(std::process::id()).unwrap();
         assert!(usage.peak_memory_kib > 1_000);
+    }
+
+    #[test]
+    fn a_growing_file_is_read_in_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut file = File::create(&path).unwrap();
+        let mut tail = Tail::new(&path).unwrap();
+        file.write_all(b"one\ntw").unwrap();
+        assert_eq!(tail.lines().unwrap(), ["one"]);
+        file.write_all(b"o\nthree\n").unwrap();
+        assert_eq!(tail.lines().unwrap(), ["two", "three"]);
+        assert!(tail.lines().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_port_that_a_node_got_stands_in_its_log() {
+        let line = r#"{"message":"listening for HTTP","address":"127.0.0.1:4711"}"#;
+        assert_eq!(address_in(line), "127.0.0.1:4711".parse().ok());
+        assert_eq!(address_in(&line.replace("HTTP", "vehicles")), None);
+        assert_eq!(address_in("no json"), None);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
             url: url.clone(),
             vehicles: args.target.clone(),
         },
-        None => NodeChoice::Own,
+        None => NodeChoice::Own(1),
     };
     match args.simulation(wall_millis()) {
         Ok(simulation) => simulation::run(&simulation, &choice),

@@ -13,7 +13,7 @@ use std::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, StatusCode, Uri, Version, header},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -29,13 +29,14 @@ pub(super) async fn export<A: Answers>(
     version: Version,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["from", "to", "vehicle", "kind"])?;
+    let query = Query::parse(&uri, &["from", "to", "vehicle", "kind", "partial"])?;
     let (from, to) = query.range()?;
     let question = ExportQuestion {
         kind: query.kind()?,
         from,
         to,
         vehicle: query.vehicle()?,
+        is_partial: query.flag("partial")?,
     };
     if version < Version::HTTP_11 {
         return Err(Problem::new(
@@ -49,9 +50,9 @@ pub(super) async fn export<A: Answers>(
             "as many exports are running as may; ask again when one has ended",
         )
     })?;
-    let batches = api.ask(api.answers.export(question)).await?;
+    let export = api.ask(api.answers.export(question)).await?;
     let body = ExportBody {
-        batches,
+        batches: export.batches,
         _place: place,
     };
     let mut response = Body::new(body).into_response();
@@ -61,8 +62,17 @@ pub(super) async fn export<A: Answers>(
         HeaderValue::from_static("application/x-ndjson"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !export.missing.is_empty() {
+        // A name has no control characters, so it always fits.
+        let names = HeaderValue::try_from(export.missing.join(", "));
+        let names = names.unwrap_or(HeaderValue::from_static("?"));
+        headers.insert(MISSING, names);
+    }
     Ok(response)
 }
+
+/// Header that names the storing nodes whose records are left out.
+const MISSING: HeaderName = HeaderName::from_static("waymesh-missing");
 
 /// Why an export is not whole.
 #[derive(Debug, thiserror::Error)]

@@ -22,14 +22,13 @@ use axum::{
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Serialize;
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    broadcast::{self, error::RecvError},
-    mpsc,
-};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answers, Changes, ChangesEnd, problem::Problem, query::Query, routes::Api};
+use super::{
+    Answers, Changes, ChangesEnd, LiveGap, LivePositions, problem::Problem, query::Query,
+    routes::Api,
+};
 use crate::types::{
     cluster::MemberChange,
     json::{EpochJson, NodeEventJson, RecordJson},
@@ -87,14 +86,14 @@ fn too_many() -> Problem {
     )
 }
 
-async fn feed_live(mut live: broadcast::Receiver<Arc<[Record]>>, outlet: Outlet) {
+async fn feed_live(mut live: impl LivePositions, outlet: Outlet) {
     loop {
         let chunk = tokio::select! {
             () = outlet.ended() => return,
-            received = live.recv() => match received {
+            received = live.next() => match received {
                 Ok(batch) => positions(&batch),
-                Err(RecvError::Lagged(n_batches)) => lagged("batches", n_batches),
-                Err(RecvError::Closed) => return,
+                Err(LiveGap::Lagged(n_batches)) => lagged("batches", n_batches),
+                Err(LiveGap::Over) => return,
             },
             () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
         };

@@ -27,9 +27,12 @@ mod write_deadline;
 
 pub use server::{ApiConfig, serve};
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc,
+};
 
 use crate::types::{
     cluster::{Discovery, MemberChange, Members, Peer, SearchPhase},
@@ -98,16 +101,55 @@ pub trait Answers: Clone + Send + Sync + 'static {
         question: TrackQuestion,
     ) -> impl Future<Output = Result<Page<Record>, AnswerError>> + Send;
 
-    /// Every record once. Batches come over the channel; an `Err` or a sender dropped without the
-    /// final empty batch means that the export broke off.
+    /// Every record once.
     fn export(
         &self,
         question: ExportQuestion,
-    ) -> impl Future<Output = Result<mpsc::Receiver<Result<Vec<Record>, AnswerError>>, AnswerError>> + Send;
+    ) -> impl Future<Output = Result<Export, AnswerError>> + Send;
+
+    /// What [`live`](Self::live) gives.
+    type Live: LivePositions;
 
     /// Live positions from now on, in batches as they become durable. `None` when as many
     /// subscribers are connected as may be.
-    fn live(&self) -> Option<tokio::sync::broadcast::Receiver<std::sync::Arc<[Record]>>>;
+    fn live(&self) -> Option<Self::Live>;
+}
+
+/// An export that has begun.
+#[derive(Debug)]
+pub struct Export {
+    /// Batches of records; an `Err` or a sender dropped without the final empty batch means that the
+    /// export broke off.
+    pub batches: mpsc::Receiver<Result<Vec<Record>, AnswerError>>,
+    /// Names of storing nodes whose records are left out; none unless that was allowed.
+    pub missing: Vec<String>,
+}
+
+/// Live positions, as one subscriber sees them.
+pub trait LivePositions: Send + 'static {
+    /// The next batch. Cancel safe.
+    ///
+    /// # Errors
+    /// [`LiveGap`]: after a lag it goes on.
+    fn next(&mut self) -> impl Future<Output = Result<Arc<[Record]>, LiveGap>> + Send;
+}
+
+impl LivePositions for broadcast::Receiver<Arc<[Record]>> {
+    async fn next(&mut self) -> Result<Arc<[Record]>, LiveGap> {
+        self.recv().await.map_err(|error| match error {
+            RecvError::Lagged(n_batches) => LiveGap::Lagged(n_batches),
+            RecvError::Closed => LiveGap::Over,
+        })
+    }
+}
+
+/// Why a subscriber of live positions gets no batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveGap {
+    /// It was too slow, and so many batches are lost.
+    Lagged(u64),
+    /// The node stops.
+    Over,
 }
 
 /// What happens to the members, as one subscriber sees it.
@@ -165,6 +207,8 @@ pub struct ExportQuestion {
     pub to: Option<UnixMillis>,
     /// Of this vehicle only.
     pub vehicle: Option<VehicleId>,
+    /// Whether it may begin while storing nodes are missing.
+    pub is_partial: bool,
 }
 
 /// Why a question was not answered.
@@ -198,6 +242,17 @@ pub enum AnswerError {
     /// Only members that are away can be struck off.
     #[error("'{0}' is not away; stop it first, then it can be struck off")]
     NotAway(String),
+    /// These storing nodes cannot be asked, and the answer is worth nothing without them. Asking
+    /// again later may work.
+    #[error(
+        "storing nodes could not be asked: {}; they are shown by GET /v1/nodes. Ask again when they are \
+         back, or with partial=true for what the others have",
+        .0.join(", ")
+    )]
+    Missing(Vec<String>),
+    /// This storing node stopped to answer in the middle of an answer.
+    #[error("the node '{0}' stopped to give its part")]
+    PartLost(String),
     /// As many peers were given by hand as can be.
     #[error("as many peers were given by hand as a node remembers; a restart forgets them")]
     TooManyPeers,

@@ -48,9 +48,14 @@ impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Self {
         let status = match error {
             AnswerError::BadCursor | AnswerError::Itself(_) => StatusCode::BAD_REQUEST,
-            AnswerError::Behind | AnswerError::NoCluster | AnswerError::TooManyPeers => {
-                StatusCode::SERVICE_UNAVAILABLE
+            AnswerError::Missing(missing) => {
+                let detail = AnswerError::Missing(missing.clone()).to_string();
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_missing(missing);
             }
+            AnswerError::Behind
+            | AnswerError::NoCluster
+            | AnswerError::PartLost(_)
+            | AnswerError::TooManyPeers => StatusCode::SERVICE_UNAVAILABLE,
             AnswerError::UnknownNode(_) => StatusCode::NOT_FOUND,
             AnswerError::NotAway(_) => StatusCode::CONFLICT,
             AnswerError::NotLinked(_) | AnswerError::NoPong(_) => StatusCode::GATEWAY_TIMEOUT,

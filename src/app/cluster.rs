@@ -25,7 +25,7 @@ use crate::{
     ingest::listener::Bound,
     metrics::Metrics,
     node::{
-        cluster::{ClusterHandle, ClusterParts, start},
+        cluster::{ClusterHandle, ClusterParts, LinkTraffic, start},
         identity::Identity,
     },
 };
@@ -52,7 +52,7 @@ pub(super) struct Grounds<'a> {
 pub(super) async fn start_cluster(
     config: &AppConfig,
     grounds: Grounds<'_>,
-) -> Result<ClusterHandle, AppError> {
+) -> Result<(ClusterHandle, LinkTraffic), AppError> {
     let secrets = load_secrets(config).await?;
     let tasks = grounds.tasks;
     Ok(start(parts(config, &secrets, grounds).await?, tasks))

@@ -9,49 +9,41 @@
 
 mod cluster;
 mod command;
+mod forward;
 mod run;
+mod signals;
+mod store;
 
-pub use self::command::main;
+pub use self::{command::main, signals::Signals};
 
-use std::{
-    io,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::cluster::{Grounds, find_others, start_cluster};
+use self::{
+    cluster::{Grounds, start_cluster},
+    forward::{Forwarding, Ground},
+    store::open_and_find,
+};
 use crate::{
     api::{self, ApiConfig},
     base::{machine, task::TaskGroup, time::Instant},
     cluster::net::secret::SecretError,
     config::AppConfig,
     ingest::{
-        BindAddress, Ingest, IngestParts,
+        BindAddress, Ingest, IngestParts, ListenerConfig,
         listener::{Bound, bind},
     },
-    metrics::{Metrics, names::StoreMetrics},
+    metrics::Metrics,
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
-        query::NodeAnswers,
-        router::Router,
+        query::{NodeAnswers, Questions},
         status::{Profile, StatusSource},
     },
     protocol::Registry,
-    store::{
-        IndexOpener, OpenError, Store, StoreConfig, StoreParts,
-        disk::Disk,
-        index::{FjallIndex, Index, NoIndex},
-        retention::SystemClock,
-    },
+    store::{OpenError, Store},
     types::status::Addresses,
 };
 
@@ -108,9 +100,6 @@ impl AppError {
     }
 }
 
-/// How often it is looked whether the store takes records.
-const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
-
 /// A node that takes in vehicles.
 #[derive(Debug)]
 pub struct App {
@@ -118,6 +107,7 @@ pub struct App {
     cluster: ClusterHandle,
     store: Arc<Store>,
     status: Arc<StatusSource>,
+    answers: NodeAnswers,
     grace_period: Duration,
     api_stop: CancellationToken,
     api_tasks: TaskGroup,
@@ -158,16 +148,8 @@ impl App {
             metrics: &metrics,
             tasks: &api_tasks,
         };
-        let cluster = start_cluster(&config, grounds).await?;
+        let (cluster, traffic) = start_cluster(&config, grounds).await?;
         let store = Arc::new(open_and_find(&config, &metrics, &cluster).await?);
-        let ingest = Ingest::new(IngestParts {
-            config: config.ingest.clone(),
-            protocols,
-            vehicles: config.vehicles.clone(),
-            route: Arc::new(Router::new(Arc::clone(&store))),
-            metrics: metrics.ingest.clone(),
-            task_metrics: metrics.tasks.clone(),
-        });
         let profile = Profile {
             name: config.node.name.clone(),
             id: identity.id,
@@ -175,6 +157,24 @@ impl App {
             cluster: config.node.cluster.clone(),
             addresses,
         };
+        let api_stop = CancellationToken::new();
+        let ground = Ground {
+            store: &store,
+            cluster: &cluster,
+            room_bytes: config.ingest.room_bytes as usize,
+            metrics: &metrics,
+            tasks: &api_tasks,
+        };
+        let forwarding = Forwarding::start(&ground, traffic.records);
+        let ingest = Ingest::new(IngestParts {
+            config: config.ingest.clone(),
+            protocols,
+            vehicles: config.vehicles.clone(),
+            route: Arc::new(forwarding.router(&ground)),
+            metrics: metrics.ingest.clone(),
+            task_metrics: metrics.tasks.clone(),
+        });
+        forwarding.watch_health(&ground, api_stop.clone());
         log_start(&profile);
         let status = Arc::new(StatusSource::new(
             profile,
@@ -183,33 +183,28 @@ impl App {
             ingest.clone(),
             metrics,
         ));
+        let parts = (Arc::clone(&store), Arc::clone(&status), cluster.clone());
+        let questions = Questions::new(traffic.questions, &api_tasks, &api_stop);
         let app = Self {
             ingest,
             cluster,
             status,
+            answers: NodeAnswers::new(parts, questions),
             store,
             grace_period: config.node.grace_period,
-            api_stop: CancellationToken::new(),
+            api_stop,
             api_tasks,
             identity,
         };
         app.serve_api(sockets.http);
-        app.tell_health();
-        let _on_vehicles = vehicles.enter();
-        for (bound, listener) in sockets
-            .vehicles
-            .into_iter()
-            .zip(config.ingest.all_listeners())
-        {
-            app.ingest.listen(bound, listener);
-        }
+        app.let_vehicles_in(sockets.vehicles, vehicles, config.ingest.all_listeners());
         Ok(app)
     }
 
     /// The node about itself.
     pub fn status(&self) -> crate::types::status::NodeStatus {
         use crate::api::Answers as _;
-        self.answers().status()
+        self.answers.status()
     }
 
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
@@ -243,6 +238,8 @@ impl App {
     /// Drains and stops everything; one grace period covers vehicles and HTTP.
     pub async fn stop(&self) {
         self.status.note_draining();
+        // Others take over before this store closes. If the cluster is gone, nobody has to.
+        let _gone = self.cluster.note_health(false).await;
         let deadline = (Instant::now() + self.grace_period).to_tokio();
         if tokio::time::timeout_at(deadline, self.ingest.drain())
             .await
@@ -270,30 +267,11 @@ impl App {
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
     }
 
-    /// Tells the other nodes whether this one takes records, whenever that changes.
-    fn tell_health(&self) {
-        let (store, cluster) = (Arc::clone(&self.store), self.cluster.clone());
-        let telling = async move {
-            let mut told = None;
-            loop {
-                let is_storing = store.is_taking();
-                if told.replace(is_storing) != Some(is_storing)
-                    && cluster.note_health(is_storing).await.is_err()
-                {
-                    return;
-                }
-                tokio::time::sleep(HEALTH_INTERVAL).await;
-            }
-        };
-        let stop = self.api_stop.clone();
-        let until_stop = async move { stop.run_until_cancelled_owned(telling).await };
-        // The handle is not needed: the group awaits the task.
-        drop(self.api_tasks.spawn("health", until_stop));
-    }
-
-    fn answers(&self) -> NodeAnswers {
-        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-        NodeAnswers::new(store, status, self.cluster.clone())
+    fn let_vehicles_in(&self, bound: Vec<Bound>, runtime: &Handle, listeners: Vec<ListenerConfig>) {
+        let _on_vehicles = runtime.enter();
+        for (bound, listener) in bound.into_iter().zip(listeners) {
+            self.ingest.listen(bound, listener);
+        }
     }
 
     fn serve_api(&self, http: Bound) {
@@ -301,7 +279,7 @@ impl App {
             grace_period: self.grace_period,
             ..ApiConfig::default()
         };
-        let answers = self.answers();
+        let answers = &self.answers;
         for socket in http.into_sockets() {
             let answers = answers.clone();
             let (stop, metrics) = (self.api_stop.clone(), self.status.task_metrics().clone());
@@ -360,87 +338,6 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
     })
 }
 
-/// Opens the store, and waits until the first search is over: so that a starting node does not
-/// believe for a moment that it is alone.
-async fn open_and_find(
-    config: &AppConfig,
-    metrics: &Metrics,
-    cluster: &ClusterHandle,
-) -> Result<Store, AppError> {
-    let opening = async {
-        let store = open_store(config, metrics).await?;
-        // Of a cluster that has ended nobody needs to be told anything.
-        let _has_ended = cluster.note_health(store.is_taking()).await;
-        Ok(store)
-    };
-    let finding = async {
-        find_others(&config.discovery, cluster).await;
-        Ok(())
-    };
-    let outcome = tokio::try_join!(opening, finding);
-    if outcome.is_err() {
-        // Nobody is to wait for a node that does not come.
-        cluster.leave().await;
-    }
-    outcome.map(|(store, ())| store)
-}
-
-async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
-    let (data, mut store_config) = (config.node.data.clone(), config.store.clone());
-    if let Some(disk_bytes) = machine::disk_bytes(&data) {
-        // On a small disk the reserve must leave room for the data.
-        let reserve_bytes = &mut store_config.disk_reserve_bytes;
-        *reserve_bytes = (*reserve_bytes).min(disk_bytes / 10);
-    }
-    let metrics = metrics.store.clone();
-    let opened = tokio::task::spawn_blocking(move || -> Result<Store, AppError> {
-        let folder = data.join("index");
-        if store_config.is_indexed {
-            let index_config = store_config.index();
-            // fjall would make the folder and leave its name to the next sync of the data folder: what
-            // is trimmed from the log before that would be lost in a power cut.
-            Disk::open(&folder).map_err(|error| AppError::Folder(folder.clone(), error))?;
-            let open = move || {
-                let opened = FjallIndex::open(&folder, index_config.clone());
-                opened.map_err(|error| error.in_folder(&folder))
-            };
-            return open_with(IndexOpener::new(open), &data, &store_config, metrics);
-        }
-        if folder.exists() {
-            let why = io::Error::other("this data has an index, which would miss what comes now");
-            return Err(AppError::Folder(folder, why));
-        }
-        let none = IndexOpener::new(|| Ok(NoIndex));
-        open_with(none, &data, &store_config, metrics)
-    });
-    opened
-        .await
-        .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
-}
-
-fn open_with<I: Index>(
-    index: IndexOpener<I>,
-    data: &Path,
-    config: &StoreConfig,
-    metrics: StoreMetrics,
-) -> Result<Store, AppError> {
-    let folder = |name: &str| {
-        let path = data.join(name);
-        Disk::open(&path)
-            .map(Arc::new)
-            .map_err(|error| AppError::Folder(path, error))
-    };
-    let parts = StoreParts {
-        log: folder("log")?,
-        quarantine: folder("quarantine")?,
-        index,
-        clock: Arc::new(SystemClock),
-    };
-    let (store, recovery) = Store::open(parts, config, metrics)?;
-    tracing::info!(%recovery, "log opened");
-    Ok(store)
-}
-
 /// Lowers the number of connections to what the process may open, and says so.
 fn lower_connections(config: &mut AppConfig) {
     let Some(limit) = machine::raise_descriptor_limit() else {
@@ -460,35 +357,6 @@ fn lower_connections(config: &mut AppConfig) {
             "fewer connections than configured: the descriptor limit is lower (ulimit -n)"
         );
         config.ingest.n_connections_max = n_possible;
-    }
-}
-
-/// The signals that ask for the end. Made before the start, so that one that comes during it, or at
-/// the moment at which the node says that it runs, ends it in order too.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on the signals end the process only by way of this.
-    ///
-    /// # Errors
-    /// [`AppError::Signal`].
-    pub fn new() -> Result<Self, AppError> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(AppError::Signal)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(AppError::Signal)?,
-        })
-    }
-
-    /// The next signal that asks for the end. Cancel safe.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -96,6 +96,11 @@ impl<T> Queue<T> {
         !(into.is_empty() && state.is_closed)
     }
 
+    /// Moves all items out at once, as the taker would, without a wait.
+    pub fn drain(&self) -> Vec<T> {
+        std::mem::take(&mut self.lock().items)
+    }
+
     /// Ends a wait of the taker at once, whether or not there are items.
     pub fn hurry(&self) {
         self.lock().is_hurried = true;

@@ -4,6 +4,11 @@
 //! that is dropped unused counts as [`Verdict::Refused`] with [`RefuseReason::Lost`], so that no
 //! one waits for ever and nothing is acknowledged by accident.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use tokio::sync::oneshot;
 
 use super::room::RoomGuard;
@@ -48,9 +53,25 @@ impl RefuseReason {
 /// The right, and the duty, to say once what became of a batch.
 #[derive(Debug)]
 pub struct Settle {
-    answer: oneshot::Sender<Verdict>,
+    /// Absent once it was used.
+    answer: Option<Answer>,
     /// Room the batch takes up; free again once it is settled.
     _room: Option<RoomGuard>,
+}
+
+/// Whom the verdict is for.
+enum Answer {
+    /// Somebody who waits for it.
+    Waiting(oneshot::Sender<Verdict>),
+    /// Something that is to be done with it at once, on the thread that says it.
+    Doing(Box<dyn FnOnce(Verdict) + Send>),
+}
+
+/// Parts of a batch that go different ways, of which one verdict is to be made.
+#[derive(Debug)]
+struct Parts {
+    whole: Option<Settle>,
+    n_undecided: usize,
 }
 
 /// The other end of a [`Settle`].
@@ -63,18 +84,82 @@ impl Settle {
         let (answer, receiver) = oneshot::channel();
         (
             Self {
-                answer,
+                answer: Some(Answer::Waiting(answer)),
                 _room: room,
             },
             VerdictReceiver(receiver),
         )
     }
 
-    /// Says what became of the batch. Nobody may be waiting any more; that is no error.
-    pub fn settle(self, verdict: Verdict) {
-        if self.answer.send(verdict).is_err() {
-            tracing::trace!("nobody waits for the verdict any more");
+    /// One that does something with the verdict, on the thread that says it: it must be short and
+    /// must not wait.
+    pub fn doing(act: impl FnOnce(Verdict) + Send + 'static) -> Self {
+        Self {
+            answer: Some(Answer::Doing(Box::new(act))),
+            _room: None,
         }
+    }
+
+    /// As many as there are parts of the batch, at least one: durable once each part is, refused with
+    /// the first that is.
+    pub fn split(self, n_parts: usize) -> Vec<Self> {
+        if n_parts <= 1 {
+            return vec![self];
+        }
+        let parts = Arc::new(Mutex::new(Parts {
+            whole: Some(self),
+            n_undecided: n_parts,
+        }));
+        let part = |_| {
+            let parts = Arc::clone(&parts);
+            Self::doing(move |verdict| {
+                let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+                parts.n_undecided -= 1;
+                let is_decided = verdict != Verdict::Durable || parts.n_undecided == 0;
+                if let Some(whole) = parts.whole.take_if(|_| is_decided) {
+                    whole.settle(verdict);
+                }
+            })
+        };
+        (0..n_parts).map(part).collect()
+    }
+
+    /// Says what became of the batch. Nobody may be waiting any more; that is no error.
+    pub fn settle(mut self, verdict: Verdict) {
+        self.answer(verdict);
+    }
+
+    /// Whether nobody waits for the verdict any more.
+    pub fn is_abandoned(&self) -> bool {
+        match &self.answer {
+            Some(Answer::Waiting(answer)) => answer.is_closed(),
+            Some(Answer::Doing(_)) => false,
+            None => true,
+        }
+    }
+
+    fn answer(&mut self, verdict: Verdict) {
+        match self.answer.take() {
+            // An error means that nobody waits any more.
+            Some(Answer::Waiting(answer)) => drop(answer.send(verdict)),
+            Some(Answer::Doing(act)) => act(verdict),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        self.answer(Verdict::Refused(RefuseReason::Lost));
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Waiting(_) => "Waiting",
+            Self::Doing(_) => "Doing",
+        })
     }
 }
 
@@ -106,5 +191,32 @@ mod tests {
         let (settle, mut receiver) = Settle::new(None);
         settle.settle(Verdict::Durable);
         assert_eq!(receiver.verdict().await, Verdict::Durable);
+    }
+
+    #[tokio::test]
+    async fn a_batch_in_parts_is_durable_once_each_part_is() {
+        let (settle, mut receiver) = Settle::new(None);
+        let mut parts = settle.split(3);
+        parts.remove(1).settle(Verdict::Durable);
+        parts.remove(1).settle(Verdict::Durable);
+        assert!(receiver.0.try_recv().is_err());
+        drop(parts);
+        let lost = Verdict::Refused(RefuseReason::Lost);
+        assert_eq!(receiver.verdict().await, lost);
+        let (settle, mut receiver) = Settle::new(None);
+        for part in settle.split(2) {
+            part.settle(Verdict::Durable);
+        }
+        assert_eq!(receiver.verdict().await, Verdict::Durable);
+    }
+
+    #[test]
+    fn a_verdict_can_be_acted_on_at_once() {
+        let (heard, hearing) = std::sync::mpsc::sync_channel(2);
+        let say = move |verdict| heard.send(verdict).unwrap();
+        Settle::doing(say.clone()).settle(Verdict::Durable);
+        drop(Settle::doing(say));
+        let lost = Verdict::Refused(RefuseReason::Lost);
+        assert_eq!(hearing.iter().collect::<Vec<_>>(), [Verdict::Durable, lost]);
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Exit code for an answer that was printed, and that storing nodes are missing from.
+const EXIT_MISSING: u8 = 3;
+
 /// Which node is asked, and how its answer is printed.
 #[derive(Debug, Clone, Args)]
 pub struct NodeArgs {
@@ -41,17 +44,26 @@ pub enum AskError {
     /// What was to be printed could not be written.
     #[error("the output could not be written: {0}")]
     Output(#[from] io::Error),
+    /// The answer was printed, and is not whole.
+    #[error(
+        "not asked: {}; what these storing nodes have is not in the answer. They are shown by \
+         waymesh nodes; one that is gone for good is struck off with waymesh forget",
+        .0.join(", ")
+    )]
+    Missing(Vec<String>),
     /// What was to be printed has no JSON.
     #[error("the answer could not be printed: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl AskError {
-    /// The exit code of the command: 64 for bad arguments, 1 for anything else, and 0 where the
-    /// reader of the output went away, which is its right.
+    /// The exit code of the command: 64 for bad arguments, 3 for an answer that storing nodes are
+    /// missing from, 1 for anything else, and 0 where the reader of the output went away, which is its
+    /// right.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(ClientError::BadUrl { .. }) => 64,
+            Self::Missing(_) => EXIT_MISSING,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Json(error) if error.io_error_kind() == Some(io::ErrorKind::BrokenPipe) => 0,
             _ => 1,
@@ -67,6 +79,18 @@ impl NodeArgs {
     pub fn client(&self) -> Result<Client, AskError> {
         Ok(Client::new(&self.node)?)
     }
+}
+
+/// Says of an answer that was printed whether it is whole.
+///
+/// # Errors
+/// [`AskError::Missing`] where storing nodes are missing from it.
+pub fn check_whole(missing: impl IntoIterator<Item = String>) -> Result<(), AskError> {
+    let missing: Vec<String> = missing.into_iter().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(AskError::Missing(missing))
 }
 
 /// Ends a command: writes why it failed, in one line, and gives the exit code.

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Write};
 
 use clap::{Args, ValueEnum};
 
-use super::ask::{AskError, NodeArgs, parse_time, parse_vehicle};
+use super::ask::{AskError, NodeArgs, check_whole, parse_time, parse_vehicle};
 use crate::{
     client::{ExportFilter, TimeRange},
     types::{ids::VehicleId, record::Kind, time::UnixMillis},
@@ -25,6 +25,9 @@ pub struct ExportArgs {
     /// Which records
     #[arg(long, value_enum, default_value = "position")]
     pub kind: KindArg,
+    /// Export what is there while storing nodes are away: they are named, and the exit code is 3
+    #[arg(long)]
+    pub partial: bool,
     /// Which node; the output is JSON with and without --json
     #[command(flatten)]
     pub node: NodeArgs,
@@ -42,7 +45,8 @@ pub enum KindArg {
 /// Copies an export to `out`. Lines that were written before an error are whole and stand.
 ///
 /// # Errors
-/// When the node does not answer, the export breaks off, or `out` takes no more.
+/// When the node does not answer, storing nodes are missing and that was not allowed, the export breaks
+/// off, or `out` takes no more; [`AskError::Missing`] behind one that is not whole.
 pub fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<(), AskError> {
     let filter = ExportFilter {
         range: TimeRange {
@@ -54,6 +58,7 @@ pub fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<(), AskError> {
             KindArg::Position => Kind::Position,
             KindArg::Event => Kind::Event,
         }),
+        is_partial: args.partial,
     };
     let mut lines = args.node.client()?.export(&filter)?;
     let mut line = Vec::new();
@@ -63,7 +68,8 @@ pub fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<(), AskError> {
             .read_until(b'\n', &mut line)
             .map_err(AskError::BrokeOff)?;
         if n_bytes == 0 {
-            return Ok(out.flush()?);
+            out.flush()?;
+            return check_whole(lines.missing().iter().cloned());
         }
         out.write_all(&line)?;
     }

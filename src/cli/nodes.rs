@@ -63,6 +63,29 @@ pub(super) fn summary(members: &MembersJson) -> String {
     format!("{}; epoch {}", words.join(", "), members.epoch)
 }
 
+/// How many shards the asked node owns, and how evenly those that own any share them; for one line.
+pub(super) fn shards(members: &MembersJson) -> String {
+    let owned = members.nodes.iter().map(|node| node.owned_shards);
+    let owners: Vec<u32> = owned.filter(|owned| *owned > 0).collect();
+    let own = members
+        .nodes
+        .iter()
+        .filter(|node| node.name == members.self_name && node.owned_shards > 0);
+    let own: u32 = own.map(|node| node.owned_shards).sum();
+    let all: u32 = owners.iter().sum();
+    let percent = |owned: u32| f64::from(owned) * 100.0 / f64::from(all.max(1));
+    let share = format!("{own} of {all} ({:.1} %)", percent(own));
+    match (owners.iter().min(), owners.iter().max()) {
+        (Some(least), Some(most)) if owners.len() > 1 => format!(
+            "{share}; {} nodes own {:.1} to {:.1} % each",
+            owners.len(),
+            percent(*least),
+            percent(*most)
+        ),
+        _ => share,
+    }
+}
+
 fn write_members(
     members: &MembersJson,
     is_all: bool,

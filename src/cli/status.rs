@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ask::{AskError, NodeArgs},
-    nodes::summary,
+    nodes::{shards, summary},
 };
 
 /// Arguments of `status`.
@@ -29,11 +29,11 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> Result<(), AskError> {
         return Ok(());
     }
     let status = client.status()?;
-    let members = match client.members() {
-        Ok(members) => summary(&members),
-        Err(error) => format!("not known: {error}"),
+    let cluster = match client.members() {
+        Ok(members) => vec![("members", summary(&members)), ("shards", shards(&members))],
+        Err(error) => vec![("members", format!("not known: {error}"))],
     };
-    let rows = rows(&status, members);
+    let rows = rows(&status, cluster);
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
         writeln!(out, "{name:width$}  {value}")?;
@@ -41,12 +41,13 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> Result<(), AskError> {
     Ok(out.flush()?)
 }
 
-fn rows(status: &Value, members: String) -> Vec<(String, String)> {
+fn rows(status: &Value, cluster: Vec<(&str, String)>) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for name in ["name", "id", "version", "cluster", "incarnation"] {
         push(&mut rows, name, status.get(name));
     }
-    rows.push(("members".to_owned(), members));
+    let cluster = cluster.into_iter();
+    rows.extend(cluster.map(|(name, value)| (name.to_owned(), value)));
     rows.push(("ready".to_owned(), readiness(status)));
     let uptime = status.get("uptime_seconds").and_then(Value::as_u64);
     if let Some(seconds) = uptime {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::ask::{AskError, NodeArgs, parse_time, parse_vehicle};
+use super::ask::{AskError, NodeArgs, check_whole, parse_time, parse_vehicle};
 use crate::{
     client::{PositionJson, TimeRange},
     types::{ids::VehicleId, time::UnixMillis},
@@ -37,6 +37,7 @@ pub struct TrackArgs {
 ///
 /// # Errors
 /// When the node does not answer or `out` takes no more; what was printed before stands.
+/// [`AskError::Missing`] behind an answer that is not whole.
 pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
     let n_max = args.limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
@@ -46,8 +47,8 @@ pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
         to: args.to,
     };
     let client = args.node.client()?;
-    let positions = client.track(&args.vehicle, range, n_max.min(N_PAGE));
-    for (position_idx, position) in positions.take(n_max).enumerate() {
+    let mut positions = client.track(&args.vehicle, range, n_max.min(N_PAGE));
+    for (position_idx, position) in positions.by_ref().take(n_max).enumerate() {
         let position = position?;
         if args.node.json {
             serde_json::to_writer(&mut *out, &position)?;
@@ -59,7 +60,8 @@ pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
         }
         writeln!(out, "{}", row(&position))?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    check_whole(positions.missing().iter().cloned())
 }
 
 fn head() -> String {

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 
 use super::{
-    ask::{AskError, NodeArgs, parse_vehicle},
+    ask::{AskError, NodeArgs, check_whole, parse_vehicle},
     status::duration,
 };
 use crate::{
@@ -28,17 +28,19 @@ pub struct WhereArgs {
 /// Prints where a vehicle was last.
 ///
 /// # Errors
-/// When the node does not answer, never saw the vehicle, or `out` takes no more.
+/// When the node does not answer, never saw the vehicle, or `out` takes no more;
+/// [`AskError::Missing`] behind an answer that is not whole.
 pub fn locate(args: &WhereArgs, out: &mut dyn Write) -> Result<(), AskError> {
     let client = args.node.client()?;
+    let text = client.text(&vehicle_path(&args.vehicle))?;
+    let answer = client.read_vehicle(&text)?;
     if args.node.json {
-        let text = client.text(&vehicle_path(&args.vehicle))?;
         writeln!(out, "{}", text.trim_end())?;
     } else {
-        let answer = client.vehicle(&args.vehicle)?;
         writeln!(out, "{}", sentence(&answer, UnixMillis(wall_millis())))?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    check_whole(answer.missing)
 }
 
 fn sentence(answer: &VehicleAnswerJson, now: UnixMillis) -> String {

@@ -11,13 +11,13 @@ mod events;
 mod pages;
 
 use std::{
-    fmt::Write as _,
-    io::{BufRead, BufReader, Read as _},
+    fmt::{self, Write as _},
+    io::{self, BufRead, BufReader, Read as _},
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
-use ureq::{Agent, Body, http::Response, http::Uri};
+use ureq::{Agent, Body, BodyReader, http::Response, http::Uri};
 
 pub use answers::{PositionJson, VehicleAnswerJson};
 pub use cluster::{
@@ -68,6 +68,47 @@ pub struct ExportFilter {
     pub vehicle: Option<VehicleId>,
     /// Of this kind; positions if absent.
     pub kind: Option<Kind>,
+    /// Whether to take what is there while storing nodes are missing.
+    pub is_partial: bool,
+}
+
+/// An export that has begun: one JSON object a line. Reading fails with an [`std::io::Error`] when the
+/// export breaks off: only where reading ends without one, it is whole.
+pub struct ExportLines {
+    lines: BufReader<BodyReader<'static>>,
+    missing: Vec<String>,
+}
+
+impl fmt::Debug for ExportLines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ExportLines")
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ExportLines {
+    /// Names of storing nodes whose records are left out; none unless that was allowed.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+}
+
+impl io::Read for ExportLines {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.lines.read(buffer)
+    }
+}
+
+impl BufRead for ExportLines {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.lines.fill_buf()
+    }
+
+    fn consume(&mut self, n_bytes: usize) {
+        self.lines.consume(n_bytes);
+    }
 }
 
 impl Client {
@@ -133,6 +174,14 @@ impl Client {
         self.json(&vehicle_path(vehicle))
     }
 
+    /// Reads the text of an answer about one vehicle.
+    ///
+    /// # Errors
+    /// [`ClientError::NotUnderstood`] if it is none.
+    pub fn read_vehicle(&self, text: &str) -> Result<VehicleAnswerJson, ClientError> {
+        serde_json::from_str(text).map_err(|error| self.not_understood(error.to_string()))
+    }
+
     /// Last positions in order of vehicle id, asked for in pages of `n_page` (1 to 10,000).
     pub fn vehicles(&self, n_page: usize) -> Positions {
         Positions::new(self.clone(), format!("/v1/vehicles?limit={n_page}"))
@@ -146,12 +195,12 @@ impl Client {
         Positions::new(self.clone(), path)
     }
 
-    /// `GET /v1/export`: one JSON object a line. Reading fails with an [`std::io::Error`] when the
-    /// export breaks off: only where reading ends without one, the export is whole.
+    /// `GET /v1/export`.
     ///
     /// # Errors
-    /// [`ClientError`] when it does not begin.
-    pub fn export(&self, filter: &ExportFilter) -> Result<impl BufRead + use<>, ClientError> {
+    /// [`ClientError`] when it does not begin; [`ClientError::Problem`] with status 503 while storing
+    /// nodes are missing.
+    pub fn export(&self, filter: &ExportFilter) -> Result<ExportLines, ClientError> {
         let kind = match filter.kind {
             Some(Kind::Event) => "event",
             Some(Kind::Position) | None => "position",
@@ -161,8 +210,17 @@ impl Client {
         if let Some(vehicle) = &filter.vehicle {
             push_parameter(&mut path, "vehicle", vehicle.as_str());
         }
-        let body = self.get(&path)?.into_body();
-        Ok(BufReader::with_capacity(64 * 1024, body.into_reader()))
+        if filter.is_partial {
+            push_parameter(&mut path, "partial", "true");
+        }
+        let response = self.get(&path)?;
+        let missing = response.headers().get("waymesh-missing");
+        let missing = missing.map(|names| String::from_utf8_lossy(names.as_bytes()));
+        let missing = missing.iter().flat_map(|names| names.split(", "));
+        Ok(ExportLines {
+            missing: missing.map(str::to_owned).collect(),
+            lines: BufReader::with_capacity(64 * 1024, response.into_body().into_reader()),
+        })
     }
 
     /// The text of the answer to `GET path`, as the node gave it.

@@ -47,11 +47,7 @@ impl Batch {
     /// # Panics
     /// As [`encode_record`].
     pub fn push(&mut self, record: &Record) {
-        match self.runs.last_mut() {
-            Some((vehicle, n_records)) if *vehicle == record.key.vehicle => *n_records += 1,
-            _ => self.runs.push((record.key.vehicle.clone(), 1)),
-        }
-        self.n_positions += usize::from(record.kind() == Kind::Position);
+        self.note(record);
         push_with(&mut self.bytes, |bytes| encode_record(record, bytes));
     }
 
@@ -73,9 +69,62 @@ impl Batch {
             })
     }
 
+    /// Reads the bytes of a batch as a link brought them, and makes sure that each record can be
+    /// read.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the bytes are cut, altered, or of a later version.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut batch = Self {
+            bytes: bytes.to_vec(),
+            ..Self::default()
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let cut = || RecordError::Damaged("cut".to_owned());
+            let n_bytes = rest.try_get_u32_le().map_err(|_| cut())? as usize;
+            let (record, behind) = rest.split_at_checked(n_bytes).ok_or_else(cut)?;
+            // What cannot be told by its head is of a layout that is not written any more.
+            peek_head(record).ok_or_else(cut)?;
+            batch.note(&decode_record(record)?);
+            rest = behind;
+        }
+        Ok(batch)
+    }
+
+    /// Adds the records of another batch behind its own.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.runs.extend_from_slice(&other.runs);
+        self.n_positions += other.n_positions;
+    }
+
+    /// The records as [`read`](Self::read) takes them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The vehicle of the first record; none if there is no record.
+    pub fn vehicle(&self) -> Option<&VehicleId> {
+        self.runs.first().map(|(vehicle, _)| vehicle)
+    }
+
+    /// Number of records.
+    pub fn n_records(&self) -> usize {
+        self.runs.iter().map(|(_, n_records)| n_records).sum()
+    }
+
     /// Number of records that are positions.
     pub const fn n_positions(&self) -> usize {
         self.n_positions
+    }
+
+    fn note(&mut self, record: &Record) {
+        match self.runs.last_mut() {
+            Some((vehicle, n_records)) if *vehicle == record.key.vehicle => *n_records += 1,
+            _ => self.runs.push((record.key.vehicle.clone(), 1)),
+        }
+        self.n_positions += usize::from(record.kind() == Kind::Position);
     }
 }
 
@@ -176,6 +225,31 @@ mod tests {
                 ..record
             };
             assert_eq!(decode_record(&bytes[3 + LENGTH_BYTES..]), Ok(changed));
+        }
+    }
+
+    #[test]
+    fn a_batch_reads_back_from_its_bytes_and_rubbish_does_not() {
+        let records = records();
+        let mut batch = Batch::from(&records[..2]);
+        batch.append(&Batch::from(&records[2..]));
+        assert_eq!(batch.n_records(), 4);
+        assert_eq!(batch.vehicle().unwrap().as_str(), "a");
+        let read = Batch::read(batch.as_bytes()).unwrap();
+        assert_eq!(read.bytes, Batch::from(&records).bytes);
+        assert_eq!(read.n_positions(), 3);
+        let n_bytes = batch.bytes.len();
+        for end in 1..n_bytes {
+            let read = Batch::read(&batch.bytes[..end]);
+            assert!(read.is_err() || read.unwrap().n_records() < 4, "{end}");
+        }
+        for at in 0..n_bytes {
+            let mut bytes = batch.bytes.clone();
+            bytes[at] ^= 0x55;
+            if let Ok(read) = Batch::read(&bytes) {
+                assert_eq!(read.iter().count(), read.n_records());
+                assert!(read.iter().all(|entry| entry.to_record().is_ok()));
+            }
         }
     }
 }

@@ -4,5 +4,6 @@
 //! ever written can be read.
 
 pub mod batch;
+pub mod forwarding;
 pub mod frame;
 pub mod group;

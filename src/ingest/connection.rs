@@ -197,6 +197,7 @@ impl Connection {
     /// before its arm is chosen, but for room, which comes back when dropped.
     async fn wake(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
         let (socket, room) = (&self.socket, &self.shared.room);
+        let (route, vehicle) = (&self.shared.route, self.session.vehicle());
         let (may_read, may_write) = (self.replies.has_room(), !self.replies.unsent().is_empty());
         tokio::select! {
             biased;
@@ -210,6 +211,9 @@ impl Connection {
             () = self.keeping.must_end(), if !self.keeping.is_empty() => Wake::Crowded,
             room = async {
                 socket.readable().await?;
+                if let Some(vehicle) = vehicle.filter(|vehicle| !route.is_open(vehicle)) {
+                    route.opened(vehicle).await;
+                }
                 Ok(room.take(read_room_bytes(room)).await)
             }, if may_read => Wake::Readable(room),
         }
@@ -407,7 +411,10 @@ impl Connection {
     /// Whether bytes of the device lie in its socket because there is no room for them.
     fn is_kept_waiting(&self) -> bool {
         let mut one_byte = [0];
-        self.shared.room.free_bytes() < read_room_bytes(&self.shared.room) as usize
+        let room = &self.shared.room;
+        let is_crowded = room.free_bytes() < read_room_bytes(room) as usize;
+        let mut vehicle = self.session.vehicle().into_iter();
+        (is_crowded || vehicle.any(|vehicle| !self.shared.route.is_open(vehicle)))
             && self
                 .socket
                 .poll_peek(&mut nobody(), &mut ReadBuf::new(&mut one_byte))

@@ -41,7 +41,7 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -70,6 +70,21 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     /// Takes the records of one chunk of one connection, in their order. Never waits: whoever calls
     /// holds room for the bytes. `settle` is used once, when all is durable or refused.
     fn deliver(&self, records: Vec<Record>, settle: Settle);
+
+    /// Whether what a vehicle sends can go on now; else it is not read, so that what cannot go on
+    /// does not take the room of what can.
+    /// Always, where nothing can be in the way.
+    fn is_open(&self, _vehicle: &VehicleId) -> bool {
+        true
+    }
+
+    /// Waits until it is. Cancel safe.
+    fn opened<'a>(
+        &'a self,
+        _vehicle: &'a VehicleId,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Sets a line aside that was rejected.
     fn quarantine(&self, line: RejectedLine);

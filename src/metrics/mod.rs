@@ -4,6 +4,7 @@
 //! metric once; a room takes only the struct it counts in. The text is OpenMetrics, which
 //! Prometheus reads.
 
+pub mod forward;
 pub mod names;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -14,7 +15,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use names::{ClusterMetrics, IngestMetrics, LinkMetrics, StoreMetrics, TaskMetrics};
+use forward::ForwardMetrics;
+use names::{
+    ClusterMetrics, IngestMetrics, LinkMetrics, QuestionMetrics, StoreMetrics, TaskMetrics,
+};
 
 /// A number that only grows.
 pub type Counter = Count<u64, AtomicU64>;
@@ -34,6 +38,10 @@ pub struct Metrics {
     pub cluster: ClusterMetrics,
     /// What links to other nodes count.
     pub links: LinkMetrics,
+    /// What forwarding counts.
+    pub forward: ForwardMetrics,
+    /// What is counted of questions between nodes.
+    pub questions: QuestionMetrics,
     /// What is counted of the tasks that hold the node together.
     pub tasks: TaskMetrics,
 }
@@ -53,6 +61,8 @@ impl Metrics {
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
         let links = LinkMetrics::register(&mut registry);
+        let forward = ForwardMetrics::register(&mut registry, &store);
+        let questions = QuestionMetrics::register(&mut registry);
         let tasks = TaskMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
@@ -60,6 +70,8 @@ impl Metrics {
             store,
             cluster,
             links,
+            forward,
+            questions,
             tasks,
         }
     }

@@ -41,7 +41,7 @@ pub struct IngestMetrics {
 #[derive(Debug, Clone)]
 pub struct TaskMetrics {
     /// Panics outside the line buffers, by task: `listener` and `http` accept connections and are
-    /// made anew as the `cluster` is, an `http_connection` is closed, a `query` is answered with a failure.
+    /// made anew as the `cluster` and the `questions` are, an `http_connection` is closed, a `query` is answered with a failure.
     pub panics: Labelled,
 }
 
@@ -87,6 +87,8 @@ pub struct ClusterMetrics {
     pub beacons_rejected: Labelled,
     /// Sockets of discovery that heard nothing and were opened anew, by interface.
     pub discovery_reopens: Family<InterfaceLabel, Counter>,
+    /// Shards whose vehicles this node owns.
+    pub owned_shards: Gauge,
     /// Members by state, this node included.
     pub members: Family<StateLabel, Gauge>,
     /// Frames and heartbeats of members that could not be read.
@@ -116,6 +118,12 @@ impl ClusterMetrics {
                 "Sockets of discovery that heard nothing and were opened anew",
                 Family::default(),
             ),
+            owned_shards: add(
+                registry,
+                "owned_shards",
+                "Shards whose vehicles this node owns",
+                Gauge::default(),
+            ),
             members: add(
                 registry,
                 "members",
@@ -127,6 +135,36 @@ impl ClusterMetrics {
                 "member_frames_malformed",
                 "Frames and heartbeats of members that could not be read",
                 Counter::default(),
+            ),
+        }
+    }
+}
+
+/// What is counted of questions between nodes.
+#[derive(Debug, Clone)]
+pub struct QuestionMetrics {
+    /// Questions asked of other nodes that have ended, by how.
+    pub asked: Labelled,
+    /// Questions of other nodes that have ended, by how.
+    pub answered: Labelled,
+}
+
+impl QuestionMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let asked = &["whole", "timed_out", "lost", "failed"];
+        let answered = &["whole", "failed", "cancelled", "refused", "malformed"];
+        Self {
+            asked: add_labelled(
+                registry,
+                "questions_asked",
+                "Questions asked of other nodes by how they ended",
+                Labelled::new("outcome", asked),
+            ),
+            answered: add_labelled(
+                registry,
+                "questions_answered",
+                "Questions of other nodes by how they ended",
+                Labelled::new("outcome", answered),
             ),
         }
     }
@@ -262,7 +300,14 @@ impl IngestMetrics {
 
 impl TaskMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let tasks = &["listener", "http", "http_connection", "query", "cluster"];
+        let tasks = &[
+            "listener",
+            "http",
+            "http_connection",
+            "query",
+            "cluster",
+            "questions",
+        ];
         Self {
             panics: add_labelled(
                 registry,
@@ -400,12 +445,22 @@ impl StoreMetrics {
     }
 }
 
-fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn add<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
 
-fn add_labelled(registry: &mut Registry, name: &str, help: &str, labelled: Labelled) -> Labelled {
+pub(super) fn add_labelled(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    labelled: Labelled,
+) -> Labelled {
     registry.register(name, help, labelled.family.clone());
     labelled
 }

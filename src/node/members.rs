@@ -31,24 +31,14 @@ pub(super) async fn members(
         .members()
         .await
         .map_err(|_| AnswerError::NoCluster)?;
-    let shards = shard_map(&known.members);
+    let neighbourhood = cluster.neighbourhood();
+    let shards = Arc::clone(&neighbourhood.borrow().map);
     let members = known.members.iter();
     Ok(Members {
         self_name: self_name.to_owned(),
         epoch: known.epoch.0,
         members: members.map(|view| member(view, &shards, clock)).collect(),
     })
-}
-
-/// The shards as this node would spread them: over those that store, and that it reaches by itself.
-fn shard_map(members: &[MemberView]) -> ShardMap {
-    let is_near = |view: &&MemberView| view.is_self || view.linked.is_some();
-    let stores = |view: &&MemberView| {
-        let state = state_of(view.state);
-        view.roles.is_store && state.is_present() && is_near(view)
-    };
-    let storing = members.iter().filter(stores);
-    ShardMap::new(storing.map(|view| (view.name.clone(), view.id)))
 }
 
 fn member(view: &MemberView, shards: &ShardMap, clock: &WallClock) -> Member {

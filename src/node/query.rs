@@ -1,22 +1,30 @@
-//! Answers the questions of the contract from the stores; the api's trait, implemented.
+//! Answers the questions of the contract; the api's trait, implemented.
 //!
 //! A question first waits until the index shows what was durable when it was asked, so that what a
-//! vehicle was told is what an asker sees. Reading the index blocks, so it happens on the threads
-//! for that.
+//! vehicle was told is what an asker sees. Where other nodes are linked, they are asked at the same time,
+//! and the answers are merged; a node alone reads its own index and makes no detour.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{AnswerError, Answers, ExportQuestion, TrackQuestion, VehiclesQuestion},
+    api::{AnswerError, Answers, Export, ExportQuestion, TrackQuestion, VehiclesQuestion},
+    base::task::TaskGroup,
+    cluster::proto::shard_map::ShardId,
     node::{
-        clock::WallClock, cluster::ClusterHandle, discovery, members, members::MemberChanges,
+        asking::{Asking, AskingParts, LiveFeed, PageQuestion, Stream},
+        clock::WallClock,
+        cluster::{ClusterHandle, Traffic},
+        discovery, export, members,
+        members::MemberChanges,
+        reading::{IndexReader, Reading},
         status::StatusSource,
     },
     store::{
         Store,
-        index::{IndexError, RangeQuery, ScanQuery},
+        index::{IndexError, RangeQuery},
         retention::ShownIndex,
     },
     types::{
@@ -30,25 +38,9 @@ use crate::{
     },
 };
 
-/// How long a question waits for the index to catch up.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// Records that are read from the index at once, whatever their size.
-const STEP: usize = 64;
-
 /// Bytes of a page's JSON after which it ends, however many records were asked for; 10,000
 /// positions without much beside them are fewer.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Bytes of JSON that an export hands over at once; a larger record goes alone.
-const EXPORT_BATCH_BYTES: usize = 128 * 1024;
-
-/// Batches of an export that may wait for a slow reader.
-const EXPORT_BATCHES_AHEAD: usize = 2;
-
-/// Questions that read the index at the same time; further ones wait. Also of those whose asker has
-/// gone away: a reading cannot be broken off.
-const READERS_MAX: usize = 4;
 
 /// Subscribers of the live stream at most.
 const LIVE_SUBSCRIBERS_MAX: usize = 256;
@@ -56,53 +48,77 @@ const LIVE_SUBSCRIBERS_MAX: usize = 256;
 /// Answers for this node.
 #[derive(Debug, Clone)]
 pub struct NodeAnswers {
-    store: Arc<Store>,
+    reader: IndexReader,
     status: Arc<StatusSource>,
     cluster: ClusterHandle,
     clock: Arc<WallClock>,
-    readers: Arc<Semaphore>,
+    asking: Asking,
+    tasks: TaskGroup,
+}
+
+/// Where the questions of other nodes come in, and what works on them.
+#[derive(Debug)]
+pub struct Questions<'a> {
+    /// Frames of questions and answers.
+    incoming: mpsc::Receiver<Traffic>,
+    /// Holds the tasks that answer.
+    tasks: &'a TaskGroup,
+    /// Ends them.
+    stop: &'a CancellationToken,
+}
+
+impl<'a> Questions<'a> {
+    /// Questions that come in by `incoming`, worked on in `tasks` until `stop`.
+    pub const fn new(
+        incoming: mpsc::Receiver<Traffic>,
+        tasks: &'a TaskGroup,
+        stop: &'a CancellationToken,
+    ) -> Self {
+        Self {
+            incoming,
+            tasks,
+            stop,
+        }
+    }
 }
 
 impl NodeAnswers {
-    /// Answers from `store`, about this node from `status`, and about the others from `cluster`.
-    pub fn new(store: Arc<Store>, status: Arc<StatusSource>, cluster: ClusterHandle) -> Self {
-        let readers = Arc::new(Semaphore::new(READERS_MAX));
+    /// Answers from a store, about this node from its status, and from and about the others by the
+    /// cluster. Answers what the others ask from now on.
+    pub fn new(
+        (store, status, cluster): (Arc<Store>, Arc<StatusSource>, ClusterHandle),
+        questions: Questions<'_>,
+    ) -> Self {
+        let reader = IndexReader::new(store, status.task_metrics().clone());
+        let parts = AskingParts {
+            cluster: cluster.clone(),
+            reader: reader.clone(),
+            status: Arc::clone(&status),
+            metrics: status.question_metrics().clone(),
+        };
+        let Questions {
+            incoming,
+            tasks,
+            stop,
+        } = questions;
         Self {
-            store,
+            asking: Asking::start(parts, incoming, tasks, stop),
+            reader,
             status,
             cluster,
             clock: Arc::new(WallClock::new()),
-            readers,
+            tasks: tasks.clone(),
         }
     }
 
-    async fn index(&self) -> Result<ShownIndex, AnswerError> {
-        if !self.store.is_caught_up(PATIENCE).await {
-            return Err(AnswerError::Behind);
-        }
-        Ok(self.store.index().clone())
-    }
-
-    /// Asks the index on a thread that may block.
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&ShownIndex) -> Result<T, IndexError> + Send + 'static,
-    ) -> Result<T, AnswerError> {
-        let index = self.index().await?;
-        let place = Arc::clone(&self.readers).acquire_owned().await;
-        let reading = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            question(&index)
-        });
-        match reading.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(unreadable(&error)),
-            Err(error) => {
-                tracing::error!(%error, "a question crashed");
-                self.status.task_metrics().panics.inc("query");
-                Err(AnswerError::Store)
-            }
-        }
+    /// The name of the node that owns a vehicle: this one where nobody stores.
+    fn owner(&self, vehicle: &VehicleId) -> String {
+        let neighbourhood = self.cluster.neighbourhood();
+        let neighbourhood = neighbourhood.borrow();
+        let owner = neighbourhood.map.owner(ShardId::of(vehicle));
+        let neighbour = owner.and_then(|owner| neighbourhood.linked.get(&owner));
+        let own = || self.status.name().to_owned();
+        neighbour.map_or_else(own, |neighbour| neighbour.name.to_string())
     }
 }
 
@@ -151,20 +167,40 @@ impl Answers for NodeAnswers {
             Some(id) => Some(VehicleId::parse(id.as_bytes()).map_err(|_| AnswerError::BadCursor)?),
         };
         let (limit, bbox) = (question.limit, question.bbox);
-        let found = self
-            .ask(move |index| last_positions(index, after, limit, bbox))
-            .await?;
-        Ok(found.into_page(last_id))
+        let around = self.asking.around().await?;
+        if around.is_alone() {
+            let found = self
+                .reader
+                .ask(move |index| last_positions(index, after, limit, bbox))
+                .await?;
+            return Ok(found.into_page(last_id, around.missing()));
+        }
+        // What a filter leaves of each node is not what it leaves of the cluster.
+        let limit_each = bbox.is_none().then_some(limit);
+        let question = PageQuestion::Vehicles {
+            after,
+            limit: limit_each,
+        };
+        let is_wanted = |record: &Record| bbox.is_none_or(|bbox| is_inside(record, &bbox));
+        let items = self.asking.page(around, question);
+        fill_page(items, limit, is_wanted, last_id).await
     }
 
     async fn vehicle(&self, vehicle: VehicleId) -> Result<VehicleAnswer, AnswerError> {
         let asked = vehicle.clone();
-        let position = self.ask(move |index| index.last(&asked)).await?;
+        let around = self.asking.around().await?;
+        let connected_here = self.status.connected_to(&vehicle);
+        let (position, connected_there, missing) = if around.is_alone() {
+            let position = self.reader.ask(move |index| index.last(&asked)).await?;
+            (position, None, around.missing())
+        } else {
+            self.asking.last(around, asked).await?
+        };
         Ok(VehicleAnswer {
             position,
-            owner: self.status.name().to_owned(),
-            connected_to: self.status.connected_to(&vehicle),
-            missing: Vec::new(),
+            owner: self.owner(&vehicle),
+            connected_to: connected_here.or(connected_there),
+            missing,
         })
     }
 
@@ -174,6 +210,18 @@ impl Answers for NodeAnswers {
             Some(cursor) => Some(parse_cursor(cursor).ok_or(AnswerError::BadCursor)?),
         };
         let limit = question.limit;
+        let around = self.asking.around().await?;
+        if !around.is_alone() {
+            let question = PageQuestion::Track {
+                vehicle: question.vehicle,
+                from: question.from,
+                to: question.to,
+                after,
+                limit,
+            };
+            let items = self.asking.page(around, question);
+            return fill_page(items, limit, |_| true, cursor_after).await;
+        }
         let query = RangeQuery {
             vehicle: question.vehicle,
             kind: Kind::Position,
@@ -181,113 +229,35 @@ impl Answers for NodeAnswers {
             to: question.to,
             after,
         };
-        let found = self.ask(move |index| track(index, query, limit)).await?;
-        Ok(found.into_page(cursor_after))
+        let found = self
+            .reader
+            .ask(move |index| track(index, query, limit))
+            .await?;
+        Ok(found.into_page(cursor_after, around.missing()))
     }
 
-    async fn export(
-        &self,
-        question: ExportQuestion,
-    ) -> Result<mpsc::Receiver<Result<Vec<Record>, AnswerError>>, AnswerError> {
-        let index = self.index().await?;
-        let (sender, receiver) = mpsc::channel(EXPORT_BATCHES_AHEAD);
-        // The handle is not needed: a crash drops the sender without the final empty batch, which
-        // the reader takes for the failure it is.
-        drop(tokio::task::spawn_blocking(move || {
-            let mut export = Export {
-                index,
-                question,
-                sender,
-            };
-            let outcome = match export.question.vehicle.clone() {
-                Some(vehicle) => export.one_vehicle(vehicle),
-                None => export.all(),
-            };
-            export.end(outcome);
-        }));
-        Ok(receiver)
-    }
-
-    fn live(&self) -> Option<broadcast::Receiver<Arc<[Record]>>> {
-        let live = self.store.live();
-        (self.store.n_live_subscribers() <= LIVE_SUBSCRIBERS_MAX).then_some(live)
-    }
-}
-
-struct Export {
-    index: ShownIndex,
-    question: ExportQuestion,
-    sender: mpsc::Sender<Result<Vec<Record>, AnswerError>>,
-}
-
-impl Export {
-    fn all(&mut self) -> Result<(), IndexError> {
-        let mut query = ScanQuery {
-            kind: self.question.kind,
-            from: self.question.from,
-            to: self.question.to,
-            after: None,
-        };
-        loop {
-            let page = self.index.scan(&query, STEP)?;
-            query.after = page.next;
-            if !self.send(page.records) || query.after.is_none() {
-                return Ok(());
-            }
+    async fn export(&self, question: ExportQuestion) -> Result<Export, AnswerError> {
+        let around = self.asking.around().await?;
+        let missing = around.missing();
+        if !question.is_partial && !missing.is_empty() {
+            return Err(AnswerError::Missing(missing));
         }
-    }
-
-    fn one_vehicle(&mut self, vehicle: VehicleId) -> Result<(), IndexError> {
-        let (kind, from, to) = (self.question.kind, self.question.from, self.question.to);
-        let mut query = RangeQuery {
-            vehicle,
-            kind,
-            from,
-            to,
-            after: None,
-        };
-        loop {
-            let records = self.index.range(&query, STEP)?;
-            query.after = records.last().map(|last| (last.key.time, last.key.hash));
-            if records.is_empty() || !self.send(records) {
-                return Ok(());
-            }
+        if around.is_alone() {
+            let batches = export::own(self.reader.index().await?, question);
+            return Ok(Export { batches, missing });
         }
+        let records = self.asking.export(around, question).await?;
+        let missing = records.missing();
+        let batches = export::merged(records, &self.tasks);
+        Ok(Export { batches, missing })
     }
 
-    /// Sends `records` in batches; false when nobody reads any more.
-    fn send(&self, records: Vec<Record>) -> bool {
-        let (mut batch, mut n_bytes) = (Vec::new(), 0);
-        for record in records {
-            let record_bytes = json_bytes_max(&record);
-            if n_bytes + record_bytes > EXPORT_BATCH_BYTES && !batch.is_empty() {
-                n_bytes = 0;
-                if !self.send_one(std::mem::take(&mut batch)) {
-                    return false;
-                }
-            }
-            n_bytes += record_bytes;
-            batch.push(record);
-        }
-        batch.is_empty() || self.send_one(batch)
-    }
+    type Live = LiveFeed;
 
-    fn send_one(&self, batch: Vec<Record>) -> bool {
-        self.sender.blocking_send(Ok(batch)).is_ok()
+    fn live(&self) -> Option<LiveFeed> {
+        let live = self.asking.listen();
+        (self.reader.store().n_live_subscribers() <= LIVE_SUBSCRIBERS_MAX).then_some(live)
     }
-
-    fn end(self, outcome: Result<(), IndexError>) {
-        let last = outcome
-            .map(|()| Vec::new())
-            .map_err(|error| unreadable(&error));
-        // An error means that nobody reads any more.
-        drop(self.sender.blocking_send(last));
-    }
-}
-
-fn unreadable(error: &IndexError) -> AnswerError {
-    tracing::error!(%error, "the index cannot be read");
-    AnswerError::Store
 }
 
 /// Records for one page.
@@ -315,60 +285,70 @@ impl Found {
         self.records.len() >= self.limit || self.json_bytes >= PAGE_BYTES_MAX
     }
 
-    fn into_page(self, cursor: fn(&Record) -> String) -> Page<Record> {
+    fn into_page(self, cursor: fn(&Record) -> String, missing: Vec<String>) -> Page<Record> {
         let last = self.records.last().filter(|_| self.is_full());
         Page {
             next: last.map(cursor),
             items: self.records,
-            missing: Vec::new(),
+            missing,
         }
     }
 }
 
-/// Last positions, inside `bbox` if one is given, until a page is full.
+/// Records of the whole cluster until a page is full.
+async fn fill_page(
+    mut items: Stream,
+    limit: usize,
+    is_wanted: impl Fn(&Record) -> bool,
+    cursor: fn(&Record) -> String,
+) -> Result<Page<Record>, AnswerError> {
+    let mut found = Found::new(limit);
+    while !found.is_full()
+        && let Some(record) = items.next().await?
+    {
+        if is_wanted(&record) {
+            found.push(record);
+        }
+    }
+    Ok(found.into_page(cursor, items.missing()))
+}
+
+/// Last positions of this node, inside `bbox` if one is given, until a page is full.
 fn last_positions(
     index: &ShownIndex,
-    mut after: Option<VehicleId>,
+    after: Option<VehicleId>,
     limit: usize,
     bbox: Option<[f64; 4]>,
 ) -> Result<Found, IndexError> {
-    let mut found = Found::new(limit);
-    loop {
-        let n_missing = limit - found.records.len();
-        let step = bbox.map_or(n_missing.min(STEP), |_| STEP);
-        let records = index.vehicles(after.as_ref(), step)?;
-        let Some(last) = records.last() else {
-            return Ok(found);
-        };
-        after = Some(last.key.vehicle.clone());
-        for record in records {
-            if bbox.is_none_or(|bbox| is_inside(&record, &bbox)) {
-                found.push(record);
-                if found.is_full() {
-                    return Ok(found);
-                }
-            }
-        }
-    }
+    let n_left = bbox.map_or(limit, |_| usize::MAX);
+    let reading = Reading::Vehicles { after, n_left };
+    fill(index, reading, limit, |record| {
+        bbox.is_none_or(|bbox| is_inside(record, &bbox))
+    })
 }
 
-/// Positions of one vehicle until a page is full.
-fn track(index: &ShownIndex, mut query: RangeQuery, limit: usize) -> Result<Found, IndexError> {
+/// Positions of one vehicle on this node until a page is full.
+fn track(index: &ShownIndex, query: RangeQuery, limit: usize) -> Result<Found, IndexError> {
+    let n_left = limit;
+    fill(index, Reading::Track { query, n_left }, limit, |_| true)
+}
+
+fn fill(
+    index: &ShownIndex,
+    mut reading: Reading,
+    limit: usize,
+    is_wanted: impl Fn(&Record) -> bool,
+) -> Result<Found, IndexError> {
     let mut found = Found::new(limit);
-    loop {
-        let n_missing = limit - found.records.len();
-        let records = index.range(&query, n_missing.min(STEP))?;
-        let Some(last) = records.last() else {
-            return Ok(found);
-        };
-        query.after = Some((last.key.time, last.key.hash));
-        for record in records {
+    while let Some(records) = reading.next_page(index)? {
+        for record in records.into_iter().filter(&is_wanted) {
             found.push(record);
             if found.is_full() {
                 return Ok(found);
             }
         }
     }
+    Ok(found)
 }
 
 fn is_inside(record: &Record, [west, south, east, north]: &[f64; 4]) -> bool {

@@ -11,7 +11,10 @@ use std::{
 use crate::{
     base::time::Instant,
     ingest::Ingest,
-    metrics::{Metrics, names::TaskMetrics},
+    metrics::{
+        Metrics,
+        names::{QuestionMetrics, TaskMetrics},
+    },
     node::cluster::ClusterHandle,
     store::Store,
     types::{
@@ -91,6 +94,11 @@ impl StatusSource {
     /// Where panics of tasks are counted.
     pub const fn task_metrics(&self) -> &TaskMetrics {
         &self.metrics.tasks
+    }
+
+    /// Where questions between nodes are counted.
+    pub const fn question_metrics(&self) -> &QuestionMetrics {
+        &self.metrics.questions
     }
 
     /// The node now.

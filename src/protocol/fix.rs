@@ -30,8 +30,8 @@ const LONGITUDE_E7_MAX: i32 = 1_800_000_000;
 const COURSE_MILLI_MAX: i32 = 360_000;
 
 /// 100 and 60 in billionths.
-const HUNDRED: i64 = 100_000_000_000;
-const SIXTY: i64 = 60_000_000_000;
+const HUNDRED: u64 = 100_000_000_000;
+const SIXTY: u64 = 60_000_000_000;
 
 /// Year, month and day.
 pub type Date = (i16, i8, i8);
@@ -108,6 +108,7 @@ impl Draft {
 
     /// The position record of a fix that several lines gave, whose key covers what one of them
     /// `reported`. Both must be [`possible`].
+    #[inline]
     pub fn merged(self, reported: &Fix, fix: Fix) -> Record {
         let hash = position_hash(reported, &self.code);
         self.record(hash, Body::Position(fix))
@@ -119,7 +120,10 @@ impl Draft {
         self.record(hash, Body::Event)
     }
 
-    fn record(self, hash: u64, body: Body) -> Record {
+    /// The record of this draft, whose key has `hash`: for who makes so many that it is to be known
+    /// before the draft is, so that all of it is written where it stays.
+    #[inline]
+    pub(super) fn record(self, hash: u64, body: Body) -> Record {
         Record {
             key: RecordKey {
                 vehicle: self.vehicle,
@@ -141,6 +145,7 @@ impl Draft {
 ///
 /// # Errors
 /// `CoordinatesImpossible`, or `ValueImpossible` for speed and course.
+#[inline]
 pub fn possible(fix: Fix) -> Result<Fix, RejectReason> {
     let is_on_earth = fix.latitude.as_e7().unsigned_abs() <= LATITUDE_E7_MAX.unsigned_abs()
         && fix.longitude.as_e7().unsigned_abs() <= LONGITUDE_E7_MAX.unsigned_abs();
@@ -206,19 +211,26 @@ pub const fn is_west(side: &[u8]) -> Option<bool> {
 ///
 /// `None` for a value that is negative itself, or over 180 degrees, or of 60 minutes and more;
 /// these are carried over into the degrees if `carries_minutes` is set.
+#[inline]
 pub fn degrees_and_minutes(
     value: Decimal,
     is_negative: bool,
     carries_minutes: bool,
 ) -> Option<Degrees> {
-    // In billionths, below 1e18; the unit is constant, so that no division is by a variable.
-    let value = value.as_billionths();
+    // In billionths, below 1e18; the units are constant, so that no division is by a variable.
+    let value = u64::try_from(value.as_billionths()).ok()?;
     let (degrees, minutes) = (value / HUNDRED, value % HUNDRED);
-    if value < 0 || (minutes >= SIXTY && !carries_minutes) {
+    if minutes >= SIXTY && !carries_minutes {
         return None;
     }
-    let fraction_e7 = (minutes * 10_000_000 + SIXTY / 2) / SIXTY;
-    let degrees_e7 = degrees * 10_000_000 + fraction_e7;
+    // A sixtieth of a degree in billionths is 6,000 times as many in 1e-7.
+    let fraction_e7 = (minutes + 3_000) / 6_000;
+    degrees_of_e7(degrees * 10_000_000 + fraction_e7, is_negative)
+}
+
+/// So many 1e-7 degrees; `None` if they are over 180.
+#[inline]
+pub(super) fn degrees_of_e7(degrees_e7: u64, is_negative: bool) -> Option<Degrees> {
     let degrees_e7 = i32::try_from(degrees_e7).ok()?;
     (degrees_e7 <= LONGITUDE_E7_MAX)
         .then(|| Degrees::from_e7(if is_negative { -degrees_e7 } else { degrees_e7 }))
@@ -227,8 +239,13 @@ pub fn degrees_and_minutes(
 /// The time of a `date` and a `clock`, see [`time_of_day`], in UTC. `None` if there is no such day or
 /// time of day.
 pub fn time_on(date: Date, clock: &[u8]) -> Option<UnixMillis> {
-    let time_of_day = time_of_day(clock)?;
-    let midnight = UnixMillis::from_civil(date, (0, 0, 0), 0)?;
+    moment_on(date, time_of_day(clock)?)
+}
+
+/// The time of a `date` and so many milliseconds since midnight. `None` if there is no such day.
+#[inline]
+pub(super) fn moment_on(date: Date, time_of_day: i64) -> Option<UnixMillis> {
+    let midnight = UnixMillis::midnight(date)?;
     Some(UnixMillis(midnight.0 + time_of_day))
 }
 
@@ -249,10 +266,16 @@ pub fn time_of_day(clock: &[u8]) -> Option<i64> {
         .zip([100, 10, 1])
         .map(|(digit, weight)| i64::from(digit - b'0') * weight)
         .sum();
-    let [hour @ 0..24, minute @ 0..60, second @ 0..60] = pairs(whole)?.map(i64::from) else {
+    Some(seconds_of_day(pairs(whole)?)? * 1_000 + millis)
+}
+
+/// Seconds since midnight of hour, minute and second; `None` if there is no such time of day.
+#[inline]
+pub(super) fn seconds_of_day(clock: [i8; 3]) -> Option<i64> {
+    let [hour @ 0..24, minute @ 0..60, second @ 0..60] = clock.map(i64::from) else {
         return None;
     };
-    Some(((hour * 60 + minute) * 60 + second) * 1_000 + millis)
+    Some((hour * 60 + minute) * 60 + second)
 }
 
 /// Year, month and day from `DDMMYY`.
@@ -261,8 +284,14 @@ pub fn time_of_day(clock: &[u8]) -> Option<i64> {
 /// in 1970 or 1980, and must not pass for devices of the year 2080.
 pub fn day_month_year(text: &[u8]) -> Option<Date> {
     let [day, month, year] = pairs(text)?;
+    Some(with_century(day, month, year))
+}
+
+/// As [`day_month_year`].
+#[inline]
+pub(super) fn with_century(day: i8, month: i8, year: i8) -> Date {
     let century = if year < 70 { 2_000 } else { 1_900 };
-    Some((century + i16::from(year), month, day))
+    (century + i16::from(year), month, day)
 }
 
 /// `N` numbers of two digits each, and nothing else.

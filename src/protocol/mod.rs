@@ -29,6 +29,7 @@ pub mod fix;
 pub mod framing;
 pub mod nmea;
 pub mod own;
+mod plain;
 pub mod wialon;
 
 use std::{fmt, sync::Arc};

@@ -268,7 +268,7 @@ mod tests {
         let path = folder.path().to_owned();
         let opener = IndexOpener::new(move || FjallIndex::open(&path, IndexConfig::default()));
         let gate = IndexGate::open(opener, Duration::from_secs(20)).unwrap();
-        let records: Vec<Record> = (0..2_000).map(position).collect();
+        let records: Vec<Record> = (0..1_000).map(position).collect();
         gate.apply(&records).unwrap();
         let query = ScanQuery {
             kind: Kind::Position,
@@ -281,8 +281,8 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::Relaxed) {
-                        let page = gate.scan(&query, 2_000).unwrap();
-                        assert_eq!(page.records.len(), 2_000);
+                        let page = gate.scan(&query, 1_000).unwrap();
+                        assert_eq!(page.records.len(), 1_000);
                     }
                 });
             }

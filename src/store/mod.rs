@@ -32,11 +32,13 @@ pub mod storage;
 
 mod dedupe;
 mod gate;
+mod hand;
 mod indexer;
 mod known;
 mod live;
 mod mending;
 mod progress;
+mod shared;
 #[cfg(test)]
 mod sim_disk;
 #[cfg(test)]
@@ -63,22 +65,21 @@ pub use self::{config::StoreConfig, gate::IndexOpener};
 use self::{
     dedupe::Dedupe,
     gate::IndexGate,
+    hand::Hand,
     index::{Index, IndexError},
     indexer::{Feed, Indexer, PERSIST_INTERVAL, persist_bytes},
     log::{Log, LogConfig, LogError, LogOffset, Recovery},
     mending::{MendLimits, Mending},
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
-    retention::{Keeper, SharedHorizon, ShownIndex, Timing, WallClock},
+    retention::{Keeper, ShownIndex, Timing, WallClock},
+    shared::{Shared, Submission},
     storage::Storage,
     thread_guard::{Never, ThreadGuard},
     writer::Writer,
 };
 use crate::{
-    base::{
-        queue::{PushError, Queue},
-        verdict::{RefuseReason, Settle, Verdict},
-    },
+    base::{queue::Queue, time::Instant, verdict::Settle},
     delivery::batch::Batch,
     metrics::{QueueLabel, names::StoreMetrics},
     types::record::Record,
@@ -104,35 +105,14 @@ const DISK_RESERVE_BYTES_MIN: u64 = 1024 * 1024;
 /// written and merged take as much.
 const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long the disk may be at work on one group before the store takes records no more.
+const STALL: Duration = Duration::from_secs(2);
+
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a store that is dropped without a close waits: a node that is to end at once must end.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The records of one chunk on their way to the disk.
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) batch: Batch,
-    pub(crate) settle: Settle,
-}
-
-/// What the threads of a store share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) queue: Queue<Submission>,
-    pub(crate) progress: Progress,
-    pub(crate) metrics: StoreMetrics,
-    pub(crate) live: broadcast::Sender<Arc<[Record]>>,
-    /// Why nothing more can be confirmed; empty while all is well.
-    pub(crate) failure: watch::Sender<Option<String>>,
-    /// Whether the disk has less room than the reserve.
-    pub(crate) is_full: AtomicBool,
-    /// Whether the index has failed and is not back yet.
-    pub(crate) is_mending: AtomicBool,
-    /// What is too old to be taken or shown.
-    pub(crate) horizon: Arc<SharedHorizon>,
-}
 
 /// An open store.
 pub struct Store {
@@ -288,9 +268,32 @@ impl Store {
         self.shared.failure.subscribe()
     }
 
-    /// Whether records are taken now: the disk has room and nothing failed.
+    /// Whether records are taken now: the disk has room, comes back within [`STALL`], and nothing
+    /// failed.
     pub fn is_taking(&self) -> bool {
-        self.has_room() && !self.has_failed()
+        let is_stalled = self.shared.hand.busy_for(Instant::now()) >= STALL;
+        self.has_room() && !self.has_failed() && !is_stalled
+    }
+
+    /// Bytes of records that are neither durable nor refused yet.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.shared.hand.unsettled_bytes()
+    }
+
+    /// Takes back what is neither durable nor refused, with the duty to settle it: for a store whose
+    /// disk hangs. What the disk has already may become durable here nevertheless. What the writer
+    /// looks at in this moment stays; ask again.
+    pub fn reclaim(&self) -> Vec<(Batch, Settle)> {
+        let mut reclaimed = Vec::new();
+        if let Some(mut group) = self.shared.hand.try_group() {
+            reclaimed.append(&mut group);
+        }
+        reclaimed.extend(self.shared.queue.drain());
+        let reclaimed = reclaimed.into_iter().map(|submission| {
+            self.shared.let_go(&submission.batch);
+            (submission.batch, submission.settle)
+        });
+        reclaimed.collect()
     }
 
     /// Whether the disk has more room than the reserve.
@@ -404,6 +407,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
         queue_cap.set(SUBMISSIONS_MAX as i64);
         let shared = Arc::new(Shared {
             queue: Queue::new(SUBMISSIONS_MAX),
+            hand: Hand::new(),
             progress: Progress::new(applied, log.durable(), n_tail),
             metrics,
             live: live::channel(),
@@ -441,34 +445,6 @@ impl Drop for Store {
         if !self.close_within(DROP_PATIENCE) {
             tracing::warn!("the store was dropped before its threads ended");
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
-        let n_positions = batch.n_positions() as i64;
-        self.metrics.positions_in_flight.inc_by(n_positions);
-        match self.queue.push(Submission { batch, settle }) {
-            Ok(()) => {}
-            Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
-            Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
-        }
-    }
-
-    pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
-        let n_positions = submission.batch.n_positions();
-        self.metrics.positions_in_flight.dec_by(n_positions as i64);
-        self.metrics
-            .positions_refused
-            .inc_by(reason.as_str(), n_positions as u64);
-        submission.settle.settle(Verdict::Refused(reason));
-    }
-
-    /// Says that log or index can no longer be trusted.
-    pub(crate) fn fail(&self, why: String) {
-        tracing::error!(why, "the store has failed; nothing more is confirmed");
-        self.queue.close();
-        self.failure.send_replace(Some(why));
     }
 }
 

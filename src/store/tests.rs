@@ -396,9 +396,8 @@ async fn a_writer_that_panics_leaves_nobody_waiting() {
     let (settle, mut in_queue) = Settle::new(None);
     bench.store.submit(vec![position(3)], settle);
     bench.index.stand_still(false);
-    let lost = Verdict::Refused(RefuseReason::Lost);
-    assert_eq!(in_hand.verdict().await, lost);
     let refused = Verdict::Refused(RefuseReason::Stopping);
+    assert_eq!(in_hand.verdict().await, refused);
     assert_eq!(in_queue.verdict().await, refused);
     assert!(bench.store.failure().borrow().is_some());
     assert!(bench.store.close_within(Duration::from_secs(20)));

@@ -1,9 +1,6 @@
 //! What watches over a thread of the store.
 
-use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::sync::{Arc, mpsc};
 
 use super::Shared;
 use crate::base::verdict::RefuseReason;
@@ -29,10 +26,9 @@ impl Drop for ThreadGuard {
         self.shared
             .fail(format!("the thread {} panicked", self.name));
         // If it was the writer, nobody else will settle what waits.
-        let (mut waiting, none) = (Vec::new(), Duration::ZERO);
-        if self.shared.queue.take_all(&mut waiting, none, none) {
-            let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
-            waiting.into_iter().for_each(refuse);
-        }
+        let mut waiting = std::mem::take(&mut *self.shared.hand.group());
+        waiting.extend(self.shared.queue.drain());
+        let refuse = |submission| self.shared.refuse(submission, RefuseReason::Stopping);
+        waiting.into_iter().for_each(refuse);
     }
 }

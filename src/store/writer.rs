@@ -18,6 +18,7 @@ use super::{
 use crate::{
     base::{
         rate::RateLimit,
+        time::Instant,
         verdict::{RefuseReason, Verdict},
     },
     delivery::batch::Entry,
@@ -39,6 +40,14 @@ struct Counts {
     n_events_stored: u64,
     n_events_duplicate: u64,
     n_events_expired: u64,
+}
+
+impl Counts {
+    const fn is_nothing(&self) -> bool {
+        let n_positions = self.n_stored + self.n_duplicate + self.n_expired;
+        let n_events = self.n_events_stored + self.n_events_duplicate + self.n_events_expired;
+        n_positions + n_events == 0
+    }
 }
 
 pub(crate) struct Writer<S: Storage, I> {
@@ -103,41 +112,57 @@ impl<S: Storage, I: Index> Writer<S, I> {
         self.shared.progress.stop();
     }
 
-    /// Makes one group durable and settles it.
+    /// Makes one group durable and settles it. From the moment it is in hand others may take parts of
+    /// it over; what is appended becomes durable all the same.
     pub(super) fn group(&mut self, submissions: &mut Vec<Submission>) {
-        let is_waiting_over = submissions.is_empty() || self.wait_for_index();
+        let shared = Arc::clone(&self.shared);
+        std::mem::swap(&mut *shared.hand.group(), submissions);
+        let fate = self.make_durable();
+        shared.hand.note_busy(None);
+        std::mem::swap(&mut *shared.hand.group(), submissions);
+        match fate {
+            Ok(counts) => self.settle_all(submissions, counts),
+            Err(reason) => self.refuse_all(submissions, reason),
+        }
+    }
+
+    /// Appends what is in hand and syncs it; why not, if not.
+    fn make_durable(&mut self) -> Result<Counts, RefuseReason> {
+        let shared = Arc::clone(&self.shared);
+        let is_empty = shared.hand.group().is_empty();
+        let is_waiting_over = is_empty || self.wait_for_index();
+        shared.hand.note_busy((!is_empty).then(Instant::now));
         // The disk may have become full during the wait.
         if self.is_disk_full() {
-            self.refuse_all(submissions, RefuseReason::DiskFull);
+            return Err(RefuseReason::DiskFull);
         }
         if !is_waiting_over || self.shared.failure.borrow().is_some() {
-            self.refuse_all(submissions, RefuseReason::Stopping);
+            return Err(RefuseReason::Stopping);
         }
-        if submissions.is_empty() {
-            return;
+        let group = shared.hand.group();
+        if group.is_empty() {
+            return Ok(Counts::default());
         }
         self.dedupe.forget(self.shared.progress.applied());
-        let counts = match self.append_all(submissions) {
-            Ok(counts) => counts,
-            Err(error) => {
-                self.report(&error);
-                self.log.discard();
-                self.give_up(submissions);
-                return;
-            }
-        };
+        let appended = self.append_all(&group);
+        drop(group);
+        let counts = appended.map_err(|error| {
+            self.report(&error);
+            self.log.discard();
+            self.give_up()
+        })?;
         match self.log.commit() {
             Ok(durable) => {
                 let n_records = counts.n_stored + counts.n_events_stored;
                 self.dedupe.confirm(durable);
                 self.shared.progress.advance_durable(durable, n_records);
-                self.settle_all(submissions, counts);
+                Ok(counts)
             }
             Err(error) => {
                 if let Some(n_unsaid) = DISK_WARNINGS.pass() {
                     tracing::error!(%error, n_unsaid, "records could not be made durable");
                 }
-                self.give_up(submissions);
+                Err(self.give_up())
             }
         }
     }
@@ -151,10 +176,10 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     /// Nothing of the group is confirmed.
-    fn give_up(&mut self, submissions: &mut Vec<Submission>) {
+    fn give_up(&mut self) -> RefuseReason {
         self.dedupe.withdraw();
         self.live.clear();
-        self.refuse_all(submissions, RefuseReason::DiskError);
+        RefuseReason::DiskError
     }
 
     fn append_all(&mut self, submissions: &[Submission]) -> Result<Counts, IndexError> {
@@ -200,13 +225,13 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn settle_all(&mut self, submissions: &mut Vec<Submission>, counts: Counts) {
+        if submissions.is_empty() && counts.is_nothing() {
+            return;
+        }
         let metrics = &self.shared.metrics;
         metrics.positions_stored.inc_by(counts.n_stored);
         metrics.positions_duplicate.inc_by(counts.n_duplicate);
         metrics.positions_expired.inc_by(counts.n_expired);
-        metrics
-            .positions_in_flight
-            .dec_by((counts.n_stored + counts.n_duplicate + counts.n_expired) as i64);
         if counts.n_events_stored + counts.n_events_duplicate + counts.n_events_expired > 0 {
             metrics.events.inc_by("stored", counts.n_events_stored);
             metrics
@@ -219,6 +244,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
             .index_lag
             .set(self.shared.progress.n_lag_records() as i64);
         for submission in submissions.drain(..) {
+            self.shared.let_go(&submission.batch);
             submission.settle.settle(Verdict::Durable);
         }
         if !self.live.is_empty() {

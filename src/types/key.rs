@@ -35,19 +35,23 @@ const FIELDS_BYTES: usize = 22;
 
 /// The digest of a position with the event code `code`. Does not allocate.
 pub fn position_hash(fix: &Fix, code: &str) -> u64 {
-    let quantity = |quantity: Option<Milli>| {
-        quantity
-            .map_or(i32::MIN, Milli::as_thousandths)
-            .to_le_bytes()
-    };
+    if code.is_empty() {
+        hash_without_code(fix)
+    } else {
+        hash_of_layout(fix, code)
+    }
+}
+
+/// [`position_hash`] as the layout says it.
+fn hash_of_layout(fix: &Fix, code: &str) -> u64 {
     let mut fields = [0_u8; FIELDS_BYTES + CODE_BYTES_MAX];
     // Byte 0 is the kind.
     fields[1..5].copy_from_slice(&fix.latitude.as_e7().to_le_bytes());
     fields[5..9].copy_from_slice(&fix.longitude.as_e7().to_le_bytes());
     fields[9] = u8::from(fix.valid);
-    fields[10..14].copy_from_slice(&quantity(fix.speed_kmh));
-    fields[14..18].copy_from_slice(&quantity(fix.course_deg));
-    fields[18..22].copy_from_slice(&quantity(fix.altitude_m));
+    fields[10..14].copy_from_slice(&bits_of(fix.speed_kmh).to_le_bytes());
+    fields[14..18].copy_from_slice(&bits_of(fix.course_deg).to_le_bytes());
+    fields[18..22].copy_from_slice(&bits_of(fix.altitude_m).to_le_bytes());
     let code = code.as_bytes();
     let code = code.get(..CODE_BYTES_MAX).unwrap_or(code);
     let end = FIELDS_BYTES + code.len();
@@ -55,6 +59,46 @@ pub fn position_hash(fix: &Fix, code: &str) -> u64 {
         place.copy_from_slice(code);
     }
     xxh3_64(fields.get(..end).unwrap_or_default())
+}
+
+/// [`position_hash`] of a position without a code, which is nearly every one: XXH3-64 of 22 bytes that
+/// never stand in memory: written there by field and read by overlapping words they made the processor
+/// wait, 8 ns of a line that then took 110.
+fn hash_without_code(fix: &Fix) -> u64 {
+    let low = |number: i32| u128::from(number.cast_unsigned());
+    let low_of = |quantity| u128::from(bits_of(quantity));
+    // The first 16 bytes, and the last 16.
+    let first = (low(fix.latitude.as_e7()) << 8)
+        | (low(fix.longitude.as_e7()) << 40)
+        | (u128::from(fix.valid) << 72)
+        | (low_of(fix.speed_kmh) << 80)
+        | (low_of(fix.course_deg) << 112);
+    let course_end = low_of(fix.course_deg) >> 16;
+    let last = (first >> 48) | (course_end << 80) | (low_of(fix.altitude_m) << 96);
+    let length = (FIELDS_BYTES as u64).wrapping_mul(0x9E37_79B1_85EB_CA87);
+    let [secret_first, secret_last] = [
+        0x1CAD_21F7_2C81_017C_BE4B_A423_396C_FEB8,
+        0x1F67_B3B7_A4A4_4072_DB97_9083_E96D_D4DE,
+    ];
+    let sum = length
+        .wrapping_add(folded(first ^ secret_first))
+        .wrapping_add(folded(last ^ secret_last));
+    let sum = (sum ^ (sum >> 37)).wrapping_mul(0x1656_6791_9E37_79F9);
+    sum ^ (sum >> 32)
+}
+
+/// The two halves multiplied, and the halves of that laid over each other.
+const fn folded(value: u128) -> u64 {
+    let product = (value as u64 as u128) * (value >> 64);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// A quantity as it stands in the layout.
+#[inline]
+fn bits_of(quantity: Option<Milli>) -> u32 {
+    quantity
+        .map_or(i32::MIN, Milli::as_thousandths)
+        .cast_unsigned()
 }
 
 /// The digest of an event.
@@ -89,6 +133,8 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::types::number::Degrees;
 
@@ -154,6 +200,28 @@ mod tests {
                 ""
             )
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_digest_without_a_code_is_that_of_the_layout(
+            place: (i32, i32),
+            quantities: [Option<i32>; 3],
+            valid: bool,
+        ) {
+            let [speed_kmh, course_deg, altitude_m] =
+                quantities.map(|quantity| quantity.map(Milli::from_thousandths));
+            let fix = Fix {
+                latitude: Degrees::from_e7(place.0),
+                longitude: Degrees::from_e7(place.1),
+                valid,
+                speed_kmh,
+                course_deg,
+                altitude_m,
+                ..Fix::default()
+            };
+            prop_assert_eq!(position_hash(&fix, ""), hash_of_layout(&fix, ""));
+        }
     }
 
     const POSITION_DIGEST: u64 = 9_385_070_674_512_160_616;

@@ -130,6 +130,11 @@ impl Decimal {
         Some(Self(if is_negative { -billionths } else { billionths }))
     }
 
+    /// From billionths of one, of which there must be less than 1e18.
+    pub const fn from_billionths(billionths: i64) -> Self {
+        Self(billionths)
+    }
+
     /// Billionths of one, less than 1e18 of them.
     pub const fn as_billionths(self) -> i64 {
         self.0

@@ -24,13 +24,23 @@ impl UnixMillis {
     /// The time that stands in a device's date and time fields (UTC); `None` if there is no such
     /// day or time of day. `date` is (year, month, day), `time` (hour, minute, second).
     pub fn from_civil(date: (i16, i8, i8), time: (i8, i8, i8), millis: u16) -> Option<Self> {
-        let ((year, month, day), (hour, minute, second)) = (date, time);
-        let is_date = day >= 1 && day <= days_of(year, month)?;
+        let (hour, minute, second) = time;
         let is_time = matches!((hour, minute, second), (0..24, 0..60, 0..60)) && millis < 1_000;
         let seconds = (i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second);
         let millis_of_day = seconds * 1_000 + i64::from(millis);
-        let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
-        (is_date && is_time).then_some(Self(days * DAY_MILLIS + millis_of_day))
+        let midnight = Self::midnight(date)?;
+        is_time.then_some(Self(midnight.0 + millis_of_day))
+    }
+
+    /// The first instant of a day (year, month, day) in UTC; `None` if there is no such day.
+    #[inline]
+    pub const fn midnight((year, month, day): (i16, i8, i8)) -> Option<Self> {
+        match days_of(year, month) {
+            Some(days) if day >= 1 && day <= days => {
+                Some(Self(days_since_1970(year, month, day) * DAY_MILLIS))
+            }
+            _ => None,
+        }
     }
 
     /// Reads RFC 3339 with any offset, for example `2026-11-20T09:05:01Z`.
@@ -76,13 +86,22 @@ const fn days_of(year: i16, month: i8) -> Option<i8> {
 }
 
 /// Days from 1970-01-01 to a day that is one, by years that begin in March, so that the day which
-/// a year may lack is its last; 400 of them have 146,097 days.
-const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year * 365 + year / 4 - year / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+/// a year may lack is its last. Counted from a March so long ago that nothing is negative: of 82
+/// times 400 years, each of 146,097 days.
+const fn days_since_1970(year: i16, month: i8, day: i8) -> i64 {
+    const START_YEAR: i32 = -82 * 400;
+    const START_DAYS: i64 = 82 * 146_097 + 719_468;
+    let (year, month, day) = (year as i32, month as i32, day as i64);
+    let (year, month) = if month > 2 {
+        (year - START_YEAR, month - 3)
+    } else {
+        (year - START_YEAR - 1, month + 9)
+    };
+    let (years, months) = (year.cast_unsigned(), month.cast_unsigned());
+    let centuries = years / 100;
+    let n_leap_days = years / 4 - centuries + centuries / 4;
+    let n_days = years * 365 + n_leap_days + (153 * months + 2) / 5;
+    n_days as i64 + day - 1 - START_DAYS
 }
 
 impl fmt::Display for UnixMillis {

@@ -72,6 +72,7 @@ async fn status_is_a_table_for_people() {
         "name            alpha",
         "ready           yes",
         "members         1 up, 1 down; epoch 000000000000001f",
+        "shards          4096 of 8192 (50.0 %); 2 nodes own 50.0 to 50.0 % each",
         "uptime          1 min 5 s",
         "vehicles        127.0.0.1:5000",
         "connections     2",
@@ -310,6 +311,45 @@ async fn a_vehicle_never_seen_is_exit_code_1() {
         run.errors,
         "no position of vehicle 'never' was ever stored\n"
     );
+}
+
+/// What `beta` has is not in the answer: it is given all the same, and the exit code says so.
+#[tokio::test]
+async fn an_answer_that_nodes_are_missing_from_is_printed_and_exit_code_3() {
+    let state = || State {
+        missing: vec!["beta".to_owned()],
+        ..State::with_records(records())
+    };
+    let partial = "--partial";
+    let runs = [
+        (run::<WhereArgs>(state(), VEHICLE, locate).await, 1),
+        (
+            run::<WhereArgs>(state(), &format!("{VEHICLE} --json"), locate).await,
+            1,
+        ),
+        (
+            run::<TrackArgs>(state(), &format!("{VEHICLE} --json"), track).await,
+            3,
+        ),
+        (run::<ExportArgs>(state(), partial, export).await, 3),
+    ];
+    for (run, n_lines) in runs {
+        assert_eq!(
+            (run.code, run.out.lines().count()),
+            (3, n_lines),
+            "{}",
+            run.errors
+        );
+        assert!(
+            run.errors.starts_with("not asked: beta; "),
+            "{}",
+            run.errors
+        );
+        assert_eq!(run.errors.lines().count(), 1, "{}", run.errors);
+    }
+    let refused = run::<ExportArgs>(state(), "", export).await;
+    assert_eq!((refused.code, &*refused.out), (1, ""));
+    assert!(refused.errors.contains("beta"), "{}", refused.errors);
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waymesh::{
     api::{
-        AnswerError, Answers, ApiConfig, Changes, ChangesEnd, ExportQuestion, TrackQuestion,
-        VehiclesQuestion, serve,
+        AnswerError, Answers, ApiConfig, Changes, ChangesEnd, Export, ExportQuestion,
+        TrackQuestion, VehiclesQuestion, serve,
     },
     base::accept::Accept,
     metrics::Metrics,
@@ -309,8 +309,11 @@ impl Answers for Fake {
         }))
     }
 
-    async fn export(&self, question: ExportQuestion) -> Result<mpsc::Receiver<Batch>, AnswerError> {
+    async fn export(&self, question: ExportQuestion) -> Result<Export, AnswerError> {
         self.0.pass().await?;
+        if !question.is_partial && !self.0.missing.is_empty() {
+            return Err(AnswerError::Missing(self.0.missing.clone()));
+        }
         self.0.exported.lock().unwrap().push(question);
         let (sender, receiver) = mpsc::channel(1);
         let whole = || vec![Ok(self.0.records.clone()), Ok(Vec::new())];
@@ -328,8 +331,13 @@ impl Answers for Fake {
                 gone.notify_one();
             }
         });
-        Ok(receiver)
+        Ok(Export {
+            batches: receiver,
+            missing: self.0.missing.clone(),
+        })
     }
+
+    type Live = broadcast::Receiver<Arc<[Record]>>;
 
     fn live(&self) -> Option<broadcast::Receiver<Arc<[Record]>>> {
         (!self.0.is_live_full).then(|| self.0.live.subscribe())

@@ -11,6 +11,7 @@
     reason = "test"
 )]
 
+mod asking;
 mod cluster_calls;
 mod commands;
 mod fake;

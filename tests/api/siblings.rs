@@ -12,15 +12,16 @@ use waymesh::{
 
 use crate::http::{Connection, Reply, assert_problem, exchange, get, within};
 
-struct Sibling {
-    app: App,
-    http: SocketAddr,
+pub struct Sibling {
+    pub app: App,
+    pub http: SocketAddr,
+    pub vehicles: SocketAddr,
     link: SocketAddr,
 }
 
 impl Sibling {
     /// Starts a node that looks for nobody, in a folder of its own.
-    async fn start(folder: &Path, name: &str) -> Self {
+    pub async fn start(folder: &Path, name: &str) -> Self {
         let secret = folder.join("secret");
         if !secret.exists() {
             use std::io::Write as _;
@@ -58,22 +59,23 @@ impl Sibling {
         Self {
             app,
             http: addresses.http.unwrap(),
+            vehicles: addresses.vehicles[0],
             link: addresses.link.unwrap(),
         }
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         get(self.http, path).await.json()
     }
 
-    async fn post(&self, path: &str, body: &str) -> Reply {
+    pub async fn post(&self, path: &str, body: &str) -> Reply {
         let n_bytes = body.len();
         let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
         let request = format!("{head}content-length: {n_bytes}\r\n\r\n{body}");
         exchange(self.http, &request).await
     }
 
-    async fn dial(&self, other: &Self) -> Reply {
+    pub async fn dial(&self, other: &Self) -> Reply {
         let body = json!({ "address": other.link }).to_string();
         self.post("/v1/discovery/dial", &body).await
     }
@@ -92,7 +94,7 @@ fn shards(nodes: &Value) -> Vec<u64> {
         .collect()
 }
 
-fn node<'a>(nodes: &'a Value, name: &str) -> &'a Value {
+pub fn node<'a>(nodes: &'a Value, name: &str) -> &'a Value {
     let mut all = nodes["nodes"].as_array().unwrap().iter();
     all.find(|node| node["name"] == name).unwrap()
 }

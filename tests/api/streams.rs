@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waymesh::{
     api::{AnswerError, ApiConfig},
     types::{
@@ -13,7 +13,7 @@ use waymesh::{
 
 use crate::{
     fake::{EXAMPLE, Server, State, VEHICLE, event, news, position, time, up},
-    http::{Connection, Reply, exchange, expect_problem, get},
+    http::{Connection, Reply, assert_problem, exchange, expect_problem, get},
 };
 
 /// The chunk that only a whole body ends with.
@@ -79,6 +79,29 @@ async fn an_export_that_breaks_off_never_looks_whole() {
             assert!(lines(&Reply::parse(text)).len() <= n_lines);
         }
     }
+}
+
+#[tokio::test]
+async fn an_export_without_a_storing_node_begins_only_where_that_is_allowed() {
+    let state = State {
+        missing: vec!["beta".to_owned(), "gamma/00000000000000ab".to_owned()],
+        ..State::with_records(vec![position(VEHICLE, 0)])
+    };
+    let server = Server::start(state).await;
+    let refused = get(server.address, "/v1/export").await;
+    assert_problem(&refused, 503, "partial=true");
+    assert_eq!(
+        refused.json()["missing"],
+        json!(["beta", "gamma/00000000000000ab"])
+    );
+    assert!(refused.has_header("retry-after: 1"));
+    let partial = get(server.address, "/v1/export?partial=true").await;
+    assert_eq!((partial.status, lines(&partial).len()), (200, 1));
+    assert!(partial.has_header("waymesh-missing: beta, gamma/00000000000000ab"));
+    let whole = Server::start(State::with_records(vec![position(VEHICLE, 0)])).await;
+    let reply = get(whole.address, "/v1/export?partial=true").await;
+    assert_eq!((reply.status, lines(&reply).len()), (200, 1));
+    assert!(!reply.head.contains("waymesh-missing"));
 }
 
 #[tokio::test]

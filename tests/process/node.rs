@@ -47,6 +47,17 @@ impl Node {
         Self::spawn(data, command)
     }
 
+    /// Starts the node `name` of those that share a secret, on any ports; `vehicles`, `http` and `link`
+    /// are addresses.
+    pub fn start_named(data: &Path, name: &str, secret: &Path, ports: [&str; 3]) -> Self {
+        let [vehicles, http, link] = ports;
+        let mut command = named(data, name, link);
+        command
+            .args(["--vehicles", vehicles, "--http", http])
+            .env("WAYMESH_SECRET_FILE", secret);
+        Self::spawn(data, command)
+    }
+
     /// Starts the node again, after it was killed, on another folder and the same ports.
     pub fn restart_in(&mut self, data: &Path, environment: &[(&str, PathBuf)]) {
         let mut command = command(data, &self.vehicles.to_string(), &self.http.to_string());
@@ -188,6 +199,13 @@ impl Drop for Node {
 
 /// The command line of a node on `data`.
 pub fn command(data: &Path, vehicles: &str, http: &str) -> Command {
+    let mut command = named(data, "test", "127.0.0.1:0");
+    command.args(["--vehicles", vehicles, "--http", http]);
+    command
+}
+
+/// The same without the ports that it is asked and fed on.
+fn named(data: &Path, name: &str, link: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
     // A secret of its own, and nobody is looked for.
     command
@@ -196,15 +214,13 @@ pub fn command(data: &Path, vehicles: &str, http: &str) -> Command {
     command.args([
         "run",
         "--name",
-        "test",
+        name,
         "--link",
-        "127.0.0.1:0",
+        link,
         "--log-format",
         "json",
     ]);
-    command
-        .args(["--vehicles", vehicles, "--http", http, "--data"])
-        .arg(data);
+    command.arg("--data").arg(data);
     command
         .stdout(Stdio::null())
         .current_dir(data.parent().unwrap());

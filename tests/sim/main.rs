@@ -12,3 +12,4 @@
 )]
 
 mod cluster;
+mod delivery;

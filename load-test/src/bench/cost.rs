@@ -19,7 +19,7 @@ pub(super) struct Reading {
 /// Processor seconds between two moments.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Spent {
-    /// Of the server.
+    /// Of the servers.
     pub(super) server_seconds: f64,
     /// Of this tool, as a share of one processor.
     pub(super) own_share: f64,
@@ -28,14 +28,17 @@ pub(super) struct Spent {
 }
 
 impl Reading {
-    /// Reads the counters; `server` is a process id.
+    /// Reads the counters; `servers` are process ids.
     ///
     /// # Errors
-    /// When `/proc` cannot be read, as when the server is gone.
-    pub(super) fn now(server: u32) -> io::Result<Self> {
+    /// When `/proc` cannot be read, as when a server is gone.
+    pub(super) fn now(servers: &[u32]) -> io::Result<Self> {
         Ok(Self {
             since: Stopwatch::start(),
-            server: process_seconds(&server.to_string())?,
+            server: servers
+                .iter()
+                .map(|id| process_seconds(&id.to_string()))
+                .sum::<io::Result<_>>()?,
             own: process_seconds("self")?,
             machine: machine_seconds()?,
         })
@@ -100,8 +103,8 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         let process = std::process::id();
-        let first = Reading::now(process).unwrap();
-        let spent = first.until(&Reading::now(process).unwrap());
+        let first = Reading::now(&[process]).unwrap();
+        let spent = first.until(&Reading::now(&[process]).unwrap());
         assert!(spent.server_seconds >= 0.0);
         assert!(spent.others_share >= 0.0);
         assert!(resident_bytes(process).unwrap() > 100_000);

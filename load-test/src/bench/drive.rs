@@ -60,27 +60,24 @@ pub(super) struct Answered {
 }
 
 impl Driver {
-    /// Opens `n_connections` and logs in over each; how long that took until the last answer.
+    /// Opens a connection for each of `vehicles` and logs in over it; how long that took until the last answer.
     ///
     /// # Errors
     /// What the system says, and a server that does not answer a login as it should.
-    pub(super) fn connect(
-        server: SocketAddr,
-        n_connections: usize,
-    ) -> io::Result<(Self, Duration)> {
+    pub(super) fn connect(server: SocketAddr, vehicles: &[String]) -> io::Result<(Self, Duration)> {
         let started = Stopwatch::start();
         let mut driver = Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            connections: Vec::with_capacity(n_connections),
+            connections: Vec::with_capacity(vehicles.len()),
             scratch: vec![0; 64 * 1024],
             line: Vec::new(),
         };
-        for number in 0..n_connections {
+        for (number, vehicle) in vehicles.iter().enumerate() {
             let mut socket = TcpStream::connect_timeout(&server, PATIENCE)?;
             socket.set_nodelay(true)?;
             // Closed at once, so that the ports are free for the next turn.
             SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
-            socket.write_all(&Lines::login(number))?;
+            socket.write_all(&Lines::login(vehicle))?;
             socket.set_nonblocking(true)?;
             let data = EventData::new_u64(number as u64);
             epoll::add(&driver.epoll, &socket, data, EventFlags::IN)?;
@@ -91,7 +88,7 @@ impl Driver {
                 is_waiting_to_send: false,
             });
         }
-        let mut n_left = n_connections as u64;
+        let mut n_left = vehicles.len() as u64;
         let mut latency = new_histogram();
         let mut heard = Stopwatch::start();
         while n_left > 0 {

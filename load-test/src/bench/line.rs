@@ -50,8 +50,13 @@ impl Lines {
     }
 
     /// What a vehicle says first; answered with `#AL#1`.
-    pub(super) fn login(number: usize) -> Vec<u8> {
-        format!("#L#bench{number:08};NA\r\n").into_bytes()
+    pub(super) fn login(vehicle: &str) -> Vec<u8> {
+        format!("#L#{vehicle};NA\r\n").into_bytes()
+    }
+
+    /// The name of a vehicle.
+    pub(super) fn vehicle(number: usize) -> String {
+        format!("bench{number:08}")
     }
 }
 

@@ -7,16 +7,18 @@
 //!
 //! The result is the ratio of the medians. Both servers say `durable` before they answer, on the
 //! same disk, driven by the same thread of this process. A turn in which others used the machine, or
-//! in which this tool itself was at its limit, is told as such; the figures stay.
+//! in which this tool itself was at its limit, is told as such; the figures stay. Of two nodes the
+//! same is asked of lines that stay where they came in and of lines that another node owns.
 
 mod cost;
 mod drive;
+mod forward;
 mod line;
 mod loads;
 mod server;
 mod table;
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use self::{
     cost::{Reading, resident_bytes},
@@ -38,14 +40,17 @@ const OWN_SHARE_MAX: f64 = 0.9;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  load-test bench\n  load-test bench --without-index --load fleet\n  \
-    load-test bench --rounds 1 --seconds 2 --json"
+    load-test bench --rounds 1 --seconds 2 --json\n  load-test bench --nodes 2 --load paced1000"
 )]
 pub(crate) struct BenchArgs {
     /// Loads to run: fleet, flood100, flood1000, paced1000, idle [default: all]
     #[arg(long = "load", value_name = "NAME", value_delimiter = ',',
         value_parser = ["fleet", "flood100", "flood1000", "paced1000", "idle"])]
     loads: Vec<String>,
-    /// Turns of each server for each load
+    /// 1 compares a node with the floor; 2 compares lines that are passed on with those that are not
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    nodes: u32,
+    /// Turns of each side for each load
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Seconds of a turn
@@ -65,14 +70,8 @@ pub(crate) struct BenchArgs {
 /// Runs the bench; 0 if all turns came to their end, whatever their figures.
 pub(crate) fn run(args: &BenchArgs) -> ExitCode {
     match bench_in_folder(args) {
-        Ok(outcome) if args.json => {
-            Out.line(&serde_json::to_string(&outcome).unwrap_or_default());
-            ExitCode::SUCCESS
-        }
-        Ok(outcome) => {
-            table::lines(&outcome)
-                .iter()
-                .for_each(|line| Out.line(line));
+        Ok(lines) => {
+            lines.iter().for_each(|line| Out.line(line));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -82,7 +81,8 @@ pub(crate) fn run(args: &BenchArgs) -> ExitCode {
     }
 }
 
-fn bench_in_folder(args: &BenchArgs) -> io::Result<Outcome> {
+/// What is told in the end.
+fn bench_in_folder(args: &BenchArgs) -> io::Result<Vec<String>> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("waymesh-bench-");
     let folder = match &args.data {
@@ -96,18 +96,41 @@ fn bench_in_folder(args: &BenchArgs) -> io::Result<Outcome> {
         .build()?;
     runtime.block_on(async {
         tokio::select! {
-            outcome = bench(args, folder.path()) => outcome,
+            lines = bench_nodes(args, folder.path()) => lines,
             _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
         }
     })
 }
 
+async fn bench_nodes(args: &BenchArgs, folder: &Path) -> io::Result<Vec<String>> {
+    let json = |outcome: serde_json::Result<String>| outcome.map_err(io::Error::other);
+    if args.nodes > 1 {
+        let outcome = forward::bench(args, folder).await?;
+        return match args.json {
+            true => Ok(vec![json(serde_json::to_string(&outcome))?]),
+            false => Ok(outcome.lines()),
+        };
+    }
+    let outcome = bench(args, folder).await?;
+    match args.json {
+        true => Ok(vec![json(serde_json::to_string(&outcome))?]),
+        false => Ok(table::lines(&outcome)),
+    }
+}
+
+impl BenchArgs {
+    fn is_asked(&self, name: &str) -> bool {
+        self.loads.is_empty() || self.loads.iter().any(|load| load == name)
+    }
+
+    fn loads(&self) -> Vec<Load> {
+        let loads = LOADS.into_iter();
+        loads.filter(|load| self.is_asked(load.name)).collect()
+    }
+}
+
 async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
-    let is_asked = |name: &str| args.loads.is_empty() || args.loads.iter().any(|load| load == name);
-    let loads: Vec<Load> = LOADS
-        .into_iter()
-        .filter(|load| is_asked(load.name))
-        .collect();
+    let loads = args.loads();
     let mut bench = Bench {
         node: Which::Node {
             is_indexed: !args.without_index,
@@ -116,7 +139,7 @@ async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
         progress: Progress::new(loads.len() as u64 * u64::from(args.rounds) * 2 + 2),
         n_steps: 0,
     };
-    let idle = if is_asked(IDLE) {
+    let idle = if args.is_asked(IDLE) {
         Some(bench.idle().await?)
     } else {
         None
@@ -145,7 +168,20 @@ struct Bench<'a> {
 /// A server with what its vehicles will say.
 struct Side {
     server: Server,
+    vehicles: Vehicles,
+}
+
+/// Vehicles and what they will say.
+struct Vehicles {
+    names: Vec<String>,
     lines: Vec<Lines>,
+}
+
+impl Vehicles {
+    fn new(names: Vec<String>) -> Self {
+        let lines = vec![Lines::new(); names.len()];
+        Self { names, lines }
+    }
 }
 
 impl Bench<'_> {
@@ -161,7 +197,7 @@ impl Bench<'_> {
         for (name, which) in [("floor", Which::Floor), ("node", self.node)] {
             sides.push(Side {
                 server: Server::start(which, &folder.join(name)).await?,
-                lines: vec![Lines::new(); load.n_connections],
+                vehicles: Vehicles::new((0..load.n_connections).map(Lines::vehicle).collect()),
             });
         }
         let duration = Duration::from_secs(args.seconds.into());
@@ -197,19 +233,34 @@ impl Bench<'_> {
 
 impl Side {
     fn turn(&mut self, load: &Load, duration: Duration) -> io::Result<LoadTurn> {
-        let process = self.server.process()?;
-        let (mut driver, connected) = Driver::connect(self.server.address(), load.n_connections)?;
-        let before = Reading::now(process)?;
+        let processes = [self.server.process()?];
+        let server = (self.server.address()?, processes.as_slice());
+        let settle = self.server.settle();
+        self.vehicles.turn(server, (load, duration), settle)
+    }
+}
+
+impl Vehicles {
+    /// Connects all, sends as the load says, and waits until all is answered and settled.
+    fn turn(
+        &mut self,
+        (address, processes): (SocketAddr, &[u32]),
+        (load, duration): (&Load, Duration),
+        settle: impl Future<Output = io::Result<()>>,
+    ) -> io::Result<LoadTurn> {
+        let (mut driver, connected) = Driver::connect(address, &self.names)?;
+        let before = Reading::now(processes)?;
         let answered = driver.run(load, duration, &mut self.lines)?;
-        let sent = before.until(&Reading::now(process)?);
-        tokio::runtime::Handle::current().block_on(self.server.settle())?;
-        let spent = before.until(&Reading::now(process)?);
+        let sent = before.until(&Reading::now(processes)?);
+        tokio::runtime::Handle::current().block_on(settle)?;
+        let spent = before.until(&Reading::now(processes)?);
         let micros = |quantile| answered.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let rate = answered.n_lines as f64 / answered.seconds;
         let is_behind = load
             .lines_per_second
             .is_some_and(|asked| rate < 0.97 * f64::from(asked));
         Ok(LoadTurn {
+            n_lines: answered.n_lines,
             cpu_micros_per_line: spent.server_seconds * 1e6 / answered.n_lines.max(1) as f64,
             lines_per_second: rate,
             connections_per_second: load.n_connections as f64 / connected.as_secs_f64(),
@@ -226,9 +277,11 @@ impl Side {
 fn idle_turn(server: &Server) -> io::Result<IdleTurn> {
     let process = server.process()?;
     // What the first connections make once is not theirs.
-    drop(Driver::connect(server.address(), 100)?);
+    let vehicles: Vec<String> = (0..IDLE_CONNECTIONS).map(Lines::vehicle).collect();
+    let first: Vec<String> = vehicles.iter().take(100).cloned().collect();
+    drop(Driver::connect(server.address()?, &first)?);
     let before = resident_bytes(process)?;
-    let (driver, took) = Driver::connect(server.address(), IDLE_CONNECTIONS)?;
+    let (driver, took) = Driver::connect(server.address()?, &vehicles)?;
     let bytes = resident_bytes(process)?.saturating_sub(before);
     drop(driver);
     Ok(IdleTurn {

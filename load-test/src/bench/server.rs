@@ -22,7 +22,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// One of the two that are compared.
 pub(super) enum Server {
     Floor { child: Child, address: SocketAddr },
-    Node(NodeProcess),
+    Node(Box<NodeProcess>),
 }
 
 /// Which server.
@@ -41,10 +41,12 @@ impl Server {
         match which {
             Which::Floor => start_floor(folder),
             Which::Node { is_indexed } => {
-                let options = NodeOptions { is_indexed };
-                NodeProcess::start_with(folder, "bench", options)
-                    .await
-                    .map(Self::Node)
+                let options = NodeOptions {
+                    is_indexed,
+                    ..NodeOptions::default()
+                };
+                let node = NodeProcess::start(folder, options).await?;
+                Ok(Self::Node(Box::new(node)))
             }
         }
     }
@@ -58,29 +60,33 @@ impl Server {
         }
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Floor { address, .. } => *address,
-            Self::Node(node) => node.vehicles,
+            Self::Floor { address, .. } => Ok(*address),
+            Self::Node(node) => Ok(node.addresses()?.vehicles),
         }
     }
 
     /// Waits until what was acknowledged is worked off.
     pub(super) async fn settle(&self) -> io::Result<()> {
-        let Self::Node(node) = self else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + INDEX_PATIENCE;
-        while Instant::now() < deadline {
-            if lag(node.client()?).await? == 0 {
-                return Ok(());
-            }
-            tokio::time::sleep(ASK_INTERVAL).await;
+        match self {
+            Self::Node(node) => settle(node.client()?).await,
+            Self::Floor { .. } => Ok(()),
         }
-        Err(io::Error::other(
-            "the index did not follow within two minutes",
-        ))
     }
+}
+
+/// Waits until the index of a node has followed.
+pub(super) async fn settle(client: Client) -> io::Result<()> {
+    let deadline = Instant::now() + INDEX_PATIENCE;
+    while Instant::now() < deadline {
+        if lag(client.clone()).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK_INTERVAL).await;
+    }
+    let why = "the index did not follow within two minutes";
+    Err(io::Error::other(why))
 }
 
 impl Drop for Server {

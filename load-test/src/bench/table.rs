@@ -26,17 +26,18 @@ pub(super) struct Comparison {
 
 /// The turns of one server, and their medians.
 #[derive(Debug, Serialize)]
-struct Side {
-    cpu_micros_per_line: f64,
-    lines_per_second: f64,
-    answer_ms_p50: f64,
-    answer_ms_p99: f64,
-    turns: Vec<LoadTurn>,
+pub(super) struct Side {
+    pub(super) cpu_micros_per_line: f64,
+    pub(super) lines_per_second: f64,
+    pub(super) answer_ms_p50: f64,
+    pub(super) answer_ms_p99: f64,
+    pub(super) turns: Vec<LoadTurn>,
 }
 
 /// One turn of one server.
 #[derive(Debug, Serialize)]
 pub(super) struct LoadTurn {
+    pub(super) n_lines: u64,
     pub(super) cpu_micros_per_line: f64,
     pub(super) lines_per_second: f64,
     pub(super) connections_per_second: f64,
@@ -77,38 +78,41 @@ impl Comparison {
 
     /// What is to be known before the figures are believed.
     fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
-        for (name, side) in [("floor", &self.floor), ("node", &self.node)] {
-            let count =
-                |is_so: fn(&LoadTurn) -> bool| side.turns.iter().filter(|turn| is_so(turn)).count();
-            let n_turns = side.turns.len();
-            let mut remark = |n_so: usize, what: &str| {
-                if n_so > 0 {
-                    remarks.push(format!(
-                        "{}, {name}: {n_so} of {n_turns} turns {what}",
-                        self.load
-                    ));
-                }
-            };
-            remark(
-                count(|turn| turn.is_disturbed),
-                "were disturbed by others on this machine",
-            );
-            remark(
-                count(|turn| turn.is_tool_the_limit),
-                "had this tool's own processor as the limit",
-            );
-            remark(
-                count(|turn| turn.is_behind),
-                "did not reach the rate asked for",
-            );
-        }
-        remarks
+        let sides = [("floor", &self.floor), ("node", &self.node)];
+        remarks(self.load, sides)
     }
 }
 
+/// What is to be known of two sides before their figures are believed.
+pub(super) fn remarks(load: &str, sides: [(&str, &Side); 2]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (name, side) in sides {
+        let count =
+            |is_so: fn(&LoadTurn) -> bool| side.turns.iter().filter(|turn| is_so(turn)).count();
+        let n_turns = side.turns.len();
+        let mut remark = |n_so: usize, what: &str| {
+            if n_so > 0 {
+                remarks.push(format!("{load}, {name}: {n_so} of {n_turns} turns {what}",));
+            }
+        };
+        remark(
+            count(|turn| turn.is_disturbed),
+            "were disturbed by others on this machine",
+        );
+        remark(
+            count(|turn| turn.is_tool_the_limit),
+            "had this tool's own processor as the limit",
+        );
+        remark(
+            count(|turn| turn.is_behind),
+            "did not reach the rate asked for",
+        );
+    }
+    remarks
+}
+
 impl Side {
-    fn new(turns: Vec<LoadTurn>) -> Self {
+    pub(super) fn new(turns: Vec<LoadTurn>) -> Self {
         let of = |figure: fn(&LoadTurn) -> f64| median(turns.iter().map(figure).collect());
         Self {
             cpu_micros_per_line: of(|turn| turn.cpu_micros_per_line),
@@ -120,7 +124,7 @@ impl Side {
     }
 
     /// Least and most of the turns, in microseconds a line.
-    fn spread(&self) -> String {
+    pub(super) fn spread(&self) -> String {
         let all = self.turns.iter().map(|turn| turn.cpu_micros_per_line);
         let (least, most) = (
             all.clone().fold(f64::MAX, f64::min),
@@ -192,6 +196,7 @@ mod tests {
 
     fn turn(cpu_micros_per_line: f64, is_disturbed: bool) -> LoadTurn {
         LoadTurn {
+            n_lines: 1,
             cpu_micros_per_line,
             lines_per_second: 1.0,
             connections_per_second: 1.0,

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     io,
     iter::Peekable,
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,6 +15,7 @@ use tokio::{
 use waymesh::{
     base::{
         backoff::Backoff,
+        prng::Prng,
         time::{Instant, Stopwatch},
     },
     protocol::wialon::Answer,
@@ -43,7 +43,10 @@ pub(crate) struct Device<E: Iterator<Item = Event>> {
     language: Language,
     /// Lines it sends ahead of their answers; 1 waits for each.
     window: usize,
-    target: SocketAddr,
+    /// The door that it tries first.
+    home: usize,
+    /// The one that it is at, or tries next.
+    door: usize,
     events: Peekable<E>,
     unanswered: VecDeque<InFlight>,
     /// The beginning of an answer whose end has not come.
@@ -54,6 +57,8 @@ pub(crate) struct Device<E: Iterator<Item = Event>> {
     unconfirmed: Unconfirmed,
     /// Whether an answer came over the present connection.
     has_heard: bool,
+    /// When the last answer to a line came; at first the start of the run.
+    heard_at: Instant,
     book: VehicleBook,
     run: Arc<Run>,
 }
@@ -78,7 +83,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     pub(crate) fn new(
         (vehicle, language): (String, Language),
         window: usize,
-        target: SocketAddr,
+        home: usize,
         events: E,
         run: Arc<Run>,
     ) -> Self {
@@ -86,13 +91,15 @@ impl<E: Iterator<Item = Event>> Device<E> {
             vehicle,
             language,
             window,
-            target,
+            home,
+            door: home,
             events: events.peekable(),
             unanswered: VecDeque::new(),
             partial: Vec::new(),
             n_on_wire: 0,
             unconfirmed: Unconfirmed::default(),
             has_heard: false,
+            heard_at: run.started,
             book: VehicleBook::new(language.is_answered()),
             run,
         }
@@ -101,6 +108,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     /// Says all there is to say, or gives up at the run's deadline.
     pub(crate) async fn serve(mut self, seed: u64) -> (String, VehicleBook) {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2), seed);
+        let mut prng = Prng::new(seed).split();
         let deadline = self.run.deadline.to_tokio();
         let talking = async {
             while !self.has_said_all() {
@@ -110,8 +118,12 @@ impl<E: Iterator<Item = Event>> Device<E> {
                     self.book.is_refused = true;
                     break;
                 }
-                if let Some(delay) = delay_after(&end, self.has_heard, &mut backoff) {
-                    tokio::time::sleep(delay).await;
+                match delay_after(&end, self.has_heard, &mut backoff) {
+                    Some(delay) => {
+                        self.go_elsewhere(&mut prng);
+                        tokio::time::sleep(delay).await;
+                    }
+                    None => self.door = self.home,
                 }
             }
         };
@@ -122,8 +134,17 @@ impl<E: Iterator<Item = Event>> Device<E> {
         (self.vehicle, self.book)
     }
 
+    /// Chooses another door than the one that did not serve, if there is another.
+    fn go_elsewhere(&mut self, prng: &mut Prng) {
+        let n_others = self.run.doors().len() as u64 - 1;
+        if n_others > 0 {
+            self.door += 1 + prng.below(n_others) as usize;
+        }
+    }
+
     /// What is left when the device is done, or gives up.
     fn settle(&mut self) {
+        self.note_silence();
         self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
         let (said, unsaid): (Vec<_>, Vec<_>) = self
             .unanswered
@@ -156,23 +177,25 @@ impl<E: Iterator<Item = Event>> Device<E> {
 
     async fn connection(&mut self) -> io::Result<End> {
         self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
-        self.unconfirmed.n_kills = self.run.n_kills();
+        self.unconfirmed.n_kills = self.run.door(self.door).n_kills();
         self.has_heard = false;
         let opening = tokio::time::timeout(self.run.answer_timeout, self.open());
         let Some(mut stream) = opening.await?? else {
             return Ok(End::Refused);
         };
         self.book.note_connected();
-        self.run.n_connected.fetch_add(1, Ordering::Relaxed);
+        let run = Arc::clone(&self.run);
+        let n_connected = &run.door(self.door).n_connected;
+        n_connected.fetch_add(1, Ordering::Relaxed);
         self.n_on_wire = 0;
         let end = self.talk(&mut stream).await;
-        self.run.n_connected.fetch_sub(1, Ordering::Relaxed);
+        n_connected.fetch_sub(1, Ordering::Relaxed);
         end
     }
 
     /// A connection over which the device said who it is; none if it may not speak.
     async fn open(&mut self) -> io::Result<Option<BufReader<TcpStream>>> {
-        let socket = TcpStream::connect(self.target).await?;
+        let socket = TcpStream::connect(self.run.door(self.door).address).await?;
         socket.set_nodelay(true)?;
         self.partial.clear();
         let mut stream = BufReader::with_capacity(512, socket);
@@ -228,7 +251,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
             drain(stream).await
         };
         tokio::time::timeout(self.run.answer_timeout, closing).await??;
-        if self.unconfirmed.n_kills == self.run.n_kills() {
+        if self.unconfirmed.n_kills == self.run.door(self.door).n_kills() {
             for time in std::mem::take(&mut self.unconfirmed).reports {
                 self.book.note_acknowledged(time);
             }
@@ -275,7 +298,8 @@ impl<E: Iterator<Item = Event>> Device<E> {
                 self.book.n_resent += 1;
             }
             line.since.get_or_insert_with(Stopwatch::start);
-            self.run.note_sent();
+            let n_sent = &self.run.door(self.door).n_sent;
+            n_sent.fetch_add(1, Ordering::Relaxed);
             stream.get_mut().write_all(&message.bytes).await?;
             if message.expects.is_some() {
                 self.n_on_wire += 1;
@@ -289,7 +313,18 @@ impl<E: Iterator<Item = Event>> Device<E> {
         Ok(())
     }
 
+    /// How long the line that waits longest has waited since it was due, or since the last answer.
+    fn note_silence(&mut self) {
+        let now = Instant::now();
+        if let Some(line) = self.unanswered.front() {
+            let due = self.run.started + Duration::from_millis(line.message.due_millis);
+            self.book.note_silence(now.since(due.max(self.heard_at)));
+        }
+        self.heard_at = now;
+    }
+
     fn note_answer(&mut self, answer: Answer) {
+        self.note_silence();
         let Some(line) = self.unanswered.pop_front() else {
             self.book.n_shifted += 1;
             return;
@@ -297,7 +332,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.has_heard = true;
         self.n_on_wire = self.n_on_wire.saturating_sub(1);
         let took = line.since.map(|since| since.elapsed()).unwrap_or_default();
-        self.run.note_answer(took, line.is_resent);
+        self.run.note_answer(self.door, took, line.is_resent);
         let is_met = line
             .message
             .expects
@@ -356,7 +391,7 @@ mod tests {
     use super::*;
     use crate::{
         books::Books,
-        device::{Timing, messages},
+        device::{Door, Timing, messages},
         fleet::{Planned, Report, What},
     };
 
@@ -384,12 +419,12 @@ mod tests {
     ) -> VehicleBook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
-        let mut run = Run::new(Instant::now() + Duration::from_secs(20));
+        let mut run = Run::new(Instant::now() + Duration::from_secs(20), [target]);
         run.answer_timeout = Duration::from_millis(200);
         let run = Arc::new(run);
         let identity = ("v".to_owned(), language);
         let events = messages(identity.1, plan(), Timing::PLAIN);
-        let device = Device::new(identity, 2, target, events, run);
+        let device = Device::new(identity, 2, 0, events, run);
         let device = spawn_child(device.serve(1));
         let serving = async {
             for number in 0.. {
@@ -419,6 +454,25 @@ mod tests {
             let kind = line.split('#').nth(1).unwrap();
             say(&mut stream, &format!("#A{kind}#1\r\n")).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_device_whose_node_is_gone_goes_to_another_and_is_answered_there() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = gone.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let doors = [gone, listener.local_addr().unwrap()];
+        let run = Arc::new(Run::new(Instant::now() + Duration::from_secs(20), doors));
+        let identity = ("v".to_owned(), Language::WialonOne);
+        let events = messages(identity.1, plan(), Timing::PLAIN);
+        let device = Device::new(identity, 1, 0, events, Arc::clone(&run));
+        let device = spawn_child(device.serve(1));
+        let (socket, _) = listener.accept().await.unwrap();
+        behave(BufReader::new(socket)).await;
+        let sums = sums_of(device.await.unwrap().1);
+        assert_eq!((sums.sent, sums.acknowledged), (3, 3));
+        let answered: Vec<u64> = run.doors().iter().map(Door::n_answered).collect();
+        assert_eq!(answered, [0, 3]);
     }
 
     fn sums_of(book: VehicleBook) -> crate::books::Summary {

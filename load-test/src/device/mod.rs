@@ -1,5 +1,6 @@
 //! A device: it keeps a line until it is acknowledged, comes back after every loss of its
-//! connection, and sends again what has no answer.
+//! connection, and sends again what has no answer. It knows several nodes, one of which it calls
+//! first: when that is gone, it goes to another.
 //!
 //! Where the protocol has no answers, a connection that both sides have closed in order confirms what
 //! went over it; what went over any other is not sent again, as real devices do not.
@@ -14,6 +15,7 @@ pub(crate) use language::{Language, Protocol, Timing, messages};
 pub(crate) use link::Device;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -99,56 +101,41 @@ pub(crate) struct Run {
     pub(crate) deadline: Instant,
     /// Without an answer for so long a device gives its connection up.
     pub(crate) answer_timeout: Duration,
+    /// Where devices connect, in the order of their numbers; never none.
+    doors: Vec<Door>,
+    latency: Mutex<Latency>,
+}
+
+/// A node as devices know it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Where they connect.
+    pub(crate) address: SocketAddr,
     n_sent: AtomicU64,
     n_answered: AtomicU64,
     n_connected: AtomicU64,
     n_kills: AtomicU64,
-    latency: Mutex<Latency>,
 }
 
-/// How long answers took, in microseconds.
-#[derive(Debug, Clone)]
-pub(crate) struct Latency {
-    /// Of lines that were sent once.
-    pub(crate) calm: Histogram<u64>,
-    /// Of lines that had to be sent again, from their first time.
-    pub(crate) outage: Histogram<u64>,
-}
-
-impl Run {
-    /// A run that begins now and ends at `deadline`.
-    pub(crate) fn new(deadline: Instant) -> Self {
-        let histogram = || {
-            Histogram::new_with_max(LATENCY_MICROS_MAX, 3).expect("three digits up to ten minutes")
-        };
+impl Door {
+    const fn new(address: SocketAddr) -> Self {
         Self {
-            started: Instant::now(),
-            deadline,
-            answer_timeout: ANSWER_TIMEOUT,
+            address,
             n_sent: AtomicU64::new(0),
             n_answered: AtomicU64::new(0),
             n_connected: AtomicU64::new(0),
             n_kills: AtomicU64::new(0),
-            latency: Mutex::new(Latency {
-                calm: histogram(),
-                outage: histogram(),
-            }),
         }
     }
 
-    /// Lines sent so far, each time counted.
+    /// Lines sent to it so far, each time counted.
     pub(crate) fn n_sent(&self) -> u64 {
         self.n_sent.load(Ordering::Relaxed)
     }
 
-    /// Lines answered so far.
+    /// Lines that it answered so far.
     pub(crate) fn n_answered(&self) -> u64 {
         self.n_answered.load(Ordering::Relaxed)
-    }
-
-    /// Devices that are connected now.
-    pub(crate) fn n_connected(&self) -> u64 {
-        self.n_connected.load(Ordering::Relaxed)
     }
 
     /// The node is about to be killed. To be noted before: what its system closes for it is no
@@ -161,6 +148,60 @@ impl Run {
     pub(crate) fn n_kills(&self) -> u64 {
         self.n_kills.load(Ordering::SeqCst)
     }
+}
+
+/// How long answers took, in microseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latency {
+    /// Of lines that were sent once.
+    pub(crate) calm: Histogram<u64>,
+    /// Of lines that had to be sent again, from their first time.
+    pub(crate) outage: Histogram<u64>,
+}
+
+impl Run {
+    /// A run that begins now and ends at `deadline`, against nodes at these addresses.
+    ///
+    /// # Panics
+    /// Without an address.
+    pub(crate) fn new(deadline: Instant, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let histogram = || {
+            Histogram::new_with_max(LATENCY_MICROS_MAX, 3).expect("three digits up to ten minutes")
+        };
+        let doors: Vec<Door> = addresses.into_iter().map(Door::new).collect();
+        assert!(!doors.is_empty(), "devices connect somewhere");
+        Self {
+            started: Instant::now(),
+            deadline,
+            answer_timeout: ANSWER_TIMEOUT,
+            doors,
+            latency: Mutex::new(Latency {
+                calm: histogram(),
+                outage: histogram(),
+            }),
+        }
+    }
+
+    /// Where devices connect.
+    pub(crate) fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// Lines sent so far, each time counted.
+    pub(crate) fn n_sent(&self) -> u64 {
+        self.doors.iter().map(Door::n_sent).sum()
+    }
+
+    /// Lines answered so far.
+    pub(crate) fn n_answered(&self) -> u64 {
+        self.doors.iter().map(Door::n_answered).sum()
+    }
+
+    /// Devices that are connected now.
+    pub(crate) fn n_connected(&self) -> u64 {
+        let connected = self.doors.iter().map(|door| &door.n_connected);
+        connected.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
 
     /// How long answers took.
     pub(crate) fn latency(&self) -> Latency {
@@ -170,12 +211,14 @@ impl Run {
             .clone()
     }
 
-    fn note_sent(&self) {
-        self.n_sent.fetch_add(1, Ordering::Relaxed);
+    /// The door with this number, counted on from the last to the first.
+    fn door(&self, number: usize) -> &Door {
+        let door = self.doors.get(number % self.doors.len());
+        door.expect("a remainder is within")
     }
 
-    fn note_answer(&self, took: Duration, is_resent: bool) {
-        self.n_answered.fetch_add(1, Ordering::Relaxed);
+    fn note_answer(&self, door: usize, took: Duration, is_resent: bool) {
+        self.door(door).n_answered.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
         let histogram = if is_resent {

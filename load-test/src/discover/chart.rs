@@ -1,6 +1,6 @@
 //! The story of a formation for a person to look at: a line a node, time from left to right. Pure.
 
-use super::story::{Event, Micros, Story, What, name};
+use crate::story::{Event, Micros, Story, What, name};
 
 /// Columns of the time.
 const N_COLUMNS: usize = 64;

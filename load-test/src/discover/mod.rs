@@ -11,7 +11,6 @@ mod lan;
 mod nodes;
 mod outcome;
 mod stage;
-mod story;
 
 use std::{io, process::ExitCode, time::Duration};
 

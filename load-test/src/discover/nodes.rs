@@ -3,8 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
 };
@@ -12,11 +11,12 @@ use std::{
 use tokio::sync::mpsc;
 use waymesh::base::time::wall_millis;
 
-use super::{
-    lan::Lan,
+use super::lan::Lan;
+use crate::{
+    family::Family,
+    node_process::usage_of,
     story::{self, Event, What},
 };
-use crate::node_process::usage_of;
 
 /// What nodes log here: what becomes of beacons and links as well.
 const FILTER: &str = "info,waymesh::cluster::net::link=debug,waymesh::node::cluster=trace";
@@ -28,9 +28,7 @@ pub(crate) struct Nodes {
     /// None: all on loopback.
     pub(crate) lan: Option<Lan>,
     folder: PathBuf,
-    cluster: String,
-    /// Of discovery; on loopback nobody else is to be disturbed.
-    port: u16,
+    family: Family,
     program: PathBuf,
     said: mpsc::Sender<Event>,
 }
@@ -43,32 +41,11 @@ impl Nodes {
         lan: Option<Lan>,
         said: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
-        let mut random = [0; 32 + 8 + 2];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        let (secret, rest) = random.split_at(32);
-        let (cluster, port) = rest.split_at(8);
-        let mut file = File::options()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(folder.join("secret"))?;
-        writeln!(file, "{}", hex(secret))?;
-        let port = port
-            .iter()
-            .fold(0, |sum: u16, byte| sum << 8 | u16::from(*byte));
         Ok(Self {
             children: (0..n_nodes).map(|_| None).collect(),
             lan,
             folder: folder.to_owned(),
-            cluster: format!("discover-{}", hex(cluster)),
-            // Between the ports of services and those that are handed out.
-            port: 20_000 + port % 10_000,
+            family: Family::new(folder, "discover")?,
             program: std::env::current_exe()?,
             said,
         })
@@ -79,11 +56,11 @@ impl Nodes {
         let name = story::name(node);
         let mut command = self.command(node);
         command
-            .args(["node", "--name", &name, "--cluster", &self.cluster])
+            .args(["node", "--name", &name, "--cluster", &self.family.cluster])
             .args(["--vehicles", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--log-format", "json", "--log", FILTER])
             .arg("--secret-file")
-            .arg(self.folder.join("secret"))
+            .arg(&self.family.secret)
             .arg("--data")
             .arg(self.folder.join(&name))
             .current_dir(&self.folder)
@@ -117,7 +94,7 @@ impl Nodes {
             .env("WAYMESH_DISCOVERY__TRANSPORTS", "multicast")
             .env("WAYMESH_DISCOVERY__INTERFACES", "lo")
             .env("WAYMESH_DISCOVERY__TTL", "0")
-            .env("WAYMESH_DISCOVERY__PORT", self.port.to_string());
+            .env("WAYMESH_DISCOVERY__PORT", self.family.port.to_string());
         command
     }
 

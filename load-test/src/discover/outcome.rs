@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::story::Micros;
+use crate::story::Micros;
 
 /// Milliseconds from one moment until each of several nodes had seen what there was to see.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -9,8 +9,8 @@ use super::{
     lan::Lan,
     nodes::Nodes,
     outcome::{Deed, Outcome, Spread},
-    story::{self, Event, Micros, Story, What},
 };
+use crate::story::{self, Event, Micros, Story, What};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -34,14 +34,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     load-test replay drive.nmea --target 127.0.0.1:5000 --vehicles 100 --speed 10\n  \
-    load-test replay a.txt b.txt --target node:5000 --vehicles 5000 --rate 20000")]
+    load-test replay a.txt b.txt --target node:5000 --vehicles 5000 --rate 20000\n  \
+    load-test replay a.txt --to a:5000,b:5000,c:5000 --vehicles 3000")]
 pub(crate) struct ReplayArgs {
     /// Files of lines, each of one vehicle
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where vehicles connect to the node
-    #[arg(long, value_name = "ADDR")]
-    target: String,
+    /// Where vehicles connect: to one node, or spread over several, separated by commas
+    #[arg(
+        long,
+        visible_alias = "to",
+        required = true,
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    target: Vec<String>,
     /// Vehicles; each takes one of the files, in turn
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     vehicles: u32,
@@ -101,7 +108,7 @@ impl Outcome {
 
 /// Runs the replay; 0 if all lines were taken or answered.
 pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
-    let (recordings, target) = match prepare(args) {
+    let (recordings, targets) = match prepare(args) {
         Ok(prepared) => prepared,
         Err(error) => {
             Out.note(&format!("load-test: {error}"));
@@ -118,7 +125,7 @@ pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(replay(args, &recordings, target));
+    let outcome = runtime.block_on(replay(args, &recordings, targets));
     tell(args, &outcome);
     if outcome.is_good() {
         ExitCode::SUCCESS
@@ -127,7 +134,7 @@ pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
     }
 }
 
-fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, SocketAddr)> {
+fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, Vec<SocketAddr>)> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         return Err(io::Error::other("--speed takes a number above 0"));
     }
@@ -150,13 +157,22 @@ fn prepare(args: &ReplayArgs) -> io::Result<(Vec<Arc<Recording>>, SocketAddr)> {
         }
         recordings.push(Arc::new(recording));
     }
-    let unknown = |error: io::Error| io::Error::other(format!("--target {}: {error}", args.target));
-    let target = args.target.to_socket_addrs().map_err(unknown)?.next();
-    let target = target.ok_or_else(|| unknown(io::Error::other("no such address")))?;
-    Ok((recordings, target))
+    let targets: io::Result<_> = args.target.iter().map(|target| resolve(target)).collect();
+    Ok((recordings, targets?))
 }
 
-async fn replay(args: &ReplayArgs, recordings: &[Arc<Recording>], target: SocketAddr) -> Outcome {
+fn resolve(target: &str) -> io::Result<SocketAddr> {
+    let unknown = |error: io::Error| io::Error::other(format!("--target {target}: {error}"));
+    let mut found = target.to_socket_addrs().map_err(unknown)?;
+    let found = found.next();
+    found.ok_or_else(|| unknown(io::Error::other("no such address")))
+}
+
+async fn replay(
+    args: &ReplayArgs,
+    recordings: &[Arc<Recording>],
+    targets: Vec<SocketAddr>,
+) -> Outcome {
     let n_lines: u64 = (0..args.vehicles as usize)
         .filter_map(|number| recordings.get(number % recordings.len()))
         .map(|recording| recording.lines.len() as u64)
@@ -164,6 +180,7 @@ async fn replay(args: &ReplayArgs, recordings: &[Arc<Recording>], target: Socket
     let n_turns = args.connections.map_or(1, |n| args.vehicles.div_ceil(n));
     let run = Arc::new(Run::new(
         Instant::now() + length(args, recordings) * n_turns + PATIENCE,
+        targets,
     ));
     let permits = Arc::new(Semaphore::new(
         args.connections.unwrap_or(args.vehicles) as usize
@@ -178,7 +195,7 @@ async fn replay(args: &ReplayArgs, recordings: &[Arc<Recording>], target: Socket
         } else {
             64
         };
-        let device = Device::new(identity, window, target, events, Arc::clone(&run));
+        let device = Device::new(identity, window, number as usize, events, Arc::clone(&run));
         let permits = Arc::clone(&permits);
         spawn_in(&mut devices, "device", async move {
             let _permit = permits.acquire_owned().await;
@@ -258,7 +275,7 @@ async fn gather(
     run: &Run,
     n_lines: u64,
 ) -> Vec<VehicleBook> {
-    let mut progress = Progress::new(n_lines);
+    let progress = Progress::new(n_lines);
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     let mut books = Vec::new();
     loop {

@@ -1,17 +1,23 @@
-//! A fleet that is simulated against one node, and the books of it: what `demo` and `simulate` share.
+//! A fleet that is simulated against nodes, and the books of it: what `demo` and `simulate` share.
 //!
 //! ```text
-//! plans (pure) ─▶ devices ─▶ node: of our own, in a folder for it alone, or one that runs
-//!                   │ what was sent and confirmed
+//! plans (pure) ─▶ devices ─▶ nodes: of our own, in folders for them alone, or one that runs
+//!                   │ what was sent and confirmed      ▲ kills
 //!                   ▼
-//!                 books ◀─ read back over HTTP
+//!                 books ◀─ read back over HTTP, from every node the same
 //! ```
 
+mod kills;
 mod outcome;
 mod read_back;
+mod table;
 mod target;
+mod tell;
 
-use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell, convert::Infallible, io, path::Path, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use waymesh::{
@@ -20,14 +26,21 @@ use waymesh::{
         task::spawn_in,
         time::{Instant, wall_millis},
     },
+    client::Client,
     types::time::UnixMillis,
 };
 
 pub(crate) use self::target::NodeChoice;
-use self::{outcome::Outcome, target::Target};
+use self::{
+    kills::{Killed, Kills},
+    outcome::{Measured, Outcome},
+    table::Table,
+    target::Target,
+};
 use crate::{
     books::{Books, VehicleBook},
-    device::{Device, Language, Run, Timing, messages},
+    cluster::{Cluster, sample},
+    device::{Device, Door, Language, Run, Timing, messages},
     fleet::{Faults, Plan, PlanConfig},
     out::{Out, Progress},
 };
@@ -40,6 +53,9 @@ const DESCRIPTORS_RESERVED: usize = 256;
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often the nodes are asked how they are.
+const ASK: Duration = Duration::from_millis(500);
 
 /// What is simulated.
 #[derive(Debug)]
@@ -57,7 +73,7 @@ pub(crate) struct Simulation {
     pub(crate) languages: Vec<Language>,
     pub(crate) windows: Vec<usize>,
     pub(crate) faults: Faults,
-    /// How often the node is killed; only of one that is our own.
+    /// How often a node is killed; only of those that are our own.
     pub(crate) n_kills: u32,
     pub(crate) is_json: bool,
 }
@@ -113,14 +129,14 @@ pub(crate) fn run(simulation: &Simulation, choice: &NodeChoice) -> ExitCode {
         }
     });
     if let Ok(outcome) = &outcome {
-        outcome::tell(outcome, simulation.is_json);
+        tell::tell(outcome, simulation.is_json);
     }
     if outcome.as_ref().is_ok_and(|outcome| outcome.is_balanced) {
         return ExitCode::SUCCESS;
     }
     if let Some(kept) = folder.map(tempfile::TempDir::keep) {
         let kept = kept.display();
-        Out.note(&format!("the node's data and log are kept in {kept}"));
+        Out.note(&format!("data and logs of the nodes are kept in {kept}"));
     }
     outcome.map_or_else(|error| fail(&error), |_| ExitCode::FAILURE)
 }
@@ -138,34 +154,37 @@ async fn simulate(
     check_descriptors(simulation.n_connections.min(simulation.n_vehicles))?;
     let mut target = Target::open(choice, folder).await?;
     if !simulation.is_json {
-        announce(simulation, &target);
+        announce(simulation, &target)?;
     }
     let duration = Duration::from_secs(u64::from(simulation.n_seconds));
-    let run = Arc::new(Run::new(Instant::now() + duration + PATIENCE));
+    let deadline = Instant::now() + duration + PATIENCE;
+    let run = Arc::new(Run::new(deadline, target.vehicles()?));
     let begins = UnixMillis(wall_millis() - i64::from(simulation.driving_seconds()) * 1_000);
-    let mut devices = start_fleet(simulation, begins, &target, &run);
-    let mut books = Books::default();
-    let restart_ms_max = watch(simulation, &mut target, &run, &mut devices, &mut books).await?;
+    let devices = start_fleet(simulation, begins, &run);
+    let (books, kills) = watch(simulation, &mut target, &run, devices).await?;
     let seconds = Instant::now().since(run.started).as_secs_f64();
-    let client = target.client()?;
-    let (from, identity) = (begins, simulation.identity.clone());
-    let reading =
-        tokio::task::spawn_blocking(move || read_back::read_back(&client, from, &identity, books));
-    let (books, tracks) = reading.await.map_err(io::Error::other)??;
-    let measured = outcome::Measured {
+    let clients = target.clients()?;
+    let samples = match target.own() {
+        Some(_) => sample::settled(&clients).await,
+        None => Ok(Vec::new()),
+    };
+    let identity = simulation.identity.clone();
+    let given = read_back::read_back(clients, (begins, identity), &books).await;
+    let measured = Measured {
         seconds,
-        restart_ms_max,
-        usage: target.usage(),
+        kills,
+        samples,
+        given,
     };
     Ok(Outcome::new(
         simulation,
-        &books.summary(),
-        tracks,
-        (&run, measured),
+        &books,
+        (&run, target.own()),
+        measured,
     ))
 }
 
-fn announce(simulation: &Simulation, target: &Target) {
+fn announce(simulation: &Simulation, target: &Target) -> io::Result<()> {
     let Simulation {
         n_vehicles,
         n_seconds,
@@ -173,15 +192,38 @@ fn announce(simulation: &Simulation, target: &Target) {
         seed,
         ..
     } = simulation;
+    let addresses = target.vehicles()?;
+    let (against, killed) = match (target.own(), addresses.as_slice()) {
+        (Some(cluster), [_, _, ..]) => {
+            let took = cluster.formation().took;
+            let how = match cluster.formation().way {
+                "multicast" => "by multicast on loopback",
+                _ => "by static peers",
+            };
+            let n_nodes = addresses.len();
+            Out.note(&format!(
+                "{n_nodes} nodes found each other {how}, {:.0} ms after the last one was started",
+                took.as_secs_f64() * 1e3
+            ));
+            (format!("{n_nodes} nodes"), "a node killed")
+        }
+        (_, addresses) => {
+            let address = addresses.first().map(ToString::to_string);
+            (
+                format!("a node at {}", address.unwrap_or_default()),
+                "killed",
+            )
+        }
+    };
     let kills = match n_kills {
         0 => String::new(),
-        1 => ", killed once with -9".to_owned(),
-        n_kills => format!(", killed {n_kills} times with -9"),
+        1 => format!(", {killed} once with -9"),
+        n_kills => format!(", {killed} {n_kills} times with -9"),
     };
-    let address = target.vehicles();
     Out.note(&format!(
-        "{n_vehicles} vehicles for {n_seconds} s against a node at {address}{kills} (seed {seed})"
+        "{n_vehicles} vehicles for {n_seconds} s against {against}{kills} (seed {seed})"
     ));
+    Ok(())
 }
 
 fn check_descriptors(n_connections: u32) -> io::Result<()> {
@@ -197,12 +239,7 @@ fn check_descriptors(n_connections: u32) -> io::Result<()> {
 
 type Devices = JoinSet<(String, VehicleBook)>;
 
-fn start_fleet(
-    simulation: &Simulation,
-    begins: UnixMillis,
-    target: &Target,
-    run: &Arc<Run>,
-) -> Devices {
+fn start_fleet(simulation: &Simulation, begins: UnixMillis, run: &Arc<Run>) -> Devices {
     let mut prng = Prng::new(simulation.seed);
     let n_connections = simulation.n_connections.max(1);
     let permits = Arc::new(Semaphore::new(n_connections as usize));
@@ -227,7 +264,8 @@ fn start_fleet(
         let device = Device::new(
             identity,
             *window,
-            target.vehicles(),
+            // Each node gets all languages.
+            number as usize / simulation.languages.len().max(1),
             events,
             Arc::clone(run),
         );
@@ -240,17 +278,58 @@ fn start_fleet(
     devices
 }
 
-/// Shows progress, kills the node on the way, and gathers the devices' books when they are done.
+/// Shows progress, kills nodes on the way, and gathers the devices' books when they are done.
 async fn watch(
     simulation: &Simulation,
     target: &mut Target,
     run: &Run,
-    devices: &mut Devices,
-    books: &mut Books,
-) -> io::Result<u64> {
+    devices: Devices,
+) -> io::Result<(Books, Vec<Killed>)> {
+    let (clients, n_nodes) = (target.clients()?, run.doors().len());
+    let names = target.own().map_or_else(Vec::new, Cluster::names);
+    let table = RefCell::new(Table::new(names));
     let n_tenths = u64::from(simulation.n_seconds) * 10;
-    let mut progress = Progress::new(n_tenths);
-    let (mut n_kills, mut restart_ms_max) = (0, 0);
+    let progress = Progress::with_table(n_tenths, Table::n_rows(n_nodes));
+    let kills = Kills {
+        n_kills: simulation.n_kills,
+        time: Duration::from_secs(u64::from(simulation.n_seconds)),
+        seed: simulation.seed,
+    };
+    let killing = async {
+        match target.own_mut() {
+            Some(cluster) => kills.run(cluster, run, &progress).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let gathering = gather(simulation, run, devices, (&progress, &table));
+    let outcome = tokio::select! {
+        both = async { tokio::try_join!(gathering, killing) } => both,
+        never = ask_on(clients, &table), if n_nodes > 1 => match never {},
+    };
+    progress.finish();
+    outcome
+}
+
+/// Asks all nodes how they are, again and again.
+async fn ask_on(clients: Vec<Client>, table: &RefCell<Table>) -> Infallible {
+    let mut asked = Instant::now();
+    loop {
+        let samples = sample::ask_all(&clients).await;
+        let now = Instant::now();
+        table.borrow_mut().note(samples, now.since(asked));
+        asked = now;
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+async fn gather(
+    simulation: &Simulation,
+    run: &Run,
+    mut devices: Devices,
+    (progress, table): (&Progress, &RefCell<Table>),
+) -> io::Result<Books> {
+    let n_tenths = u64::from(simulation.n_seconds) * 10;
+    let mut books = Books::default();
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -259,33 +338,20 @@ async fn watch(
                     let (vehicle, book) = device.map_err(io::Error::other)?;
                     books.enter(vehicle, book);
                 }
-                None => break,
+                None => return Ok(books),
             },
             _ = ticks.tick() => {
                 let tenths = Instant::now().since(run.started).as_millis() as u64 / 100;
-                progress.stand(tenths.min(n_tenths), &stand(run, simulation, n_kills));
-                // Evenly on the way: one kill is in the middle.
-                let next_kill = n_tenths * u64::from(n_kills + 1);
-                if n_kills < simulation.n_kills
-                    && tenths >= next_kill / u64::from(simulation.n_kills + 1)
-                {
-                    run.note_kill();
-                    let restart = target.kill_and_restart().await?;
-                    n_kills += 1;
-                    restart_ms_max = restart_ms_max.max(restart.as_millis() as u64);
-                    if n_kills <= 3 {
-                        progress.say(&format!("  killed with -9; ready again after {restart:?}"));
-                    }
-                }
+                progress.table(table.borrow().rows());
+                progress.stand(tenths.min(n_tenths), &stand(run, simulation));
             }
         }
     }
-    progress.finish();
-    Ok(restart_ms_max)
 }
 
-fn stand(run: &Run, simulation: &Simulation, n_kills: u32) -> String {
+fn stand(run: &Run, simulation: &Simulation) -> String {
     let (n_connected, n_sent, n_answered) = (run.n_connected(), run.n_sent(), run.n_answered());
+    let n_kills: u64 = run.doors().iter().map(Door::n_kills).sum();
     let kills = match simulation.n_kills {
         0 => String::new(),
         _ => format!(", {n_kills} kills"),

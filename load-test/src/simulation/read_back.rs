@@ -1,8 +1,10 @@
-//! What a node has stored of a fleet, held against the books.
+//! What a node gives back of a fleet, held against the books.
 
 use std::{
     collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, BufRead as _},
+    time::Duration,
 };
 
 use waymesh::{
@@ -15,6 +17,20 @@ use crate::books::Books;
 /// Vehicles whose track is read as a whole, to see that it is in order of time.
 const TRACKS_CHECKED: usize = 50;
 
+/// How often an export is asked for that cannot be given just now, and the wait in between.
+const N_TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
+/// What one node gave back.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The books, with what was found.
+    pub(super) books: Books,
+    pub(super) tracks: Tracks,
+    /// Of all lines of the export, in whatever order they came.
+    pub(super) digest: u64,
+}
+
 /// What the tracks of some vehicles are like.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tracks {
@@ -25,13 +41,38 @@ pub(super) struct Tracks {
     pub(super) n_out_of_order: u64,
 }
 
-/// Enters all that the node has of vehicles whose name begins with `identity` since `from`. Blocking.
-pub(super) fn read_back(
+/// Enters all that each node has of vehicles whose name begins with `identity` since `from`; for each
+/// node why it could not be read, or what it gave.
+pub(super) async fn read_back(
+    clients: Vec<Client>,
+    (from, identity): (UnixMillis, String),
+    books: &Books,
+) -> Vec<io::Result<Given>> {
+    let mut all = Vec::new();
+    for client in clients {
+        let mut tries = 1;
+        let given = loop {
+            let (client, identity, books) = (client.clone(), identity.clone(), books.clone());
+            let reading =
+                tokio::task::spawn_blocking(move || read_one(&client, from, &identity, books));
+            let given = reading.await.map_err(io::Error::other).flatten();
+            if given.is_ok() || tries == N_TRIES {
+                break given;
+            }
+            tries += 1;
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        };
+        all.push(given);
+    }
+    all
+}
+
+fn read_one(
     client: &Client,
     from: UnixMillis,
     identity: &str,
     mut books: Books,
-) -> io::Result<(Books, Tracks)> {
+) -> io::Result<Given> {
     let range = TimeRange {
         from: Some(from),
         to: None,
@@ -42,14 +83,36 @@ pub(super) fn read_back(
     };
     let reader = client.export(&filter).map_err(io::Error::other)?;
     let mut vehicles = BTreeSet::new();
+    let mut digest = 0_u64;
     for line in reader.lines() {
-        let position: PositionJson = serde_json::from_str(&line?)?;
+        let line = line?;
+        let position: PositionJson = serde_json::from_str(&line)?;
         // A node that runs has other vehicles too.
         if position.vehicle.starts_with(identity) {
+            digest = digest.wrapping_add(digest_of(&line));
             books.note_found(&position);
             vehicles.insert(position.vehicle);
         }
     }
+    let tracks = check_tracks(client, range, &vehicles)?;
+    Ok(Given {
+        books,
+        tracks,
+        digest,
+    })
+}
+
+fn digest_of(line: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn check_tracks(
+    client: &Client,
+    range: TimeRange,
+    vehicles: &BTreeSet<String>,
+) -> io::Result<Tracks> {
     let mut tracks = Tracks {
         n_vehicles: vehicles.len() as u64,
         ..Tracks::default()
@@ -67,5 +130,5 @@ pub(super) fn read_back(
         tracks.n_checked += 1;
         tracks.n_out_of_order += u64::from(!times.is_sorted_by(|one, other| one < other));
     }
-    Ok((books, tracks))
+    Ok(tracks)
 }

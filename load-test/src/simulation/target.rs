@@ -1,4 +1,4 @@
-//! The node that a fleet is sent to: started for it, or one that runs already.
+//! The nodes that a fleet is sent to: started for it, or one that runs already.
 
 use std::{
     io,
@@ -8,15 +8,15 @@ use std::{
 };
 
 use tempfile::TempDir;
-use waymesh::{base::time::wall_millis, client::Client};
+use waymesh::client::Client;
 
-use crate::node_process::{NodeProcess, Usage};
+use crate::cluster::Cluster;
 
 /// Which node is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeChoice {
-    /// One that is started for the run.
-    Own,
+    /// So many that are started for the run; of several, each finds the others.
+    Own(usize),
     /// One that runs.
     Running {
         /// Where it answers questions.
@@ -26,10 +26,10 @@ pub(crate) enum NodeChoice {
     },
 }
 
-/// A node that was found ready.
+/// Nodes that were found ready.
 #[derive(Debug)]
 pub(super) enum Target {
-    Own(NodeProcess),
+    Own(Cluster),
     Running {
         client: Client,
         vehicles: SocketAddr,
@@ -37,10 +37,10 @@ pub(super) enum Target {
 }
 
 impl NodeChoice {
-    /// The folder of a node of our own.
+    /// The folder of nodes of our own.
     pub(super) fn folder(&self) -> io::Result<Option<TempDir>> {
         match self {
-            Self::Own => tempfile::Builder::new()
+            Self::Own(_) => tempfile::Builder::new()
                 .prefix("waymesh-load-")
                 .tempdir()
                 .map(Some),
@@ -50,10 +50,10 @@ impl NodeChoice {
 }
 
 impl Target {
-    /// Starts the node in `folder`, or looks whether the one that runs answers.
+    /// Starts nodes in `folder`, or looks whether the one that runs answers.
     ///
     /// # Errors
-    /// Says what to do where no node answers.
+    /// Nodes do not start or do not find each other; says what to do where no node answers.
     pub(super) async fn open(choice: &NodeChoice, folder: Option<&Path>) -> io::Result<Self> {
         match (choice, folder) {
             (NodeChoice::Running { url, vehicles }, _) => {
@@ -61,44 +61,45 @@ impl Target {
                 let finding = tokio::task::spawn_blocking(move || find(&url, vehicles.as_deref()));
                 finding.await.map_err(io::Error::other)?
             }
-            (NodeChoice::Own, Some(folder)) => {
-                // Of the clock, so that two of them on one network never join.
-                let cluster = format!("load-test-{:x}", wall_millis());
-                NodeProcess::start(folder, &cluster).await.map(Self::Own)
+            (NodeChoice::Own(n_nodes), Some(folder)) => {
+                Cluster::start(folder, *n_nodes).await.map(Self::Own)
             }
-            (NodeChoice::Own, None) => Err(io::Error::other("a node needs a folder")),
+            (NodeChoice::Own(_), None) => Err(io::Error::other("a node needs a folder")),
         }
     }
 
     /// Where vehicles connect.
-    pub(super) const fn vehicles(&self) -> SocketAddr {
+    pub(super) fn vehicles(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Self::Own(node) => node.vehicles,
-            Self::Running { vehicles, .. } => *vehicles,
+            Self::Own(cluster) => {
+                let addresses = cluster.addresses()?;
+                Ok(addresses.iter().map(|known| known.vehicles).collect())
+            }
+            Self::Running { vehicles, .. } => Ok(vec![*vehicles]),
         }
     }
 
-    /// Asks the node.
-    pub(super) fn client(&self) -> io::Result<Client> {
+    /// Asks the nodes.
+    pub(super) fn clients(&self) -> io::Result<Vec<Client>> {
         match self {
-            Self::Own(node) => node.client(),
-            Self::Running { client, .. } => Ok(client.clone()),
+            Self::Own(cluster) => cluster.clients(),
+            Self::Running { client, .. } => Ok(vec![client.clone()]),
         }
     }
 
-    /// What a node of our own has cost.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    /// The nodes of our own.
+    pub(super) const fn own(&self) -> Option<&Cluster> {
         match self {
-            Self::Own(node) => Some(node.usage()),
+            Self::Own(cluster) => Some(cluster),
             Self::Running { .. } => None,
         }
     }
 
-    /// Kills a node of our own and starts it again; how long that took.
-    pub(super) async fn kill_and_restart(&mut self) -> io::Result<Duration> {
+    /// The same, to be broken.
+    pub(super) const fn own_mut(&mut self) -> Option<&mut Cluster> {
         match self {
-            Self::Own(node) => node.kill_and_restart().await,
-            Self::Running { .. } => Err(io::Error::other("only a node of our own is killed")),
+            Self::Own(cluster) => Some(cluster),
+            Self::Running { .. } => None,
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum DiscoveryAction {
     Resume,
     /// Dial a node now, and remember it until the stop
     Dial {
-        /// HOST[:PORT] of the other node's link port; the port is 5001 if left out
+        /// HOST or HOST:PORT of the other node's link port; the port is 5001 if left out
         #[arg(value_name = "ADDR", value_parser = parse_address)]
         address: DialAddress,
     },

@@ -12,8 +12,6 @@
 //! shard = the upper 12 bits of XXH3-64 (seed 0) of the vehicle's id
 //! score = finish(XXH3-64 (seed 0) of the name  xor  (shard + 1) * 0x9e3779b97f4a7c15)
 //! finish(x): x ^= x >> 30; x *= 0xbf58476d1ce4e5b9; x ^= x >> 27; x *= 0x94d049bb133111eb; x ^ x >> 31
-//! epoch = XXH3-64 (seed 0) of, for each member in order of its name: length of the name (u8), name,
-//!         id (u64 little-endian); 0 where there is none
 //! ```
 //!
 //! Two members with the same score, which only equal names can have in practice: the lower id.
@@ -50,7 +48,6 @@ pub struct ShardMap {
     members: Vec<(NodeName, NodeId)>,
     /// For each shard the position of its owner in `members`; empty without members.
     owners: Vec<u16>,
-    epoch: u64,
 }
 
 impl ShardMap {
@@ -73,12 +70,7 @@ impl ShardMap {
             N_SHARDS as u64
         };
         let owners = shards.map(|shard| owner_of(shard, &keys)).collect();
-        let epoch = epoch_of(&members);
-        Self {
-            members,
-            owners,
-            epoch,
-        }
+        Self { members, owners }
     }
 
     /// The owner of a shard; none where nobody stores.
@@ -95,11 +87,6 @@ impl ShardMap {
             .filter_map(|member| owner_of(&member))
             .filter(|(_, id)| *id == node)
             .count()
-    }
-
-    /// Digest of the members: equal where the owners are.
-    pub const fn epoch(&self) -> u64 {
-        self.epoch
     }
 
     /// The storing members, in order of their names.
@@ -125,19 +112,6 @@ const fn finish(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
-}
-
-fn epoch_of(members: &[(NodeName, NodeId)]) -> u64 {
-    if members.is_empty() {
-        return 0;
-    }
-    let mut bytes = Vec::new();
-    for (name, id) in members {
-        bytes.push(name.as_str().len() as u8);
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(&id.0.to_le_bytes());
-    }
-    xxh3_64(&bytes)
 }
 
 #[cfg(test)]
@@ -166,19 +140,17 @@ mod tests {
             .map(|shard| map(1..=5).owner(ShardId(shard)).unwrap().0)
             .collect();
         assert_eq!(owners, [5, 2, 1, 2, 5, 2, 4, 2, 1, 1, 2, 3]);
-        assert_eq!(map(1..=3).epoch(), 0x21db_4500_66b4_0b36);
     }
 
     #[test]
     fn every_order_of_the_members_gives_the_same_owners() {
         assert_eq!(map([1, 2, 3]), map([3, 1, 2, 2]));
-        assert_ne!(map([1, 2, 3]).epoch(), map([1, 2]).epoch());
     }
 
     #[test]
     fn without_members_there_is_no_owner() {
         let empty = map([]);
-        assert_eq!((empty.owner(ShardId(0)), empty.epoch()), (None, 0));
+        assert_eq!(empty.owner(ShardId(0)), None);
     }
 
     #[test]
@@ -220,6 +192,5 @@ mod tests {
         let heir = (member(2).0, NodeId(77));
         let after = ShardMap::new([member(1), heir, member(3)]);
         assert_eq!(before.n_owned(NodeId(2)), after.n_owned(NodeId(77)));
-        assert_ne!(before.epoch(), after.epoch());
     }
 }

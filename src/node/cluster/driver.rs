@@ -19,6 +19,7 @@ use super::{
     act::set_heartbeat,
     count::Counted,
     handle::{ClusterHandle, ClusterState, Command},
+    neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic, TrafficSenders},
     translate,
 };
 use crate::{
@@ -28,15 +29,18 @@ use crate::{
     },
     cluster::{
         net::{
-            Admission, Admittance, Caller, LinkEvent, LinkHandle, Links, LinksConfig,
+            Admission, Admittance, Caller, LinkEvent, LinkHandle, Links, LinksConfig, Received,
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
             Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Incarnation, LinkId,
+            NodeName,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
+            shard_map::ShardMap,
         },
     },
     metrics::names::{ClusterMetrics, LinkMetrics, TaskMetrics},
+    types::ids::NodeId,
 };
 
 /// Commands that may wait for the driver; who gives more waits.
@@ -90,6 +94,8 @@ pub(super) struct Lasting {
     pub(super) parts: ClusterParts,
     commands: Mutex<mpsc::Receiver<Command>>,
     state: watch::Sender<ClusterState>,
+    neighbourhood: watch::Sender<Arc<Neighbourhood>>,
+    traffic: TrafficSenders,
     pub(super) changes: broadcast::Sender<ClusterEvent>,
     handle: ClusterHandle,
     /// Counts starts from here, once the core has said so.
@@ -98,17 +104,20 @@ pub(super) struct Lasting {
     pub(super) is_storing: AtomicBool,
 }
 
-/// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called. The
-/// others are told that this node's store takes no records until
-/// [`ClusterHandle::note_health`] says otherwise.
-pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> ClusterHandle {
+/// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called. Gives
+/// what comes in over links for others, too. The other nodes are told that this node's store takes
+/// no records until [`ClusterHandle::note_health`] says otherwise.
+pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraffic) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
         epoch: crate::cluster::proto::Epoch(0),
         name_taken_by: None,
         is_formed: false,
     });
-    let handle = ClusterHandle::new(sender, state.subscribe());
+    let own = parts.core.card.id;
+    let neighbourhood = watch::Sender::new(Arc::new(Neighbourhood::alone(own)));
+    let handle = ClusterHandle::new(sender, state.subscribe(), neighbourhood.subscribe());
+    let (traffic, traffic_in) = TrafficSenders::new();
     let lasting = Arc::new(Lasting {
         incarnation: std::sync::Mutex::new(parts.core.card.incarnation),
         is_storing: AtomicBool::new(false),
@@ -116,6 +125,8 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> ClusterHandle {
         changes: broadcast::channel(CHANGES_MAX).0,
         handle: handle.clone(),
         state,
+        neighbourhood,
+        traffic,
         parts,
     });
     let task_metrics = lasting.parts.task_metrics.clone();
@@ -125,7 +136,7 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> ClusterHandle {
     );
     // The handle is not needed: the group awaits the task.
     drop(tasks.spawn("cluster", running));
-    handle
+    (handle, traffic_in)
 }
 
 /// Drives a core until the node leaves; anew where the core asks for another incarnation.
@@ -334,12 +345,7 @@ impl Driver {
             LinkEvent::Heartbeat { link, bytes } => {
                 self.tell(ClusterInput::Heartbeat { link, bytes });
             }
-            LinkEvent::Frame { link, frame } => {
-                if frame.kind == FrameKind::MEMBERS {
-                    let bytes = frame.payload.clone();
-                    self.tell(ClusterInput::MemberFrame { link, bytes });
-                }
-            }
+            LinkEvent::Frame { link, frame } => self.on_frame(link, frame),
             LinkEvent::DialFailed { dial, why } => {
                 let why = translate::dial_failure(why);
                 self.tell(ClusterInput::DialFailed { dial, why });
@@ -347,8 +353,58 @@ impl Driver {
         }
     }
 
+    fn on_frame(&mut self, link: LinkId, frame: Received) {
+        let traffic = match frame.kind {
+            FrameKind::MEMBERS => {
+                let bytes = frame.payload.clone();
+                return self.tell(ClusterInput::MemberFrame { link, bytes });
+            }
+            FrameKind::RECORDS | FrameKind::RECORD_ACKS => &self.lasting.traffic.records,
+            _ => &self.lasting.traffic.questions,
+        };
+        let (Some(from), Some(handle)) = (self.core.peer_of(link), self.handles.get(&link)) else {
+            return; // A link that is not wanted: whoever sent this sends it again elsewhere.
+        };
+        let link = handle.clone();
+        let sent = traffic.try_send(Traffic { from, link, frame });
+        if let Err(mpsc::error::TrySendError::Full(traffic)) = sent {
+            tracing::warn!(node = %from, "more comes in than is worked off; its link is closed");
+            traffic.link.close(CloseReason::NotReady);
+        }
+    }
+
+    /// Shows others who owns what and which links lead where, if that is new.
+    fn publish_neighbourhood(&self) {
+        let epoch = self.core.epoch();
+        let links = self.core.usable_links();
+        self.lasting.neighbourhood.send_if_modified(|before| {
+            if before.is_like(epoch, &links) {
+                return false;
+            }
+            let storing = self.core.storing().into_iter();
+            let map = ShardMap::new(storing.map(|one| (one.name, one.id)));
+            let owned = map.n_owned(before.own);
+            self.lasting.parts.metrics.owned_shards.set(owned as i64);
+            let names = self.core.members().into_iter();
+            let mut names: BTreeMap<NodeId, NodeName> =
+                names.map(|member| (member.id, member.name)).collect();
+            let linked = links.iter().filter_map(|(id, link)| {
+                let (name, link) = (names.remove(id)?, self.handles.get(link)?.clone());
+                Some((*id, Neighbour { name, link }))
+            });
+            *before = Arc::new(Neighbourhood {
+                own: before.own,
+                epoch,
+                map: Arc::new(map),
+                linked: linked.collect(),
+            });
+            true
+        });
+    }
+
     /// Shows others how things stand now.
     fn publish(&mut self) {
+        self.publish_neighbourhood();
         let state = ClusterState {
             epoch: self.core.epoch(),
             name_taken_by: self.core.name_taken_by(),

@@ -1,9 +1,10 @@
 //! What the rest of the node holds of the cluster: it asks and orders, and is told what changes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::neighbours::Neighbourhood;
 use crate::{
     base::time::Instant,
     cluster::{
@@ -108,14 +109,25 @@ pub(super) enum Command {
 pub struct ClusterHandle {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<ClusterState>,
+    neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
 }
 
 impl ClusterHandle {
     pub(super) const fn new(
         commands: mpsc::Sender<Command>,
         state: watch::Receiver<ClusterState>,
+        neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
     ) -> Self {
-        Self { commands, state }
+        Self {
+            commands,
+            state,
+            neighbourhood,
+        }
+    }
+
+    /// Who owns what and which links lead where, now and as it changes.
+    pub fn neighbourhood(&self) -> watch::Receiver<Arc<Neighbourhood>> {
+        self.neighbourhood.clone()
     }
 
     /// The cluster now.

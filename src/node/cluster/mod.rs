@@ -15,6 +15,7 @@ mod act;
 mod count;
 mod driver;
 mod handle;
+mod neighbours;
 mod obey;
 mod translate;
 
@@ -24,4 +25,5 @@ pub use self::{
         ClusterGone, ClusterHandle, ClusterMembers, ClusterState, DiscoveryReport, PingError,
         Subscription,
     },
+    neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic},
 };

@@ -3,6 +3,8 @@
 //! A line that adds to an RMC which has not come yet, or whose vehicle is not known yet, is held;
 //! its outcome is released with that of the RMC. At most one RMC without a vehicle is held.
 
+use std::iter;
+
 use super::{
     extras::Extras,
     line::Line,
@@ -106,7 +108,7 @@ impl NmeaDecoder {
                 let reading = reading::rmc(fields, context.received)?;
                 self.turn_to(context, fields.at(0), out);
                 match reading {
-                    Some(reading) => self.take(context, reading, out),
+                    Some(reading) => self.take(context, &reading, out),
                     None => Ok(Outcome::NoPosition),
                 }
             }
@@ -159,6 +161,11 @@ impl NmeaDecoder {
         let Some(time_of_day) = values::time_of_day(field) else {
             return false;
         };
+        self.turn_to_time(context, time_of_day, out);
+        true
+    }
+
+    fn turn_to_time(&mut self, context: &Context<'_>, time_of_day: i64, out: &mut Decoded) {
         if self
             .epoch
             .as_ref()
@@ -167,22 +174,25 @@ impl NmeaDecoder {
             self.complete(out);
             self.epoch = Some(Epoch::new(time_of_day, context.now));
         }
-        true
     }
 
     /// An RMC with a fix has come, of the time stamp that was turned to.
     fn take(
         &mut self,
         context: &Context<'_>,
-        reading: Reading,
+        reading: &Reading,
         out: &mut Decoded,
     ) -> Result<Outcome, RejectReason> {
         if matches!(self.identity, Identity::Refused) {
             return Err(RejectReason::NoIdentity);
         }
         let is_known = self.vehicle().is_some();
-        let repeats =
-            |epoch: &&mut Epoch| epoch.reading.is_some_and(|first| first.repeats(&reading));
+        let repeats = |epoch: &&mut Epoch| {
+            epoch
+                .reading
+                .as_ref()
+                .is_some_and(|first| first.repeats(reading))
+        };
         if let Some(epoch) = self.epoch.as_mut().filter(repeats) {
             return Ok(if is_known {
                 Outcome::Merged
@@ -193,7 +203,7 @@ impl NmeaDecoder {
         self.complete_other_reading(context, out);
         let fresh = || Epoch::new(reading.time_of_day(), context.now);
         let epoch = self.epoch.get_or_insert_with(fresh);
-        epoch.set_reading(reading, context.now);
+        epoch.set_reading(*reading, context.now);
         if is_known {
             std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
             return Ok(Outcome::Positions);
@@ -219,7 +229,7 @@ impl NmeaDecoder {
     fn take_alone(&mut self, reading: Reading, out: &mut Decoded) -> Result<Outcome, RejectReason> {
         match &self.identity {
             Identity::Known(vehicle) => {
-                let record = reading.record(vehicle.clone(), reading.fix);
+                let record = reading.record(vehicle, reading.fix);
                 out.records.push(record);
                 Ok(Outcome::Positions)
             }
@@ -306,8 +316,7 @@ impl NmeaDecoder {
     /// Releases what was held for want of a vehicle.
     fn become_known(&mut self, vehicle: VehicleId, out: &mut Decoded) {
         if let Some(held) = self.held.take() {
-            out.records
-                .push(held.reading.record(vehicle.clone(), held.fix));
+            out.records.push(held.reading.record(&vehicle, held.fix));
             out.released.push(Outcome::Positions);
             held.waiting.release(Outcome::Merged, out);
         }
@@ -326,11 +335,13 @@ impl NmeaDecoder {
         let Some(epoch) = &self.epoch else {
             return;
         };
-        match (&self.identity, epoch.reading) {
+        match (&self.identity, &epoch.reading) {
             (_, None) => epoch.waiting.release(Outcome::NoPosition, out),
             (Identity::Known(vehicle), Some(reading)) => {
-                let fix = epoch.extras.complete(reading.fix);
-                out.records.push(reading.record(vehicle.clone(), fix));
+                let fix = || epoch.extras.complete(reading.fix);
+                let record = || reading.record(vehicle, fix());
+                // Written where it stays: `push` would make it elsewhere and copy it.
+                out.records.extend(iter::once_with(record));
             }
             (Identity::Unknown | Identity::Refused, Some(_)) => {
                 self.reject_held(out);
@@ -349,6 +360,11 @@ impl NmeaDecoder {
 
 impl Decoder for NmeaDecoder {
     fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        if let Some(reading) = reading::plain_rmc(line, context.received) {
+            self.turn_to_time(context, reading.time_of_day(), out);
+            let taken = self.take(context, &reading, out);
+            return taken.unwrap_or_else(Outcome::Rejected);
+        }
         let result = Line::parse(line).and_then(|parsed| match parsed {
             Line::Sentence { prefix, sentence } => self.sentence(context, (prefix, sentence), out),
             Line::Identity(id) => self.identify(context, id, out),

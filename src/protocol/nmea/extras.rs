@@ -78,6 +78,7 @@ impl Extras {
     }
 
     /// `fix` with what it does not say itself.
+    #[inline]
     pub(super) fn complete(&self, fix: Fix) -> Fix {
         Fix {
             satellites: fix.satellites.or(self.satellites),

@@ -6,17 +6,23 @@
 
 use std::borrow::Cow;
 
-use super::{NAME, sentence::Fields, values};
+use super::{
+    NAME,
+    sentence::{Fields, hex_pair, xor},
+    values,
+};
 use crate::{
     protocol::{
         RejectReason, attributes,
         fix::{self, Date, Draft, Moment},
+        plain::Plain,
     },
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
+        key::position_hash,
         number::Degrees,
-        record::{Fix, Flags, Record},
+        record::{Body, Fix, Flags, Record},
         time::{DAY_MILLIS, UnixMillis},
     },
 };
@@ -50,8 +56,10 @@ impl Reading {
     }
 
     /// The record of `vehicle` with the merged `fix`.
-    pub(super) fn record(&self, vehicle: VehicleId, fix: Fix) -> Record {
-        draft(vehicle, self.moment).merged(&self.fix, fix)
+    #[inline]
+    pub(super) fn record(&self, vehicle: &VehicleId, fix: Fix) -> Record {
+        let hash = position_hash(&self.fix, "");
+        draft(vehicle.clone(), self.moment).record(hash, Body::Position(fix))
     }
 }
 
@@ -86,6 +94,49 @@ pub(super) fn rmc(
     let date = fix::day_month_year(fields.at(8));
     let moment = moment(date, fields.at(0), received)?;
     Reading::new(moment, fix).map(Some)
+}
+
+/// Reads a line that is an RMC with a fix as nearly all receivers write it; `None` for any other line.
+#[inline]
+pub(super) fn plain_rmc(line: &[u8], received: UnixMillis) -> Option<Reading> {
+    let [b'$', content @ .., b'*', high, low] = line else {
+        return None;
+    };
+    // Addresses that begin with P are proprietary.
+    let [
+        b'A'..=b'O' | b'Q'..=b'Z',
+        b'A'..=b'Z',
+        b'R',
+        b'M',
+        b'C',
+        b',',
+        text @ ..,
+    ] = content
+    else {
+        return None;
+    };
+    if hex_pair(*high, *low) != Some(xor(content)) {
+        return None;
+    }
+    let mut fields = Plain::new(text, b',');
+    let time_of_day = fields.time_of_day()?;
+    fields.only(b'A')?;
+    let fix = Fix {
+        latitude: fields.degrees(b'N', b'S')?,
+        longitude: fields.degrees(b'E', b'W')?,
+        valid: true,
+        speed_kmh: fields.decimal()?.and_then(values::kmh_of_knots),
+        course_deg: fields.decimal()?.and_then(values::degrees_of_course),
+        ..Fix::default()
+    };
+    let date = fields.date()?;
+    // The mode N says that there is no fix; it comes behind the magnetic variation.
+    if fields.rest().contains(&b'N') {
+        return None;
+    }
+    let time = fix::moment_on(date, time_of_day)?;
+    let moment = Moment::new(Some(time), received).ok()?;
+    Reading::new(moment, fix).ok()
 }
 
 /// Reads a `$TRCCR`.
@@ -192,5 +243,95 @@ const fn is_valid(status: &[u8]) -> Result<bool, RejectReason> {
         b"A" => Ok(true),
         b"V" => Ok(false),
         _ => Err(RejectReason::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::nmea::{
+        line::Line,
+        sentence::{Checksum, Sentence},
+    };
+
+    const NOW: UnixMillis = UnixMillis(1_795_170_000_000);
+
+    const CONTENTS: [&str; 4] = [
+        "GPRMC,090501.000,A,5926.2320,N,02445.2100,E,22.40,181.00,201126,,,A",
+        "GNRMC,235959,A,0026.23,S,17945.2100001,W,,,060199,003.1,W",
+        "GPRMC,090501.73,A,5926.2320,N,02445.2100,E,0.069,360.0,201126,,,D,V",
+        "GPRMC,090501.00,A,5926.2320,N,02445.2100,E,0.069,,201126,,,N",
+    ];
+
+    fn line_of(content: &[u8]) -> Vec<u8> {
+        let sum = format!("*{:02X}", xor(content));
+        [b"$", content, sum.as_bytes()].concat()
+    }
+
+    /// A right line whose content has a few bytes exchanged, put in or taken out.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = b"0123456789,.*$-+NSEWAVP \x00\x80\xB0".to_vec();
+        let edit = (
+            0..3,
+            any::<prop::sample::Index>(),
+            prop::sample::select(bytes),
+        );
+        let edits = prop::collection::vec(edit, 0..4);
+        (prop::sample::select(&CONTENTS[..]), edits).prop_map(|(content, edits)| {
+            let mut content = content.as_bytes().to_vec();
+            for (kind, place, byte) in edits {
+                let place = place.index(content.len());
+                match kind {
+                    0 => content[place] = byte,
+                    1 => content.insert(place, byte),
+                    _ => drop(content.remove(place)),
+                }
+            }
+            line_of(&content)
+        })
+    }
+
+    fn with_care(line: &[u8]) -> Option<(Sentence<'_>, Option<Reading>)> {
+        let Ok(Line::Sentence {
+            prefix: None,
+            sentence,
+        }) = Line::parse(line)
+        else {
+            return None;
+        };
+        let reading = rmc(&sentence.fields(), NOW).ok()?;
+        Some((sentence, reading))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        #[test]
+        fn what_is_read_plainly_is_read_the_same_with_care(line in lines()) {
+            if let Some(reading) = plain_rmc(&line, NOW) {
+                let (sentence, careful) = with_care(&line).expect("a right sentence");
+                prop_assert_eq!(Some(reading), careful);
+                prop_assert_eq!(sentence.checksum, Checksum::Right);
+                prop_assert!(sentence.address().ends_with(b"RMC"));
+                prop_assert_eq!(
+                    values::time_of_day(sentence.fields().at(0)),
+                    Some(reading.time_of_day())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_is_read_plainly() {
+        for content in CONTENTS {
+            let line = line_of(content.as_bytes());
+            let is_plain = plain_rmc(&line, NOW).is_some();
+            assert_eq!(is_plain, !content.ends_with('N'), "{content}");
+            let mut torn = line.clone();
+            torn[10] ^= 1;
+            assert_eq!(plain_rmc(&torn, NOW), None);
+        }
     }
 }

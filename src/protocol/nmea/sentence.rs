@@ -85,11 +85,19 @@ impl<'a> Fields<'a> {
 }
 
 /// The exclusive or of all bytes: NMEA 0183's checksum.
+#[inline]
 pub(super) fn xor(content: &[u8]) -> u8 {
-    content.iter().fold(0, |sum, byte| sum ^ byte)
+    let (words, rest) = content.as_chunks();
+    let words = words
+        .iter()
+        .fold(0, |sum, word| sum ^ u64::from_le_bytes(*word));
+    let rest = rest.iter().fold(0, |sum, byte| sum ^ byte);
+    let bytes = words.to_le_bytes();
+    bytes.iter().fold(rest, |sum, byte| sum ^ byte)
 }
 
-fn hex_pair(high: u8, low: u8) -> Option<u8> {
+#[inline]
+pub(super) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }

@@ -41,10 +41,15 @@ pub(super) fn decimal_degrees_of(field: &[u8], is_negative: bool) -> Option<Degr
 
 /// A speed in knots as km/h; `None` for none and for one that is no speed.
 pub(super) fn speed_of_knots(field: &[u8]) -> Option<Milli> {
-    let nano = Decimal::parse(field)?.as_billionths();
-    // Whole knots apart from the rest: together they would not fit.
-    let (whole, rest) = (nano / BILLION, nano % BILLION);
-    let milli = whole * KMH_MILLI_PER_KNOT + (rest * KMH_MILLI_PER_KNOT + BILLION / 2) / BILLION;
+    kmh_of_knots(Decimal::parse(field)?)
+}
+
+/// So many knots as km/h; `None` if they are no speed.
+#[inline]
+pub(super) fn kmh_of_knots(knots: Decimal) -> Option<Milli> {
+    // What does not fit here does not fit the result either.
+    let nano = knots.as_billionths().checked_mul(KMH_MILLI_PER_KNOT)?;
+    let milli = nano.checked_add(BILLION / 2)? / BILLION;
     let speed = i32::try_from(milli).ok().filter(|_| nano >= 0)?;
     Some(Milli::from_thousandths(speed))
 }
@@ -56,7 +61,13 @@ pub(super) fn speed_of_kmh(field: &[u8]) -> Option<Milli> {
 
 /// A course in degrees from true north; `None` for none and for one that is no course.
 pub(super) fn course(field: &[u8]) -> Option<Milli> {
-    quantity(field).and_then(fix::course)
+    Decimal::parse(field).and_then(degrees_of_course)
+}
+
+/// So many degrees from true north; `None` if they are no course.
+#[inline]
+pub(super) fn degrees_of_course(course: Decimal) -> Option<Milli> {
+    course.to_milli().and_then(fix::course)
 }
 
 /// Any quantity; `None` for none.

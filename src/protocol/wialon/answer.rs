@@ -134,7 +134,17 @@ impl Answer {
 
     /// Appends the answer as a line with its end; [`Answer::Unsupported`] is written by
     /// [`refuse`], since it needs the kind of the line, and is nothing here.
+    #[inline]
     pub(super) fn write(self, replies: &mut Vec<u8>) {
+        match self {
+            // As a whole, since nearly all are these.
+            Self::Short(Ok(())) => replies.extend_from_slice(b"#ASD#1\r\n"),
+            Self::Full(Ok(())) => replies.extend_from_slice(b"#AD#1\r\n"),
+            answer => answer.write_parts(replies),
+        }
+    }
+
+    fn write_parts(self, replies: &mut Vec<u8>) {
         let (kind, code) = match self {
             Self::Login(result) => ("AL", code_of(&LOGIN_CODES, result)),
             Self::Short(result) => ("ASD", code_of(&SHORT_CODES, result)),

@@ -33,7 +33,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 pub use answer::{Answer, Fault, LoginFault, MessageFault};
 pub use encode::{Reading, Version, encode_batch, encode_login, encode_ping, encode_position};
@@ -50,8 +50,9 @@ use crate::{
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
+        key::position_hash,
         number::Milli,
-        record::{Fix, Flags, ProtocolName, Record},
+        record::{Body, Fix, Flags, ProtocolName, Record},
     },
 };
 
@@ -328,13 +329,12 @@ impl Conversation<'_> {
         flags: Flags,
         records: &mut Vec<Record>,
     ) -> Result<Outcome, Fault> {
-        let mut report = Report::parse(body, shape, self.is_lenient)?;
-        let attributes = std::mem::take(&mut report.attributes);
+        let mut attributes = Attributes::new();
+        let report = Report::parse(body, shape, self.is_lenient, &mut attributes)?;
         let moment = Moment::new(report.time, self.context.received).map_err(Fault::from_reason)?;
-        let mut draft = self.draft(moment, flags, attributes);
         let Some((latitude, longitude)) = report.place else {
-            keep_readings(&report, &mut draft.attributes);
-            records.push(draft.event());
+            keep_readings(&report, &mut attributes);
+            records.push(self.draft(moment, flags, attributes).event());
             return Ok(Outcome::NoPosition);
         };
         let fix = fix::possible(Fix {
@@ -348,10 +348,16 @@ impl Conversation<'_> {
             hdop: report.hdop,
         });
         let fix = fix.map_err(Fault::from_reason)?;
-        records.push(draft.merged(&fix, fix));
+        let hash = position_hash(&fix, "");
+        let draft = || self.draft(moment, flags, attributes);
+        // Written where it stays: `push` would make it elsewhere and copy it.
+        records.extend(iter::once_with(|| {
+            draft().record(hash, Body::Position(fix))
+        }));
         Ok(Outcome::Positions)
     }
 
+    #[inline]
     fn draft(&self, moment: Moment, flags: Flags, attributes: Attributes) -> Draft {
         Draft {
             vehicle: self.session.vehicle.clone(),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{answer::Fault, checksum};
 use crate::{
-    protocol::{attributes, fields, fix},
+    protocol::{attributes as names, fields, fix, plain::Plain},
     types::{
         attributes::{Attributes, Value},
         number::{Decimal, Degrees, Milli},
@@ -35,7 +35,7 @@ pub(super) enum Shape {
 }
 
 /// What a report says. An absent field was `NA` or empty.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) time: Option<UnixMillis>,
     /// Latitude and longitude.
@@ -45,14 +45,14 @@ pub(super) struct Report {
     pub(super) altitude_m: Option<Milli>,
     pub(super) satellites: Option<u8>,
     pub(super) hdop: Option<Milli>,
-    pub(super) attributes: Attributes,
 }
 
 /// The fields of a report, and of one that is too long.
 type Fields<'a> = fields::Fields<'a, FIELDS_MAX>;
 
 impl Report {
-    /// Reads the body of a report, which must have the fields of `shape` where one is given.
+    /// Reads the body of a report, which must have the fields of `shape` where one is given. What it
+    /// says besides goes to `attributes`.
     ///
     /// `is_lenient` takes one field too many, whatever it holds, and minutes of 60 and more.
     ///
@@ -62,6 +62,18 @@ impl Report {
         body: &[u8],
         shape: Option<Shape>,
         is_lenient: bool,
+        attributes: &mut Attributes,
+    ) -> Result<Self, Fault> {
+        Self::parse_plain(body, shape, attributes)
+            .unwrap_or_else(|| Self::parse_with_care(body, shape, is_lenient, attributes))
+    }
+
+    /// As [`Report::parse`].
+    fn parse_with_care(
+        body: &[u8],
+        shape: Option<Shape>,
+        is_lenient: bool,
+        attributes: &mut Attributes,
     ) -> Result<Self, Fault> {
         let fields = Fields::split(body, b';');
         let shape = shape_of(&fields, body, is_lenient)
@@ -78,8 +90,7 @@ impl Report {
             course,
             height,
             satellites,
-            ..,
-        ] = *fields.all();
+        ] = fields.from(0);
         let mut report = Self {
             time: parse_time(date, time)?,
             place: parse_place([lat, lat_sign, lon, lon_sign], is_lenient)?,
@@ -87,12 +98,54 @@ impl Report {
             course_deg: parse_quantity(course).ok_or(Fault::Motion)?,
             altitude_m: parse_quantity(height).ok_or(Fault::Motion)?,
             satellites: parse_satellites(satellites)?,
-            ..Self::default()
+            hdop: None,
         };
         if shape == Shape::Full {
-            report.parse_rest(fields.all())?;
+            report.hdop = parse_rest(fields.from(SHORT_FIELDS), attributes)?;
         }
         Ok(report)
+    }
+
+    /// The same for a report whose common fields are written as nearly all write them; `None` for any
+    /// other, which changes nothing.
+    #[inline]
+    fn parse_plain(
+        body: &[u8],
+        shape: Option<Shape>,
+        attributes: &mut Attributes,
+    ) -> Option<Result<Self, Fault>> {
+        let mut fields = Plain::new(body, b';');
+        let date = fields.date()?;
+        let time_of_day = fields.time_of_day()?;
+        let mut report = Self {
+            time: Some(fix::moment_on(date, time_of_day)?),
+            place: Some((fields.degrees(b'N', b'S')?, fields.degrees(b'E', b'W')?)),
+            speed_kmh: to_milli(fields.decimal()?)?,
+            course_deg: to_milli(fields.decimal()?)?,
+            altitude_m: to_milli(fields.decimal()?)?,
+            satellites: fields.count(),
+            hdop: None,
+        };
+        let found = if fields.rest().is_empty() {
+            Shape::Short
+        } else {
+            fields.next()?;
+            Shape::Full
+        };
+        if shape.is_some_and(|shape| shape != found) {
+            return None;
+        }
+        if found == Shape::Full {
+            let rest = Fields::split(fields.rest(), b';');
+            if rest.len() != FULL_FIELDS - SHORT_FIELDS {
+                return None;
+            }
+            match parse_rest(rest.from(0), attributes) {
+                Ok(hdop) => report.hdop = hdop,
+                Err(fault) => return Some(Err(fault)),
+            }
+        }
+        Some(Ok(report))
     }
 
     /// Whether the fix can be believed: from three satellites on. A device that does not count
@@ -101,69 +154,68 @@ impl Report {
         self.satellites
             .is_some_and(|n_satellites| n_satellites >= SATELLITES_OF_VALID)
     }
+}
 
-    /// Reads the fields that only a full report has.
-    fn parse_rest(&mut self, fields: &[&[u8]; FIELDS_MAX]) -> Result<(), Fault> {
-        let [.., hdop, inputs, outputs, adc, ibutton, params, _, _] = fields;
-        self.hdop = parse_quantity(hdop)
-            .filter(|hdop| hdop.is_none_or(|hdop| hdop >= Milli::default()))
-            .ok_or(Fault::Satellites)?;
-        // The device's own names first, so that a field of the table outranks them.
-        self.parse_params(params)?;
-        for (name, field) in [(attributes::INPUTS, inputs), (attributes::OUTPUTS, outputs)] {
-            if let Some(field) = present(field) {
-                let bits = parse_whole(field)
-                    .filter(|bits| *bits >= 0)
-                    .ok_or(Fault::Inputs)?;
-                self.attributes.insert(name, Value::Integer(bits));
-            }
+/// Reads the fields that only a full report has; its dilution.
+fn parse_rest(
+    [hdop, inputs, outputs, adc, ibutton, params]: [&[u8]; FULL_FIELDS - SHORT_FIELDS],
+    attributes: &mut Attributes,
+) -> Result<Option<Milli>, Fault> {
+    let hdop = parse_quantity(hdop)
+        .filter(|hdop| hdop.is_none_or(|hdop| hdop >= Milli::default()))
+        .ok_or(Fault::Satellites)?;
+    // The device's own names first, so that a field of the table outranks them.
+    parse_params(params, attributes)?;
+    for (name, field) in [(names::INPUTS, inputs), (names::OUTPUTS, outputs)] {
+        if let Some(field) = present(field) {
+            let bits = parse_whole(field)
+                .filter(|bits| *bits >= 0)
+                .ok_or(Fault::Inputs)?;
+            attributes.insert(name, Value::Integer(bits));
         }
-        self.parse_adc(adc)?;
-        if let Some(key) = present(ibutton) {
-            self.attributes
-                .insert(attributes::DRIVER_ID, Value::Text(text(key)));
-        }
-        Ok(())
     }
+    parse_adc(adc, attributes)?;
+    if let Some(key) = present(ibutton) {
+        attributes.insert(names::DRIVER_ID, Value::Text(text(key)));
+    }
+    Ok(hdop)
+}
 
-    fn parse_adc(&mut self, field: &[u8]) -> Result<(), Fault> {
-        let Some(list) = present(field) else {
-            return Ok(());
+fn parse_adc(field: &[u8], attributes: &mut Attributes) -> Result<(), Fault> {
+    let Some(list) = present(field) else {
+        return Ok(());
+    };
+    for (idx, item) in list.split(|byte| *byte == b',').enumerate() {
+        if idx >= PARAMS_MAX {
+            return Err(Fault::Adc);
+        }
+        if let Some(item) = present(item) {
+            let number = parse_float(item).ok_or(Fault::Adc)?;
+            attributes.insert(names::adc(idx + 1), Value::Float(number));
+        }
+    }
+    Ok(())
+}
+
+fn parse_params(field: &[u8], attributes: &mut Attributes) -> Result<(), Fault> {
+    let Some(list) = present(field) else {
+        return Ok(());
+    };
+    let items = list.split(|byte| *byte == b',');
+    for (idx, item) in items.filter(|item| !item.is_empty()).enumerate() {
+        if idx >= PARAMS_MAX {
+            return Err(Fault::Params);
+        }
+        let (name, value) = parse_param(item).ok_or(Fault::Params)?;
+        let Some(value) = value else {
+            continue;
         };
-        for (idx, item) in list.split(|byte| *byte == b',').enumerate() {
-            if idx >= PARAMS_MAX {
-                return Err(Fault::Adc);
-            }
-            if let Some(item) = present(item) {
-                let number = parse_float(item).ok_or(Fault::Adc)?;
-                self.attributes
-                    .insert(attributes::adc(idx + 1), Value::Float(number));
-            }
+        if name == "SOS" && value == Value::Integer(1) {
+            attributes.insert(names::ALARM, Value::Text("sos".into()));
         }
-        Ok(())
+        names::insert_own(attributes, name, value);
     }
-
-    fn parse_params(&mut self, field: &[u8]) -> Result<(), Fault> {
-        let Some(list) = present(field) else {
-            return Ok(());
-        };
-        let items = list.split(|byte| *byte == b',');
-        for (idx, item) in items.filter(|item| !item.is_empty()).enumerate() {
-            if idx >= PARAMS_MAX {
-                return Err(Fault::Params);
-            }
-            let (name, value) = parse_param(item).ok_or(Fault::Params)?;
-            let Some(value) = value else {
-                continue;
-            };
-            if name == "SOS" && value == Value::Integer(1) {
-                self.attributes
-                    .insert(attributes::ALARM, Value::Text("sos".into()));
-            }
-            attributes::insert_own(&mut self.attributes, name, value);
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Which fields a report has; `None` if they are those of none.
@@ -184,6 +236,7 @@ fn shape_of(fields: &Fields<'_>, body: &[u8], is_lenient: bool) -> Option<Shape>
 }
 
 /// The content of a field; `None` where the device says that it has none.
+#[inline]
 fn present(field: &[u8]) -> Option<&[u8]> {
     (!field.is_empty() && field != b"NA").then_some(field)
 }
@@ -219,7 +272,16 @@ fn parse_place(
 fn parse_quantity(field: &[u8]) -> Option<Option<Milli>> {
     match present(field) {
         None => Some(None),
-        Some(field) => Decimal::parse(field)?.to_milli().map(Some),
+        Some(field) => to_milli(Some(Decimal::parse(field)?)),
+    }
+}
+
+/// In thousandths; `None` if it does not fit.
+#[inline]
+fn to_milli(quantity: Option<Decimal>) -> Option<Option<Milli>> {
+    match quantity {
+        None => Some(None),
+        Some(quantity) => quantity.to_milli().map(Some),
     }
 }
 
@@ -263,4 +325,70 @@ fn parse_float(field: &[u8]) -> Option<f64> {
 /// A device's text; what is not UTF-8 in it is replaced.
 pub(super) fn text(bytes: &[u8]) -> Cow<'static, str> {
     Cow::Owned(String::from_utf8_lossy(bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BODIES: [&str; 4] = [
+        "201126;090501;5926.2320;N;02445.2100;E;42;181;34;9",
+        "060199;235959.734;0026.23;S;17945.2100001;W;42.75;359.9;NA;12",
+        "201126;090501;5926.2320;N;02445.2100;E;;;-34;NA",
+        "201126;090501;5926.2320;N;02445.2100;E;42;181;34;9;0.9;3;0;12.6;NA;odo:1:7,note:3:ok",
+    ];
+
+    /// A right body with a few bytes exchanged, put in or taken out.
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = b"0123456789;.,:-+NSEWAx \x00\x80\xB0".to_vec();
+        let edit = (
+            0..3,
+            any::<prop::sample::Index>(),
+            prop::sample::select(bytes),
+        );
+        let edits = prop::collection::vec(edit, 0..4);
+        (prop::sample::select(&BODIES[..]), edits).prop_map(|(body, edits)| {
+            let mut body = body.as_bytes().to_vec();
+            for (kind, place, byte) in edits {
+                let place = place.index(body.len());
+                match kind {
+                    0 => body[place] = byte,
+                    1 => body.insert(place, byte),
+                    _ => drop(body.remove(place)),
+                }
+            }
+            body
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        #[test]
+        fn what_is_read_plainly_is_read_the_same_with_care(
+            body in bodies(),
+            shape in prop::option::of(prop::sample::select(&[Shape::Short, Shape::Full][..])),
+            is_lenient: bool,
+        ) {
+            let mut attributes = [Attributes::new(), Attributes::new()];
+            let [plain, with_care] = &mut attributes;
+            if let Some(report) = Report::parse_plain(&body, shape, plain) {
+                prop_assert_eq!(
+                    report,
+                    Report::parse_with_care(&body, shape, is_lenient, with_care)
+                );
+                prop_assert_eq!(plain, with_care);
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_is_read_plainly() {
+        for body in BODIES {
+            let report = Report::parse_plain(body.as_bytes(), None, &mut Attributes::new());
+            assert_eq!(report.is_some(), !body.contains("-34"), "{body}");
+        }
+    }
 }

@@ -110,7 +110,7 @@ fn all_of(id: &str, kind: Kind) -> RangeQuery {
     }
 }
 
-/// All records of a scan in pages of `limit`, in order of their keys, each once.
+/// All records of a scan in pages of `limit`: in order of their keys, each once.
 fn scan_all(
     index: &dyn Index,
     kind: Kind,
@@ -137,7 +137,6 @@ fn scan_all(
             break;
         }
     }
-    records.sort_by(|one, other| one.key.cmp(&other.key));
     assert!(records.is_sorted_by(|one, other| one.key < other.key));
     records
 }

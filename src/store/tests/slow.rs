@@ -242,3 +242,32 @@ async fn a_close_waits_for_a_slow_sync_as_long_as_it_is_told_and_no_longer() {
     assert_eq!(verdict_of(&mut first).await, Verdict::Durable);
     assert!(bench.store.close_within(Duration::from_secs(20)));
 }
+
+#[tokio::test]
+async fn what_a_hung_disk_holds_can_be_taken_back_and_is_settled_once() {
+    let bench = SlowBench::new();
+    let n_syncs = bench.syncs.n_begun();
+    bench.syncs.stick(true);
+    let mut first = bench.submit(1);
+    bench.syncs.wait_for_more_than(n_syncs);
+    let mut second = bench.submit(2);
+    assert!(bench.store.unsettled_bytes() > 0);
+    let reclaimed = bench.store.reclaim();
+    assert_eq!(reclaimed.len(), 2);
+    assert_eq!(bench.store.unsettled_bytes(), 0);
+    assert_eq!(bench.metrics.positions_in_flight.get(), 0);
+    assert_eq!(bench.store.reclaim().len(), 0);
+    bench.syncs.stick(false);
+    // The writer is done with its group once it has taken the next.
+    assert_eq!(verdict_of(&mut bench.submit(3)).await, Verdict::Durable);
+    for (batch, settle) in reclaimed {
+        assert_eq!(batch.n_records(), 1);
+        settle.settle(Verdict::Refused(RefuseReason::DiskFull));
+    }
+    let refused = Verdict::Refused(RefuseReason::DiskFull);
+    assert_eq!(verdict_of(&mut first).await, refused);
+    assert_eq!(verdict_of(&mut second).await, refused);
+    assert_eq!(bench.metrics.positions_in_flight.get(), 0);
+    let stored = bench.metrics.positions_stored.get();
+    assert_eq!(stored, 2, "the first had been given to the disk");
+}

@@ -4,8 +4,11 @@
 //! No test asserts how long anything took; what took how long is printed (`-- --nocapture`), and
 //! `load-test discover` measures it.
 
+mod asking;
 mod deaths;
+mod fleet;
 mod formation;
+mod sharing;
 mod sibling;
 mod strangers;
 mod topologies;

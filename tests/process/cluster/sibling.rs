@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
+use waymesh::client::Client;
 
 use crate::namespace::Host;
 
@@ -78,6 +79,18 @@ impl Family {
         folder: &str,
         settings: &str,
     ) -> Sibling<'a> {
+        let command = self.command(host, name, folder, settings);
+        Sibling::spawn(host, name, command)
+    }
+
+    /// The same with vehicles on port 5000, where they find it again after each start.
+    pub fn start_serving<'a>(&'a self, host: &'a Host, name: &str) -> Sibling<'a> {
+        let mut command = self.command(host, name, name, "");
+        command.env("WAYMESH_VEHICLES", "0.0.0.0:5000");
+        Sibling::spawn(host, name, command)
+    }
+
+    fn command(&self, host: &Host, name: &str, folder: &str, settings: &str) -> Command {
         let data = self.folder.path().join(folder);
         let file = data.with_extension("toml");
         std::fs::write(&file, settings).unwrap();
@@ -93,18 +106,7 @@ impl Family {
             .current_dir(self.folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let started = jiff::Timestamp::now();
-        let mut child = command.spawn().unwrap();
-        let log = Arc::new(Log::default());
-        let (lines, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || kept.keep(lines));
-        Sibling {
-            name: name.to_owned(),
-            host,
-            child,
-            log,
-            started,
-        }
+        command
     }
 
     /// Starts nodes `a`, `b`, … with the same settings, each in its own host.
@@ -143,6 +145,23 @@ impl Said {
     /// Whether it is about a node that `connect_regex` means.
     fn matches(&self) -> bool {
         self.fields["matches"].as_bool().unwrap_or_default()
+    }
+}
+
+impl<'a> Sibling<'a> {
+    fn spawn(host: &'a Host, name: &str, mut command: Command) -> Self {
+        let started = jiff::Timestamp::now();
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Log::default());
+        let (lines, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || kept.keep(lines));
+        Self {
+            name: name.to_owned(),
+            host,
+            child,
+            log,
+            started,
+        }
     }
 }
 
@@ -253,6 +272,22 @@ impl Sibling<'_> {
             (status, body.to_owned())
         });
         asking.join().unwrap()
+    }
+
+    /// What a client of it finds out, in its host.
+    pub fn ask<T: Send + 'static>(&self, ask: impl FnOnce(Client) -> T + Send + 'static) -> T {
+        let url = format!("http://{}", self.http());
+        let asking = self.host.enter(move || ask(Client::new(&url).unwrap()));
+        asking.join().unwrap()
+    }
+
+    /// Bytes of memory that it has now.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
     }
 
     /// The samples of `/metrics` by name with labels.

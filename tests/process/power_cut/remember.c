@@ -87,7 +87,7 @@ static void remember(int file)
         remember_names(path, fresh);
         rename(fresh, known);
     } else {
-        int from = open(path, O_RDONLY), to = open(fresh, O_CREAT | O_TRUNC | O_WRONLY, 0644);
+        int from = open(path, O_RDONLY), to = open(fresh, O_CREAT | O_TRUNC | O_WRONLY, status.st_mode & 0777);
         if (from >= 0 && to >= 0) {
             copy(from, to, status.st_size);
             rename(fresh, known);

@@ -293,6 +293,11 @@ impl LinkHandle {
     pub fn is_closed(&self) -> bool {
         self.0.closing.is_cancelled()
     }
+
+    /// Waits until this end closes it, or it has ended. Cancel safe.
+    pub async fn closed(&self) {
+        self.0.closing.cancelled().await;
+    }
 }
 
 impl Shared {

@@ -280,6 +280,15 @@ impl Cluster {
         storing
     }
 
+    /// The link to each member that has shown its table over one, in order of identity.
+    pub fn usable_links(&self) -> Vec<(NodeId, LinkId)> {
+        let members = self.core.members.iter().map(|member| member.record.id);
+        let usable = members.filter(|id| self.core.links.is_usable(*id));
+        usable
+            .filter_map(|id| Some((id, self.core.links.main(id)?.id)))
+            .collect()
+    }
+
     /// Digest of the storing members.
     pub fn epoch(&self) -> Epoch {
         self.core.epoch.unwrap_or(Epoch(0))

@@ -1,0 +1,147 @@
+//! Exports: all records that were asked for, in batches of a bounded size, as fast as they are taken.
+//!
+//! Must not know who takes them, nor where the records of other nodes come from.
+
+use tokio::sync::mpsc;
+
+use super::{
+    asking::Stream,
+    reading::{Reading, unreadable},
+};
+use crate::{
+    api::{AnswerError, ExportQuestion},
+    base::task::TaskGroup,
+    store::{
+        index::{IndexError, RangeQuery, ScanQuery},
+        retention::ShownIndex,
+    },
+    types::{json::json_bytes_max, record::Record},
+};
+
+/// Bytes of JSON that an export hands over at once; a larger record goes alone.
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// Batches of an export that may wait for a slow reader.
+const BATCHES_AHEAD: usize = 2;
+
+/// A batch, or why there are no more. The last one of a whole export is empty.
+pub(super) type Batch = Result<Vec<Record>, AnswerError>;
+
+/// Exports what this node has.
+pub(super) fn own(index: ShownIndex, question: ExportQuestion) -> mpsc::Receiver<Batch> {
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    // The handle is not needed: a crash drops the sender without the final empty batch, which
+    // the reader takes for the failure it is.
+    drop(tokio::task::spawn_blocking(move || {
+        let last = read_all(&index, question, &sender)
+            .map(|()| Vec::new())
+            .map_err(|error| unreadable(&error));
+        // An error means that nobody reads any more.
+        drop(sender.blocking_send(last));
+    }));
+    receiver
+}
+
+fn read_all(
+    index: &ShownIndex,
+    question: ExportQuestion,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<(), IndexError> {
+    let (kind, from, to) = (question.kind, question.from, question.to);
+    let mut reading = match question.vehicle {
+        Some(vehicle) => Reading::Track {
+            query: RangeQuery {
+                vehicle,
+                kind,
+                from,
+                to,
+                after: None,
+            },
+            n_left: usize::MAX,
+        },
+        None => Reading::Export(Some(ScanQuery {
+            kind,
+            from,
+            to,
+            after: None,
+        })),
+    };
+    let mut batcher = Batcher::default();
+    while let Some(records) = reading.next_page(index)? {
+        for record in records {
+            if let Some(batch) = batcher.push(record)
+                && sender.blocking_send(Ok(batch)).is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+    if let Some(batch) = batcher.take() {
+        // An error means that nobody reads any more.
+        drop(sender.blocking_send(Ok(batch)));
+    }
+    Ok(())
+}
+
+/// Exports what the whole cluster has, in a task of `tasks`.
+pub(super) fn merged(records: Stream, tasks: &TaskGroup) -> mpsc::Receiver<Batch> {
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    // The handle is not needed, as above.
+    drop(tasks.spawn("export", merge_all(records, sender)));
+    receiver
+}
+
+async fn merge_all(mut records: Stream, sender: mpsc::Sender<Batch>) {
+    let mut batcher = Batcher::default();
+    let last = loop {
+        let next = tokio::select! {
+            biased;
+            next = records.next() => next,
+            // Nothing is wanted any more of what is half done here.
+            () = sender.closed() => return,
+        };
+        let batch = match next {
+            Ok(Some(record)) => batcher.push(record),
+            Ok(None) => break Ok(Vec::new()),
+            Err(error) => break Err(error),
+        };
+        if let Some(batch) = batch
+            && sender.send(Ok(batch)).await.is_err()
+        {
+            return;
+        }
+    };
+    if let Some(batch) = batcher.take()
+        && sender.send(Ok(batch)).await.is_err()
+    {
+        return;
+    }
+    // An error means that nobody reads any more.
+    drop(sender.send(last).await);
+}
+
+/// Puts records into batches.
+#[derive(Default)]
+struct Batcher {
+    batch: Vec<Record>,
+    json_bytes: usize,
+}
+
+impl Batcher {
+    /// Adds a record; the batch before it, if that is full with it.
+    fn push(&mut self, record: Record) -> Option<Vec<Record>> {
+        let record_bytes = json_bytes_max(&record);
+        let is_over = self.json_bytes + record_bytes > BATCH_BYTES;
+        let full = if is_over { self.take() } else { None };
+        self.json_bytes += record_bytes;
+        self.batch.push(record);
+        full
+    }
+
+    /// What is left.
+    fn take(&mut self) -> Option<Vec<Record>> {
+        self.json_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        (!batch.is_empty()).then_some(batch)
+    }
+}

@@ -1,0 +1,168 @@
+//! Reads the index of this node's store page by page, for questions from here and from other nodes.
+//!
+//! Reading blocks, so it happens on the threads for that, a few at a time. Must not know who asks.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    api::AnswerError,
+    metrics::names::TaskMetrics,
+    store::{
+        Store,
+        index::{IndexError, RangeQuery, ScanQuery},
+        retention::ShownIndex,
+    },
+    types::{ids::VehicleId, record::Record},
+};
+
+/// How long a question waits for the index to catch up.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Questions that read the index at the same time; further ones wait. Also of those whose asker has
+/// gone away: a reading cannot be broken off.
+const READERS_MAX: usize = 4;
+
+/// Records that are read from the index at once, whatever their size.
+pub(super) const STEP: usize = 64;
+
+/// Records of a page of a scan, which has a cap in bytes too.
+pub(super) const SCAN_STEP: usize = 1_024;
+
+/// Asks the index of a store; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct IndexReader {
+    store: Arc<Store>,
+    places: Arc<Semaphore>,
+    metrics: TaskMetrics,
+}
+
+/// A question to the index that is answered page by page, and where it goes on.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// The last position of a vehicle; none once it is read.
+    Last(Option<VehicleId>),
+    /// Last positions in order of vehicle.
+    Vehicles {
+        /// Behind this one.
+        after: Option<VehicleId>,
+        /// At most so many further ones.
+        n_left: usize,
+    },
+    /// Records of a vehicle in order of (time, hash).
+    Track {
+        /// Which.
+        query: RangeQuery,
+        /// At most so many further ones.
+        n_left: usize,
+    },
+    /// All records in order of their keys; none once they are read.
+    Export(Option<ScanQuery>),
+}
+
+impl IndexReader {
+    /// A reader of the index of `store`; crashes are counted in `metrics`.
+    pub(super) fn new(store: Arc<Store>, metrics: TaskMetrics) -> Self {
+        Self {
+            store,
+            places: Arc::new(Semaphore::new(READERS_MAX)),
+            metrics,
+        }
+    }
+
+    /// The store that is read.
+    pub(super) const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The index, once it shows what was durable when this was called.
+    pub(super) async fn index(&self) -> Result<ShownIndex, AnswerError> {
+        if !self.store.is_caught_up(PATIENCE).await {
+            return Err(AnswerError::Behind);
+        }
+        Ok(self.store.index().clone())
+    }
+
+    /// Asks the index on a thread that may block, once it shows what was durable when this was called.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&ShownIndex) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, AnswerError> {
+        self.index().await?;
+        self.ask_now(question).await
+    }
+
+    /// The same without the wait.
+    pub(super) async fn ask_now<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&ShownIndex) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, AnswerError> {
+        let index = self.store.index().clone();
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            question(&index)
+        });
+        match reading.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(unreadable(&error)),
+            Err(error) => {
+                tracing::error!(%error, "a question crashed");
+                self.metrics.panics.inc("query");
+                Err(AnswerError::Store)
+            }
+        }
+    }
+}
+
+impl Reading {
+    /// The next records; `None` at the end. A page may be empty. Blocking.
+    pub(super) fn next_page(
+        &mut self,
+        index: &ShownIndex,
+    ) -> Result<Option<Vec<Record>>, IndexError> {
+        let page = match self {
+            Self::Last(vehicle) => {
+                let Some(vehicle) = vehicle.take() else {
+                    return Ok(None);
+                };
+                return Ok(Some(index.last(&vehicle)?.into_iter().collect()));
+            }
+            Self::Vehicles { after, n_left } => {
+                let page = index.vehicles(after.as_ref(), STEP.min(*n_left))?;
+                *n_left -= page.len().min(*n_left);
+                if let Some(last) = page.last() {
+                    *after = Some(last.key.vehicle.clone());
+                }
+                page
+            }
+            Self::Track { query, n_left } => {
+                let page = index.range(query, STEP.min(*n_left))?;
+                *n_left -= page.len().min(*n_left);
+                if let Some(last) = page.last() {
+                    query.after = Some((last.key.time, last.key.hash));
+                }
+                page
+            }
+            Self::Export(scan) => {
+                let Some(query) = scan else {
+                    return Ok(None);
+                };
+                let page = index.scan(query, SCAN_STEP)?;
+                query.after = page.next;
+                if query.after.is_none() {
+                    *scan = None;
+                }
+                return Ok(Some(page.records));
+            }
+        };
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+/// What is said of an index that cannot be read; its own log says why.
+pub(super) fn unreadable(error: &IndexError) -> AnswerError {
+    tracing::error!(%error, "the index cannot be read");
+    AnswerError::Store
+}

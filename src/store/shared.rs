@@ -1,0 +1,77 @@
+//! What the threads of a store share, and how a submission comes in and is let go.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use tokio::sync::{broadcast, watch};
+
+use super::{hand::Hand, progress::Progress, retention::SharedHorizon};
+use crate::{
+    base::{
+        queue::{PushError, Queue},
+        verdict::{RefuseReason, Settle, Verdict},
+    },
+    delivery::batch::Batch,
+    metrics::names::StoreMetrics,
+    types::record::Record,
+};
+
+/// The records of one chunk on their way to the disk.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) batch: Batch,
+    pub(crate) settle: Settle,
+}
+
+/// What the threads of a store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queue: Queue<Submission>,
+    pub(crate) hand: Hand,
+    pub(crate) progress: Progress,
+    pub(crate) metrics: StoreMetrics,
+    pub(crate) live: broadcast::Sender<Arc<[Record]>>,
+    /// Why nothing more can be confirmed; empty while all is well.
+    pub(crate) failure: watch::Sender<Option<String>>,
+    /// Whether the disk has less room than the reserve.
+    pub(crate) is_full: AtomicBool,
+    /// Whether the index has failed and is not back yet.
+    pub(crate) is_mending: AtomicBool,
+    /// What is too old to be taken or shown.
+    pub(crate) horizon: Arc<SharedHorizon>,
+}
+
+impl Shared {
+    pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
+        let n_positions = batch.n_positions() as i64;
+        self.metrics.positions_in_flight.inc_by(n_positions);
+        self.hand.enter(batch.as_bytes().len());
+        match self.queue.push(Submission { batch, settle }) {
+            Ok(()) => {}
+            Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
+            Err(PushError::Closed(submission)) => self.refuse(submission, RefuseReason::Stopping),
+        }
+    }
+
+    pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
+        let n_positions = submission.batch.n_positions();
+        self.let_go(&submission.batch);
+        self.metrics
+            .positions_refused
+            .inc_by(reason.as_str(), n_positions as u64);
+        submission.settle.settle(Verdict::Refused(reason));
+    }
+
+    /// A submission is not this store's business any more.
+    pub(crate) fn let_go(&self, batch: &Batch) {
+        let n_positions = batch.n_positions() as i64;
+        self.metrics.positions_in_flight.dec_by(n_positions);
+        self.hand.leave(batch.as_bytes().len());
+    }
+
+    /// Says that log or index can no longer be trusted.
+    pub(crate) fn fail(&self, why: String) {
+        tracing::error!(why, "the store has failed; nothing more is confirmed");
+        self.queue.close();
+        self.failure.send_replace(Some(why));
+    }
+}
