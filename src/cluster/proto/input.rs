@@ -117,7 +117,7 @@ pub enum LinkEnd {
     Closed,
     /// The connection was reset.
     Reset,
-    /// Nothing was heard for 1.5 s of time in which this process could read.
+    /// Nothing was heard for 1.4 s of time in which this process could read.
     Silent,
     /// The other side broke the protocol; what it did.
     Protocol(&'static str),

@@ -29,7 +29,7 @@
 //! ```text
 //!              link and table                  link lost                    redial refused
 //!   (unknown) ───────────────▶  up  ─────────────────────────▶ suspect ───────────────────────▶ down
-//!                               ▲ │                              │ │    1.5 s without a sign       │
+//!                               ▲ │                              │ │    1.4 s without a sign       │
 //!                               │ └── quiet for 1 s: suspect ────┘ │                               │
 //!                               └──────── link again ──────────────┘◀── link again, and its word ──┘
 //!        its own goodbye: left          while a neighbour has a link to it: suspect, not down

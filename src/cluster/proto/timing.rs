@@ -88,7 +88,7 @@ pub(crate) const ADDRESSES_MAX: usize = 4;
 pub(crate) const STATIC_PEERS_MAX: usize = 256;
 
 /// A link that was not heard for this long is dead.
-pub(crate) const SILENCE: Duration = millis(1_500);
+pub(crate) const SILENCE: Duration = millis(1_400);
 /// Changes of members, of reports and of heartbeats are told at once, but not twice within this.
 pub(crate) const TELL_SPACING: Duration = millis(10);
 /// Links up to which nothing waits besides.

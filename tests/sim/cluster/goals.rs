@@ -107,7 +107,7 @@ fn a_killed_process_is_down_within_10_ms() {
 }
 
 #[test]
-fn a_silent_machine_is_suspect_after_1_s_and_down_after_1_5_s() {
+fn a_silent_machine_is_suspect_after_1_s_and_down_within_1_5_s() {
     let mut world = formed(4, 5);
     let id = world.nodes[2].setup.id;
     world.kill(2, true);
@@ -129,8 +129,8 @@ fn a_silent_machine_is_suspect_after_1_s_and_down_after_1_5_s() {
             .iter()
             .all(|at| state(world, *at) == MemberState::Down)
     };
-    let down = world.run_until(begin + 1_700, all_down);
-    assert!(down.is_some_and(|at| at >= begin + 1_200), "{down:?}");
+    let down = world.run_until(begin + 1_500, all_down);
+    assert!(down.is_some_and(|at| at >= begin + 1_100), "{down:?}");
 }
 
 #[test]

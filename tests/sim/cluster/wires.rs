@@ -11,7 +11,7 @@ use waymesh::{
 /// After so long without a byte a link is quiet.
 pub(crate) const QUIET_MS: u64 = 1_000;
 /// After so long without a byte a link is dead.
-pub(crate) const SILENT_MS: u64 = 1_500;
+pub(crate) const SILENT_MS: u64 = 1_400;
 /// An idle link says so.
 pub(crate) const HEARTBEAT_MS: u64 = 250;
 

@@ -3,10 +3,10 @@
 //! | what is known | what follows |
 //! |---|---|
 //! | the link was closed, and a new dial is refused | down at once |
-//! | no answer to the redials until 1.5 s after the last sign of life | down |
+//! | no answer to the redials until 1.4 s after the last sign of life | down |
 //! | the same, but a member that we reach has a link to it | suspect here, said to nobody |
 //! | then no member that we reach reports a way any more | down |
-//! | never a link of our own, and for 1.5 s no member that we reach reports a way | down |
+//! | never a link of our own, and for 1.4 s no member that we reach reports a way | down |
 //! | it has refuted once, and a member that we reach has a link to it | never said to be down |
 
 use crate::{

@@ -215,7 +215,7 @@ fn no_answer_falls_under_the_rule_of_silence() {
     talk.links(1, 9);
     talk.events();
     talk.loses(1, LinkEnd::Reset);
-    talk.waits(1_499);
+    talk.waits(1_399);
     assert_eq!(talk.events(), [""; 0]);
     talk.waits(1);
     assert_eq!(talk.events(), ["down n9 silent"]);
@@ -228,7 +228,7 @@ fn what_was_silent_before_the_link_broke_counts() {
     talk.events();
     talk.waits(60_000);
     talk.loses_after(1, LinkEnd::Reset, Duration::from_millis(600));
-    talk.waits(899);
+    talk.waits(799);
     assert_eq!(talk.events(), [""; 0]);
     talk.waits(1);
     assert_eq!(talk.events(), ["down n9 silent"]);

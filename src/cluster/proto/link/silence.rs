@@ -20,7 +20,8 @@ pub struct LinkTiming {
     pub heartbeat: Duration,
     /// Silence after which the other end is suspect; 1 s.
     pub quiet: Duration,
-    /// Silence after which the link is given up; 1.5 s.
+    /// Silence after which the link is given up; 1.4 s, so that all others know of it 1.5 s after the last
+    /// sign of life.
     pub dead: Duration,
     /// Silence after which a socket is looked at first; 400 ms, more than a heartbeat is late.
     pub first_look: Duration,
@@ -65,7 +66,7 @@ impl Default for LinkTiming {
         Self {
             heartbeat: Duration::from_millis(250),
             quiet: Duration::from_secs(1),
-            dead: Duration::from_millis(1_500),
+            dead: Duration::from_millis(1_400),
             first_look: Duration::from_millis(400),
             look: Duration::from_millis(50),
         }
@@ -183,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_link_is_suspect_after_a_second_and_dead_after_one_and_a_half() {
-        let found = looks((400..=1_500).step_by(50));
-        let expected = [(1_000, HearingChange::Quiet), (1_500, HearingChange::Dead)];
+    fn a_silent_link_is_suspect_after_a_second_and_dead_a_little_later() {
+        let found = looks((400..=1_400).step_by(50));
+        let expected = [(1_000, HearingChange::Quiet), (1_400, HearingChange::Dead)];
         assert_eq!(found, expected);
     }
 
@@ -208,7 +209,7 @@ mod tests {
         // Starved: looked at every half second only.
         let found = looks((500..10_000).step_by(500));
         assert_eq!(found[0], (3_500, HearingChange::Quiet));
-        assert_eq!(found[1], (6_000, HearingChange::Dead));
+        assert_eq!(found[1], (5_500, HearingChange::Dead));
     }
 
     #[test]
