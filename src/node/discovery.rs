@@ -226,9 +226,9 @@ fn sender(view: &SenderView, moments: Moments<'_>) -> Sender {
 
 fn peer(view: &PeerView, members: &[MemberView]) -> Peer {
     let member = members.iter().find(|member| view.node == Some(member.id));
-    let verdict = match (member, view.failure) {
+    let verdict = match (member, &view.failure) {
         (Some(member), _) if member.linked.is_some() => Verdict::Linked,
-        (_, Some(failure)) => Verdict::DialFailed(failure),
+        (_, Some(failure)) => Verdict::DialFailed(failure.clone()),
         (_, None) => Verdict::Dialling,
     };
     let name = member.map(|member| member.name.to_string());

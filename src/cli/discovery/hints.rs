@@ -101,10 +101,11 @@ fn remedy(verdict: &str) -> Option<&'static str> {
             "cannot be linked: does it run, and listen (--link) where others reach it? Behind address \
              translation it needs [advertise] link"
         }
-        "no answer" => {
+        "no answer" | "broken off" => {
             "does not answer on its link port: a firewall between the two drops TCP (port 5001 unless \
              --link says another)"
         }
+        "no node" => "is no node: something else listens on the link port there",
         "itself" => "is this node itself",
         "malformed" | "too long" => {
             "sends something else to this port: another program uses it; choose another [discovery] port \

@@ -9,6 +9,7 @@ use crate::types::ids::NodeId;
 use super::{
     card::{NodeCard, NodeName},
     config::PeerAddress,
+    link::outcome::{DialFailure, LinkEnd},
     link_id::{DialId, LinkId},
     place::{InterfaceIndex, SocketPlace, Transport},
 };
@@ -108,68 +109,4 @@ pub enum Forgotten {
     Name(NodeName),
     /// One member.
     Id(NodeId),
-}
-
-/// How a link ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkEnd {
-    /// The other side closed it.
-    Closed,
-    /// The connection was reset.
-    Reset,
-    /// Nothing was heard for 1.4 s of time in which this process could read.
-    Silent,
-    /// The other side broke the protocol; what it did.
-    Protocol(&'static str),
-    /// This side closed it.
-    Local,
-}
-
-/// Why a dial came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DialFailure {
-    /// Nobody listens there.
-    Refused,
-    /// There is no way there, or the name has no address.
-    Unreachable,
-    /// No answer in time.
-    TimedOut,
-    /// The other side has another secret.
-    WrongSecret,
-    /// The other side does not accept this node's name.
-    NotAccepted,
-    /// The other side belongs to another cluster.
-    OtherCluster,
-    /// The other side speaks no version that we do.
-    OtherVersion,
-    /// The other side says that a link stands.
-    Duplicate,
-    /// The name of this node belongs to another one.
-    NameTaken {
-        /// Link address of the other one.
-        by: SocketAddr,
-    },
-    /// The other side leaves, has no name of its own at present, or has no room.
-    NotReady,
-    /// The other side is this node.
-    Itself,
-}
-
-impl DialFailure {
-    /// The words for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "no answer",
-            Self::WrongSecret => "wrong secret",
-            Self::NotAccepted => "not accepted",
-            Self::OtherCluster => "other cluster",
-            Self::OtherVersion => "other version",
-            Self::Duplicate => "duplicate",
-            Self::NameTaken { .. } => "name taken",
-            Self::NotReady => "not ready",
-            Self::Itself => "itself",
-        }
-    }
 }

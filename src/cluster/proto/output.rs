@@ -10,6 +10,7 @@ use super::{
     card::Incarnation,
     config::RememberedMember,
     events::ClusterEvent,
+    link::outcome::CloseReason,
     link_id::{DialId, LinkId},
     place::SocketPlace,
     wire::MemberMessage,
@@ -98,19 +99,6 @@ pub enum BeaconTo {
     Peers,
 }
 
-/// Why this side closes a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Another link to the same node stands; no death.
-    Duplicate,
-    /// The node at the other end has started anew since.
-    Superseded,
-    /// This side does not take it; see there.
-    Refused(Refusal),
-    /// This side leaves, or gives up its name.
-    Leaving,
-}
-
 /// Why a node's link is not taken; told to it inside the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -132,4 +120,16 @@ pub enum Refusal {
     /// This node leaves, or has no name of its own at present, or no room for more members.
     #[error("not ready")]
     NotReady,
+}
+
+impl From<Refusal> for CloseReason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Itself => Self::Itself,
+            Refusal::NotAccepted => Self::NotAccepted,
+            Refusal::NameTaken { by } => Self::NameTaken { by },
+            Refusal::Duplicate => Self::Duplicate,
+            Refusal::NotReady => Self::NotReady,
+        }
+    }
 }

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{driver::Driver, translate};
+use super::driver::Driver;
 use crate::cluster::{
     net::{DialTo, LinkHandle},
-    proto::{ClusterEvent, ClusterOutput, Incarnation, link::frame::FrameKind},
+    proto::{
+        ClusterEvent, ClusterOutput, Incarnation,
+        link::{frame::FrameKind, outcome::CloseReason, outgoing::SendError},
+    },
 };
 
 impl Driver {
@@ -30,7 +33,7 @@ impl Driver {
             } => self.links.dial(dial, DialTo::Name(name), patience),
             ClusterOutput::CloseLink { link, reason } => {
                 if let Some(handle) = self.handles.remove(&link) {
-                    handle.close(translate::close_reason(reason));
+                    handle.close(reason);
                 }
             }
             ClusterOutput::SendFrame { link, message } => {
@@ -93,10 +96,16 @@ impl Driver {
     }
 }
 
+/// What is said of members builds on what was said before: where one message finds no room, the link
+/// is of no use any more, and the next one begins from the start.
 fn send_members(handle: &LinkHandle, payload: Bytes) {
-    if let Err(error) = handle.send(FrameKind::MEMBERS, payload) {
-        // It has ended, or is closed for taking nothing: its end is on the way.
-        tracing::debug!(link = %handle.link(), %error, "what was to be said of members was not sent");
+    match handle.send(FrameKind::MEMBERS, payload) {
+        // It has ended, and its end is on the way.
+        Ok(()) | Err(SendError::Closed) => {}
+        Err(error @ (SendError::Full | SendError::Impossible)) => {
+            tracing::warn!(link = %handle.link(), %error, "what was to be said of members cannot be sent: the link is closed");
+            handle.close(CloseReason::Unwanted);
+        }
     }
 }
 

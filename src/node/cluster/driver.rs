@@ -21,7 +21,6 @@ use super::{
     handle::{ClusterHandle, ClusterState, Command},
     memory::{KeepMembers, Memory},
     neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic, TrafficSenders},
-    translate,
 };
 use crate::{
     base::{
@@ -343,7 +342,6 @@ impl Driver {
                 silence,
             } => {
                 self.handles.remove(&link);
-                let reason = translate::link_end(&reason);
                 self.tell(ClusterInput::LinkDown {
                     link,
                     reason,
@@ -357,7 +355,6 @@ impl Driver {
             }
             LinkEvent::Frame { link, frame } => self.on_frame(link, frame),
             LinkEvent::DialFailed { dial, why } => {
-                let why = translate::dial_failure(why);
                 self.tell(ClusterInput::DialFailed { dial, why });
             }
         }

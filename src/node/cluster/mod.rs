@@ -18,7 +18,6 @@ mod handle;
 mod memory;
 mod neighbours;
 mod obey;
-mod translate;
 
 pub use self::{
     driver::{ClusterParts, KeepIncarnation, start},

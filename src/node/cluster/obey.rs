@@ -5,7 +5,6 @@ use std::{ops::ControlFlow, sync::atomic::Ordering};
 use super::{
     driver::{Driver, End},
     handle::{ClusterMembers, Command, DiscoveryReport, PingError, Subscription},
-    translate,
 };
 use crate::{
     base::time::Instant,
@@ -93,7 +92,7 @@ impl Driver {
         self.out = out;
         match answer {
             Ok(()) => Admittance::Accept,
-            Err(refusal) => Admittance::Refuse(translate::refusal(refusal)),
+            Err(refusal) => Admittance::Refuse(refusal.into()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use bytes::Bytes;
 use waymesh::{
     base::prng::Prng,
-    cluster::proto::{DialId, LinkEnd, NodeCard},
+    cluster::proto::{DialId, NodeCard, link::outcome::LinkEnd},
 };
 
 /// After so long without a byte a link is quiet.

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use waymesh::{
     base::prng::Prng,
     cluster::proto::{
-        ClusterEvent, ClusterInput, ClusterOutput, DialFailure, DialId, LinkEnd, LinkId, Refusal,
+        ClusterEvent, ClusterInput, ClusterOutput, DialId, LinkId, Refusal,
+        link::outcome::{DialFailure, LinkEnd},
     },
     types::ids::NodeId,
 };
@@ -300,7 +301,7 @@ impl World {
                 why,
             } => {
                 if self.nodes[node].run == run {
-                    self.note(node, || format!("dial fails: {}", why.as_str()));
+                    self.note(node, || format!("dial fails: {why}"));
                     self.feed(node, ClusterInput::DialFailed { dial, why });
                 }
             }

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::cluster::proto::{
     card::NodeCard,
-    input::{DialFailure, LinkEnd},
+    link::outcome::{CloseReason, DialFailure, LinkEnd},
     link_id::{DialId, LinkId},
     links::Link,
     membership::Path,
-    output::{CloseReason, ClusterOutput, Refusal},
+    output::{ClusterOutput, Refusal},
     timing::SILENCE,
 };
 use crate::types::ids::NodeId;
@@ -46,13 +46,12 @@ impl Core {
             None => self.admit(card, observed),
         };
         let surplus = match examined {
-            Err(Refusal::Duplicate) => Err(CloseReason::Duplicate),
-            Err(refusal) => Err(CloseReason::Refused(refusal)),
+            Err(refusal) => Err(refusal.into()),
             Ok(()) if self.members.has_room_for(card.id) => self.choose(card),
-            Ok(()) => Err(CloseReason::Refused(Refusal::NotReady)),
+            Ok(()) => Err(CloseReason::NotReady),
         };
         if let Some(dial) = dialled {
-            self.dial_answered(dial, card, surplus);
+            self.dial_answered(dial, card, surplus.as_ref().err());
         }
         if let Err(reason) = surplus {
             self.close(id, reason);
@@ -80,24 +79,22 @@ impl Core {
     }
 
     /// Somebody answered a dial, and this node takes the link or not.
-    fn dial_answered(&mut self, dial: DialId, card: &NodeCard, taken: Result<(), CloseReason>) {
-        match taken {
-            Ok(()) | Err(CloseReason::Duplicate) => self.dialling.succeeded(dial, card.id),
-            Err(CloseReason::Refused(Refusal::Itself)) => {
-                let why = DialFailure::Itself;
-                self.dialling.spurned(self.now, dial, card.id, why);
+    fn dial_answered(&mut self, dial: DialId, card: &NodeCard, refused: Option<&CloseReason>) {
+        let why = match refused {
+            None | Some(CloseReason::Duplicate) => {
+                self.dialling.succeeded(dial, card.id);
+                return;
             }
-            Err(_) => {
-                let why = DialFailure::NotReady;
-                self.dialling.spurned(self.now, dial, card.id, why);
-            }
-        }
+            Some(CloseReason::Itself) => DialFailure::Itself,
+            Some(_) => DialFailure::NotReady,
+        };
+        self.dialling.spurned(self.now, dial, card.id, why);
     }
 
     /// `silence` is how long nothing had been heard over the link.
     pub(super) fn link_down(&mut self, id: LinkId, reason: LinkEnd, silence: Duration) {
         if let Some(link) = self.links.remove(id) {
-            self.link_gone(&link, reason, silence);
+            self.link_gone(&link, &reason, silence);
         }
     }
 
@@ -108,7 +105,7 @@ impl Core {
     }
 
     pub(super) fn dial_failed(&mut self, dial: DialId, why: DialFailure) {
-        let Some(peer) = self.dialling.failed(self.now, dial, why) else {
+        let Some(peer) = self.dialling.failed(self.now, dial, why.clone()) else {
             if let DialFailure::NameTaken { by } = why {
                 self.give_up_name(by);
             }
@@ -128,13 +125,13 @@ impl Core {
         for id in links {
             self.close(id, CloseReason::Leaving);
             if let Some(link) = self.links.remove(id) {
-                self.link_gone(&link, LinkEnd::Local, Duration::ZERO);
+                self.link_gone(&link, &LinkEnd::Local, Duration::ZERO);
             }
         }
     }
 
     /// What was a path may be none any more.
-    fn link_gone(&mut self, link: &Link, reason: LinkEnd, silence: Duration) {
+    fn link_gone(&mut self, link: &Link, reason: &LinkEnd, silence: Duration) {
         self.telling.report_is_stale = true;
         self.telling.hurry();
         self.is_view_stale = true;
@@ -157,7 +154,7 @@ impl Core {
         };
         member.path = Path::Lost {
             silent_at,
-            is_closed: reason != LinkEnd::Silent,
+            is_closed: *reason != LinkEnd::Silent,
         };
         member.since = self.now;
         self.dialling.lost(self.now, link.peer);

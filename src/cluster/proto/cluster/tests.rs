@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::{testing, *};
 use crate::{
     cluster::proto::{
-        CloseReason, ClusterEvent, DialFailure, DialId, DownReason, Forgotten, LinkEnd, LinkId,
-        MemberState, NameMatch, PeerAddress, RememberedMember,
+        ClusterEvent, DialId, DownReason, Forgotten, LinkId, MemberState, NameMatch, PeerAddress,
+        RememberedMember,
         discovery::Sighting,
+        link::outcome::{CloseReason, DialFailure, LinkEnd},
         membership::{Claim, Record, Standing},
         wire::Said,
     },
@@ -123,7 +124,7 @@ impl Talk {
 
     fn closed(&self) -> Vec<(u64, CloseReason)> {
         let closed = self.out.iter().filter_map(|output| match output {
-            ClusterOutput::CloseLink { link, reason } => Some((link.0, *reason)),
+            ClusterOutput::CloseLink { link, reason } => Some((link.0, reason.clone())),
             _ => None,
         });
         closed.collect()
@@ -415,7 +416,7 @@ fn members_beyond_the_cap_are_counted_and_refused() {
     }
     assert_eq!(talk.cluster.sizes().n_members, 16);
     assert_eq!(talk.cluster.sizes().n_links, 16);
-    let refused = CloseReason::Refused(Refusal::NotReady);
+    let refused = CloseReason::NotReady;
     assert_eq!(talk.closed().len(), 14);
     assert!(talk.closed().iter().all(|(_, reason)| *reason == refused));
     talk.frame(10, &delta(record(200, 0, Standing::Up)));

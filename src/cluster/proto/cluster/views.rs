@@ -14,7 +14,7 @@ use crate::{
             watchdog::PlaceState,
         },
         events::{DownReason, NodeEvent},
-        input::DialFailure,
+        link::outcome::DialFailure,
         link_id::LinkId,
         membership::{Member, Path, Record, Standing},
         place::SocketPlace,
@@ -158,7 +158,7 @@ pub struct PeerView {
 }
 
 /// What became of a sender of beacons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// A link to it stands.
     Linked,
@@ -181,7 +181,7 @@ impl fmt::Display for Verdict {
             Self::Member => "member",
             Self::NotMatching => "not matching",
             Self::Dialling => "dialling",
-            Self::DialFailed(why) => why.as_str(),
+            Self::DialFailed(why) => return why.fmt(formatter),
             Self::Rejected(reason) => return reason.fmt(formatter),
         };
         formatter.write_str(word)
@@ -333,7 +333,7 @@ impl Cluster {
         let peers = self.core.dialling.statics.iter().map(|peer| PeerView {
             address: peer.address.to_string(),
             node: peer.node,
-            failure: peer.failure,
+            failure: peer.failure.clone(),
         });
         DiscoveryView {
             phase: self.discovery.pings.phase(),
@@ -463,7 +463,7 @@ impl Core {
         if !sender.name.as_ref().is_some_and(matches) {
             return Verdict::NotMatching;
         }
-        match self.dialling.peer(id).and_then(|peer| peer.failure) {
+        match self.dialling.peer(id).and_then(|peer| peer.failure.clone()) {
             Some(failure) => Verdict::DialFailed(failure),
             None if self.has_path(id) => Verdict::Member,
             None => Verdict::Dialling,

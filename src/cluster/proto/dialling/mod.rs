@@ -24,7 +24,7 @@ use super::{
     card::{NodeName, RunNumber},
     config::PeerAddress,
     discovery::Sighting,
-    input::DialFailure,
+    link::outcome::DialFailure,
     link_id::DialId,
     output::ClusterOutput,
     timing::{

@@ -6,7 +6,7 @@ use crate::base::time::Instant;
 
 use super::super::{
     card::{NodeName, RunNumber},
-    input::DialFailure,
+    link::outcome::DialFailure,
     link_id::DialId,
     place::is_of_segment,
     timing::{ADDRESSES_MAX, NAME_RETRY, NAME_RETRY_MAX, REDIAL, REDIAL_LONG_AFTER, RETRIES},
@@ -133,7 +133,7 @@ impl Peer {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    pub(super) const fn link_stands(&mut self) {
+    pub(super) fn link_stands(&mut self) {
         self.is_linked = true;
         self.next = None;
         self.failure = None;
@@ -152,9 +152,6 @@ impl Peer {
         if self.is_linked {
             return;
         }
-        if why != DialFailure::Duplicate {
-            self.failure = Some(why);
-        }
         self.n_failed = self.n_failed.saturating_add(1);
         self.next_address();
         let delay = match why {
@@ -166,6 +163,9 @@ impl Peer {
             }
             _ => self.delay_after_failure(now, interval),
         };
+        if why != DialFailure::Duplicate {
+            self.failure = Some(why);
+        }
         let again = delay.map(|delay| (started + delay).max(now));
         self.next = [self.next, again].into_iter().flatten().min();
     }

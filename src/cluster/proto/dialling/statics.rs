@@ -6,7 +6,7 @@ use crate::{base::time::Instant, types::ids::NodeId};
 
 use super::super::{
     config::PeerAddress,
-    input::DialFailure,
+    link::outcome::DialFailure,
     link_id::DialId,
     output::ClusterOutput,
     timing::{PATIENCE_FAR, REDIAL, STATIC_PEERS_MAX},

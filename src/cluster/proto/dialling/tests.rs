@@ -40,13 +40,13 @@ fn dials(dialling: &mut Dialling, now: u64) -> Vec<DialId> {
 }
 
 /// Runs until a time, each dial failing after `after` milliseconds; gives when dials began.
-fn failing(dialling: &mut Dialling, until: u64, after: u64, why: DialFailure) -> Vec<u64> {
+fn failing(dialling: &mut Dialling, until: u64, after: u64, why: &DialFailure) -> Vec<u64> {
     let mut begun = Vec::new();
     while let Some(next) = dialling.next_deadline().filter(|next| *next <= at(until)) {
         let now = next.as_millis();
         for dial in dials(dialling, now) {
             begun.push(now);
-            dialling.failed(at(now + after), dial, why);
+            dialling.failed(at(now + after), dial, why.clone());
         }
     }
     begun
@@ -68,7 +68,7 @@ fn the_lower_identity_dials_at_once_the_higher_a_little_later() {
 fn a_node_that_does_not_listen_yet_is_tried_again_and_then_left_alone() {
     let mut dialling = dialling();
     dialling.sighted(at(0), &sighting(9));
-    let begun = failing(&mut dialling, 60_000, 0, DialFailure::Refused);
+    let begun = failing(&mut dialling, 60_000, 0, &DialFailure::Refused);
     assert_eq!(begun, [0, 10, 30, 70]);
 }
 
@@ -78,7 +78,7 @@ fn beacons_of_a_dead_node_cause_few_dials() {
     let mut begun = Vec::new();
     for millis in (0..60_000).step_by(5) {
         dialling.sighted(at(millis), &sighting(9));
-        begun.extend(failing(&mut dialling, millis, 0, DialFailure::Refused));
+        begun.extend(failing(&mut dialling, millis, 0, &DialFailure::Refused));
     }
     assert!(begun.len() <= 16, "{begun:?}");
     let restarted = Sighting {
@@ -99,7 +99,7 @@ fn a_lost_member_is_dialled_often_for_a_minute_and_then_seldom() {
     let who = (NodeId(2), &sighting(2).name, RunNumber(2));
     dialling.linked(who, address(5_001));
     dialling.lost(at(1_000), NodeId(2));
-    let begun = failing(&mut dialling, 120_000, 1, DialFailure::Refused);
+    let begun = failing(&mut dialling, 120_000, 1, &DialFailure::Refused);
     assert_eq!(
         begun[..3],
         [1_000, 1_250, 1_500],
@@ -119,7 +119,7 @@ fn who_does_not_accept_us_is_not_asked_again_until_it_starts_anew() {
     let mut dialling = dialling();
     for millis in (0..60_000).step_by(500) {
         dialling.sighted(at(millis), &sighting(9));
-        failing(&mut dialling, millis, 1, DialFailure::NotAccepted);
+        failing(&mut dialling, millis, 1, &DialFailure::NotAccepted);
     }
     assert_eq!(dialling.counts.n_dials, 1);
     let restarted = Sighting {
@@ -157,7 +157,7 @@ fn a_peer_given_by_hand_is_tried_ever_more_seldom_and_not_once_it_is_linked() {
     let mut dialling = dialling();
     let name = PeerAddress::Name("depot.example:5001".into());
     assert!(dialling.add_static(at(0), name.clone()) && dialling.add_static(at(0), name));
-    let begun = failing(&mut dialling, 60_000, 0, DialFailure::Unreachable);
+    let begun = failing(&mut dialling, 60_000, 0, &DialFailure::Unreachable);
     assert!((9..=14).contains(&begun.len()), "{begun:?}");
     assert!(begun.windows(2).all(|pair| pair[1] - pair[0] <= 10_000));
     let next = dialling.next_deadline().unwrap();

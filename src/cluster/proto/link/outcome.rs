@@ -180,6 +180,27 @@ impl fmt::Display for CloseReason {
     }
 }
 
+impl fmt::Display for DialFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "no answer",
+            Self::Broken => "broken off",
+            Self::Foreign => "no node",
+            Self::WrongSecret => "wrong secret",
+            Self::OtherCluster => "other cluster",
+            Self::OtherVersion => "other version",
+            Self::NotAccepted => "not accepted",
+            Self::Duplicate => "duplicate",
+            Self::NameTaken { .. } => "name taken",
+            Self::Itself => "itself",
+            Self::NotReady => "not ready",
+            Self::Declined(_) | Self::Unwanted(_) => "declined",
+        })
+    }
+}
+
 impl LinkEnd {
     /// The value of a label for metrics and logs.
     pub const fn as_str(&self) -> &'static str {
