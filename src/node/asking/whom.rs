@@ -77,6 +77,7 @@ mod tests {
             is_self: id == 1,
             matches: true,
             linked: None,
+            way: None,
         }
     }
 
