@@ -268,7 +268,7 @@ impl Store {
         self.shared.failure.subscribe()
     }
 
-    /// Whether records are taken now: the disk has room, comes back within [`STALL`], and nothing
+    /// Whether records are taken now: the disk has room, comes back within 2 s, and nothing
     /// failed.
     pub fn is_taking(&self) -> bool {
         let is_stalled = self.shared.hand.busy_for(Instant::now()) >= STALL;
