@@ -196,7 +196,10 @@ pub fn wait_for_one_epoch(siblings: &[Sibling<'_>]) -> Duration {
         assert!(
             since.elapsed() < PATIENCE,
             "no one epoch in time: {views:?}, {:#?}",
-            siblings.iter().map(|one| one.get("/v1/nodes").1).collect::<Vec<_>>()
+            siblings
+                .iter()
+                .map(|one| one.get("/v1/nodes").1)
+                .collect::<Vec<_>>()
         );
         std::thread::park_timeout(Duration::from_millis(10));
     }
