@@ -23,7 +23,7 @@ use super::{faults, node::Setup, world::World};
 const SEEDS: u64 = 60;
 
 /// Seeds that found something once.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 2] = [178, 218];
 
 /// How far reports go, in links.
 const FAR: usize = 8;
