@@ -15,7 +15,7 @@ use crate::{
         },
         proto::{
             self, BeaconKeys, ClusterConfig, Incarnation, NameMatch, NodeCard, NodeName,
-            PeerAddress, Roles, RunNumber,
+            PeerAddress, RememberedMember, Roles, RunNumber,
             link::{hello, hello::Hello, keys::LinkKeys, preamble::WireVersions},
         },
     },
@@ -27,6 +27,7 @@ use crate::{
     node::{
         cluster::{ClusterHandle, ClusterParts, LinkTraffic, start},
         identity::Identity,
+        members_file::MembersFile,
     },
 };
 
@@ -100,20 +101,11 @@ async fn parts(
         None => Some(grounds.http).filter(|http| !http.ip().is_loopback()),
     };
     let seen_by_others = SocketAddr::from(([0, 0, 0, 0], port));
-    let card = NodeCard {
-        id: grounds.identity.id,
-        name: name(&config.node.name)?,
-        incarnation: Incarnation(grounds.identity.incarnation),
-        run: RunNumber(random()?),
-        roles: Roles {
-            is_ingest: true,
-            is_store: true,
-        },
-        link: advertised.unwrap_or(seen_by_others),
-        http,
-    };
+    let link = advertised.unwrap_or(seen_by_others);
+    let card = card(config, grounds.identity, (link, http))?;
     let discovery = &config.discovery;
     let identity = Arc::clone(grounds.identity);
+    let members = MembersFile::of(&config.node.data);
     Ok(ClusterParts {
         hello: Hello {
             versions: WireVersions::OURS,
@@ -143,6 +135,7 @@ async fn parts(
             is_active: discovery.is_active,
             peers: peers(discovery),
             members_max: MEMBERS_MAX,
+            remembered: members.load()?,
             seed: random()?,
         },
         sockets: sockets(discovery),
@@ -155,9 +148,30 @@ async fn parts(
         keep_incarnation: Arc::new(move |incarnation: Incarnation| {
             identity.keep_incarnation(incarnation.0)
         }),
+        keep_members: Arc::new(move |storing: &[RememberedMember]| members.keep(storing)),
         link_metrics: grounds.metrics.links.clone(),
         metrics: grounds.metrics.cluster.clone(),
         task_metrics: grounds.metrics.tasks.clone(),
+    })
+}
+
+/// Who this node is, and where it is reached.
+fn card(
+    config: &AppConfig,
+    identity: &Identity,
+    (link, http): (SocketAddr, Option<SocketAddr>),
+) -> Result<NodeCard, AppError> {
+    Ok(NodeCard {
+        id: identity.id,
+        name: name(&config.node.name)?,
+        incarnation: Incarnation(identity.incarnation),
+        run: RunNumber(random()?),
+        roles: Roles {
+            is_ingest: true,
+            is_store: true,
+        },
+        link,
+        http,
     })
 }
 

@@ -39,6 +39,7 @@ use crate::{
     node::{
         cluster::ClusterHandle,
         identity::{Identity, IdentityError},
+        members_file::MembersError,
         query::{NodeAnswers, Questions},
         status::{Profile, StatusSource},
     },
@@ -57,6 +58,9 @@ pub enum AppError {
     /// The data folder cannot be used. Nothing was changed.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Who belonged to the cluster cannot be read. Nothing was changed but the count of starts.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// An address cannot be bound. Nothing was changed but the count of starts.
     #[error(
         "{key}: cannot listen on {address}: {source}{holder}; a second node on this host: \

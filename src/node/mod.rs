@@ -18,6 +18,7 @@ mod export;
 pub mod forward;
 pub mod identity;
 pub mod members;
+pub mod members_file;
 pub mod query;
 mod reading;
 pub mod router;

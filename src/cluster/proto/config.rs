@@ -4,7 +4,12 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use regex::Regex;
 
-use super::{card::NodeCard, keys::BeaconKeys};
+use crate::types::ids::NodeId;
+
+use super::{
+    card::{NodeCard, NodeName, Roles},
+    keys::BeaconKeys,
+};
 
 /// All that the core is told at its start.
 #[derive(Debug, Clone)]
@@ -33,8 +38,24 @@ pub struct ClusterConfig {
     pub peers: Vec<PeerAddress>,
     /// Members remembered, those away included. Default 1,024.
     pub members_max: usize,
+    /// Storing members of the cluster at the end of this node's last run, in order of identity: away
+    /// until they are heard of.
+    pub remembered: Vec<RememberedMember>,
     /// Feeds jitter and nonces; from the system's randomness.
     pub seed: u64,
+}
+
+/// A storing member as a node remembers it over its own restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RememberedMember {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its name when it was heard of last.
+    pub name: NodeName,
+    /// What it did then; it stored at any rate.
+    pub roles: Roles,
+    /// Where it took links, if that was known.
+    pub link: Option<SocketAddr>,
 }
 
 /// Number of usable links to matching nodes at which a node stops asking for more.

@@ -95,7 +95,9 @@ pub use self::{
         Cluster, ClusterCounts, DiscoveryView, MemberState, MemberView, MemberWay, PeerView,
         PlaceView, SenderView, Storing, TableSizes, Verdict,
     },
-    config::{ClusterConfig, ConnectMode, MinConnections, NameMatch, PeerAddress},
+    config::{
+        ClusterConfig, ConnectMode, MinConnections, NameMatch, PeerAddress, RememberedMember,
+    },
     discovery::{series::PingPhase, watchdog::PlaceState},
     events::{ClusterEvent, DownReason, NodeEvent},
     input::{ClusterInput, DialFailure, Forgotten, LinkEnd},

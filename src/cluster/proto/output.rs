@@ -8,6 +8,7 @@ use crate::types::ids::NodeId;
 
 use super::{
     card::Incarnation,
+    config::RememberedMember,
     events::ClusterEvent,
     link_id::{DialId, LinkId},
     place::SocketPlace,
@@ -79,7 +80,10 @@ pub enum ClusterOutput {
     /// Write down, durably, that this node counts its starts from here: others know a later
     /// incarnation of it than its data folder does.
     KeepIncarnation(Incarnation),
-    /// A member was struck off, here or elsewhere: nothing is to be remembered of it.
+    /// Remember these storing members over the end of this run, in place of those before; in order of
+    /// identity, at most as many as members are remembered.
+    Remember(Vec<RememberedMember>),
+    /// A member was struck off, here or elsewhere.
     Forgot(NodeId),
     /// The first series of PINGs is over: who can be found at once has been found.
     FirstSeriesOver,

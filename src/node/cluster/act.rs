@@ -50,6 +50,7 @@ impl Driver {
             }
             ClusterOutput::NameFree => tracing::info!("the name is this node's again"),
             ClusterOutput::KeepIncarnation(incarnation) => self.keep_incarnation(incarnation),
+            ClusterOutput::Remember(members) => self.lasting.memory.remember(members),
             ClusterOutput::Forgot(id) => tracing::info!(%id, "a member was struck off"),
             ClusterOutput::FirstSeriesOver => self.is_formed = true,
         }

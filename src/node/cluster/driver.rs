@@ -19,6 +19,7 @@ use super::{
     act::set_heartbeat,
     count::Counted,
     handle::{ClusterHandle, ClusterState, Command},
+    memory::{KeepMembers, Memory},
     neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic, TrafficSenders},
     translate,
 };
@@ -72,6 +73,8 @@ pub struct ClusterParts {
     pub listeners: Vec<TcpListener>,
     /// See there.
     pub keep_incarnation: KeepIncarnation,
+    /// See there.
+    pub keep_members: KeepMembers,
     /// Of links.
     pub link_metrics: LinkMetrics,
     /// Of the cluster.
@@ -102,6 +105,8 @@ pub(super) struct Lasting {
     pub(super) incarnation: std::sync::Mutex<Incarnation>,
     /// Whether this node's store takes records, as it was told last.
     pub(super) is_storing: AtomicBool,
+    /// The storing members that the core said are to be remembered.
+    pub(super) memory: Memory,
 }
 
 /// Starts the cluster as a task of `tasks`, which ends when [`ClusterHandle::leave`] is called. Gives
@@ -116,11 +121,15 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraf
     });
     let own = parts.core.card.id;
     let neighbourhood = watch::Sender::new(Arc::new(Neighbourhood::alone(own)));
-    let handle = ClusterHandle::new(sender, state.subscribe(), neighbourhood.subscribe());
+    let (remembered, keep) = (parts.core.remembered.clone(), &parts.keep_members);
+    let memory = Memory::start(remembered, Arc::clone(keep), tasks);
+    let shown = neighbourhood.subscribe();
+    let handle = ClusterHandle::new(sender, shown, state.subscribe(), memory.kept());
     let (traffic, traffic_in) = TrafficSenders::new();
     let lasting = Arc::new(Lasting {
         incarnation: std::sync::Mutex::new(parts.core.card.incarnation),
         is_storing: AtomicBool::new(false),
+        memory,
         commands: Mutex::new(commands),
         changes: broadcast::channel(CHANGES_MAX).0,
         handle: handle.clone(),
@@ -223,6 +232,7 @@ impl Driver {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         config.card.incarnation = incarnation;
         hello.card.incarnation = incarnation;
+        config.remembered = lasting.memory.members();
         let links_config = LinksConfig::new(hello, parts.keys.clone());
         let doorkeeper = Arc::new(Doorkeeper(lasting.handle.clone()));
         let (links, link_events) = Links::new(links_config, doorkeeper, parts.link_metrics.clone());

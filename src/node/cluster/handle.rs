@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::neighbours::Neighbourhood;
+use super::{memory::Kept, neighbours::Neighbourhood};
 use crate::{
     base::time::Instant,
     cluster::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// How long a node has to answer a ping.
 const PING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long it may take to write down that a member is struck off.
+const KEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The cluster as one value that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,8 @@ pub(super) enum Command {
     Pause,
     Resume,
     Dial(PeerAddress),
-    Forget(Forgotten, oneshot::Sender<bool>),
+    /// Gives the number of the set of members without them, if there were any.
+    Forget(Forgotten, oneshot::Sender<Option<u64>>),
     Health {
         is_storing: bool,
     },
@@ -110,18 +114,21 @@ pub struct ClusterHandle {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<ClusterState>,
     neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
+    kept: Kept,
 }
 
 impl ClusterHandle {
-    pub(super) const fn new(
+    pub(super) fn new(
         commands: mpsc::Sender<Command>,
-        state: watch::Receiver<ClusterState>,
         neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
+        state: watch::Receiver<ClusterState>,
+        kept: Kept,
     ) -> Self {
         Self {
             commands,
             state,
             neighbourhood,
+            kept,
         }
     }
 
@@ -211,12 +218,18 @@ impl ClusterHandle {
         self.tell(Command::Dial(peer)).await
     }
 
-    /// Strikes off members that are away; false if there is none such.
+    /// Strikes off members that are away; false if there is none such. Returns when that is on disk,
+    /// or the disk has refused it for a while, which is logged.
     ///
     /// # Errors
     /// [`ClusterGone`].
     pub async fn forget(&self, whom: Forgotten) -> Result<bool, ClusterGone> {
-        self.ask(|reply| Command::Forget(whom, reply)).await
+        let forgotten = self.ask(|reply| Command::Forget(whom, reply)).await?;
+        if let Some(number) = forgotten {
+            // It is struck off at any rate, and written as soon as the disk takes it.
+            let _is_kept = self.kept.clone().wait(number, KEEP_PATIENCE).await;
+        }
+        Ok(forgotten.is_some())
     }
 
     /// Tells the others whether this node's store takes records.

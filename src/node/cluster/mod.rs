@@ -1,7 +1,7 @@
 //! The one task that owns the cluster's core and its sockets.
 //!
 //! ```text
-//! sockets ─datagrams─▶            ─outputs─▶ sockets, links, subscribers, identity
+//! sockets ─datagrams─▶            ─outputs─▶ sockets, links, subscribers, identity, memory
 //! links ───events────▶ Cluster::handle
 //! handles ─commands──▶   (driver)  ─answers─▶ handles
 //! ```
@@ -15,6 +15,7 @@ mod act;
 mod count;
 mod driver;
 mod handle;
+mod memory;
 mod neighbours;
 mod obey;
 mod translate;
@@ -25,5 +26,6 @@ pub use self::{
         ClusterGone, ClusterHandle, ClusterMembers, ClusterState, DiscoveryReport, PingError,
         Subscription,
     },
+    memory::KeepMembers,
     neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic},
 };

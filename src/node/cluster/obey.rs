@@ -35,7 +35,7 @@ impl Driver {
                 self.tell(ClusterInput::Forget(whom));
                 let is_gone = self.core.members().len() < n_before;
                 // Who asked may be gone.
-                let _nobody = reply.send(is_gone);
+                let _nobody = reply.send(is_gone.then(|| self.lasting.memory.number()));
             }
             Command::Health { is_storing } => {
                 self.lasting.is_storing.store(is_storing, Ordering::Relaxed);

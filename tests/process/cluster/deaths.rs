@@ -1,6 +1,9 @@
 //! Nodes that die, leave, fall silent and come back, and what the others say of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::sibling::{Family, Sibling, print_time, wait_all_see_all};
 use crate::namespace::{Host, Lan};
@@ -41,6 +44,49 @@ fn a_kill_a_restart_and_a_goodbye_are_seen_as_what_they_are() {
         assert_eq!(down.text("reason"), "left");
         print_time("a goodbye seen", asked, down.at);
     }
+}
+
+/// A node that stays away over a restart of another is missed by that one, too, until it is struck
+/// off, and then over restarts again.
+#[test]
+fn who_stays_away_is_missed_after_a_restart_until_it_is_forgotten() {
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=2).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let mut siblings = family.start_all(&hosts, "");
+    wait_all_see_all(&siblings);
+    let states = |node: &Sibling<'_>| {
+        let members = node.ask(|client| client.members()).unwrap();
+        let states = members.nodes.into_iter();
+        let states = states.map(|node| (node.name, node.state.to_string()));
+        states.collect::<BTreeMap<String, String>>()
+    };
+    let said = |state: &str| {
+        let both = [("a", "up"), ("b", state)];
+        BTreeMap::from(both.map(|(name, state)| (name.to_owned(), state.to_owned())))
+    };
+    assert_eq!(siblings.pop().unwrap().stop().1, Some(0));
+    siblings[0].wait_down(0, "b");
+    assert_eq!(states(&siblings[0]), said("left"));
+    siblings.pop().unwrap().kill();
+
+    let a = family.start(&hosts[0], "a", "");
+    assert_eq!(states(&a), said("down"));
+    let missing = a.get("/v1/vehicles/nobody");
+    assert!(
+        missing.0 == 503 && missing.1.contains("\"missing\":[\"b\"]"),
+        "{missing:?}"
+    );
+    a.ask(|client| client.forget("b")).unwrap();
+    let alone = BTreeMap::from([("a".to_owned(), "up".to_owned())]);
+    assert_eq!(states(&a), alone);
+    a.kill();
+
+    let a = family.start(&hosts[0], "a", "");
+    assert_eq!(states(&a), alone);
+    assert_eq!(a.get("/v1/vehicles/nobody").0, 404);
+    let b = family.start(&hosts[1], "b", "");
+    wait_all_see_all(&[a, b]);
 }
 
 /// One node is cut off without a word; then its interface loses its carrier as well.

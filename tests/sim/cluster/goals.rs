@@ -2,7 +2,9 @@
 //! dial some six.
 
 use waymesh::{
-    cluster::proto::{ClusterInput, ConnectMode, MemberState, MinConnections, NameMatch},
+    cluster::proto::{
+        ClusterInput, ConnectMode, Forgotten, MemberState, MinConnections, NameMatch,
+    },
     types::ids::NodeId,
 };
 
@@ -458,13 +460,52 @@ fn a_goodbye_is_no_death_and_forgetting_is_for_all() {
     assert!((0..3).all(|at| state(&world, at) == Some(MemberState::Left)));
     world.kill(3, false);
     world.run_for(2_000);
-    let forget = waymesh::cluster::proto::Forgotten::Id(id);
+    let forget = Forgotten::Id(id);
     world.command(0, ClusterInput::Forget(forget));
     world.run_for(100);
     assert!((0..3).all(|at| state(&world, at).is_none()));
     world.start(3);
     world.run_for(1_000);
     assert_eq!(checks::divided(&world), None);
+}
+
+/// All are down; those that start again miss the one that does not, until it is struck off. Without
+/// multicast they find each other where they were.
+#[test]
+fn a_cluster_that_starts_anew_misses_who_stays_away_until_it_is_forgotten() {
+    for has_multicast in [true, false] {
+        let mut world = formed(20, 4);
+        let id = world.nodes[3].setup.id;
+        (0..4).for_each(|at| world.kill(at, at == 2));
+        world.run_for(5_000);
+        for node in &mut world.nodes {
+            node.setup.has_multicast = has_multicast;
+        }
+        (0..3).for_each(|at| world.start(at));
+        let state = |world: &World, at: usize| {
+            let members = world.nodes[at].cluster.as_ref().unwrap().members();
+            let member = members.into_iter().find(|member| member.id == id);
+            member.map(|member| (member.state, member.roles.is_store))
+        };
+        let missed = Some((MemberState::Down, true));
+        assert!((0..3).all(|at| state(&world, at) == missed));
+        let begin = world.now;
+        let joined = world.run_until(begin + 1_000, is_one);
+        assert!(joined.is_some(), "{:?}", checks::divided(&world));
+        world.run_for(1_000);
+        assert!((0..3).all(|at| state(&world, at) == missed));
+        world.command(1, ClusterInput::Forget(Forgotten::Id(id)));
+        world.run_for(1_000);
+        assert!((0..3).all(|at| state(&world, at).is_none()));
+        (0..3).for_each(|at| world.kill(at, false));
+        (0..3).for_each(|at| world.start(at));
+        world.run_for(1_000);
+        assert!((0..3).all(|at| state(&world, at).is_none()));
+        world.start(3);
+        let begin = world.now;
+        let joined = world.run_until(begin + 1_000, is_one);
+        assert!(joined.is_some(), "{:?}", checks::divided(&world));
+    }
 }
 
 /// A pair that cannot reach each other, while both reach a third.

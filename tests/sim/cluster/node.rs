@@ -11,8 +11,8 @@ use waymesh::{
     base::time::Instant,
     cluster::proto::{
         BeaconKeys, Cluster, ClusterConfig, ConnectMode, Incarnation, InterfaceIndex,
-        MinConnections, NameMatch, NodeCard, NodeName, PeerAddress, Roles, RunNumber, SocketPlace,
-        Transport,
+        MinConnections, NameMatch, NodeCard, NodeName, PeerAddress, RememberedMember, Roles,
+        RunNumber, SocketPlace, Transport,
     },
     types::ids::NodeId,
 };
@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) cluster: Option<Cluster>,
     /// Of the data folder.
     pub(crate) incarnation: u64,
+    /// Of the data folder, too.
+    pub(crate) remembered: Vec<RememberedMember>,
     pub(crate) run: u64,
     /// When the process last started.
     pub(crate) started: u64,
@@ -92,6 +94,7 @@ impl Node {
             address,
             cluster: None,
             incarnation: 0,
+            remembered: Vec::new(),
             run: 0,
             started: 0,
             is_powered: true,
@@ -178,6 +181,7 @@ impl Node {
             is_active: true,
             peers: self.setup.peers.clone(),
             members_max: 64,
+            remembered: self.remembered.clone(),
             seed,
         }
     }

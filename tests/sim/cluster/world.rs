@@ -395,6 +395,7 @@ impl World {
                 ClusterOutput::KeepIncarnation(incarnation) => {
                     self.nodes[at].incarnation = incarnation.0;
                 }
+                ClusterOutput::Remember(members) => self.nodes[at].remembered = members,
                 ClusterOutput::FirstSeriesOver => self.note(at, || "first series over".to_owned()),
                 ClusterOutput::DialName { .. }
                 | ClusterOutput::Reopen(_)

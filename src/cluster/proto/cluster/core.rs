@@ -6,7 +6,7 @@ use crate::{
     base::{prng::Prng, time::Instant},
     cluster::proto::{
         card::{NodeName, RunNumber},
-        config::{ClusterConfig, ConnectMode, MinConnections},
+        config::{ClusterConfig, ConnectMode, MinConnections, RememberedMember},
         dialling::{Dialling, Peer},
         discovery::{Introduction, Sighting, Surroundings, series::Company},
         events::DownReason,
@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) dialling: Dialling,
     pub(super) telling: Telling,
     pub(super) digest: ViewDigest,
+    /// Members that are up, as of the digest.
+    pub(super) n_up: usize,
     pub(super) epoch: Option<Epoch>,
     pub(super) is_storing: bool,
     pub(super) is_leaving: bool,
@@ -49,6 +51,8 @@ pub(super) struct Core {
     pub(super) misses_company: bool,
     /// Members or links changed: digest and epoch may have.
     pub(super) is_view_stale: bool,
+    /// The storing members that the driver was told to remember.
+    pub(super) remembered: Vec<RememberedMember>,
     /// When to look who still has a path.
     pub(super) paths_at: Option<Instant>,
     pub(super) counts: CoreCounts,
@@ -94,6 +98,7 @@ impl Core {
             started: now,
             links: Links::default(),
             digest: members.digest(&own),
+            n_up: 0,
             members,
             dialling,
             telling: Telling::default(),
@@ -106,6 +111,7 @@ impl Core {
             refused: None,
             misses_company: false,
             is_view_stale: true,
+            remembered: Vec::new(),
             paths_at: None,
             counts: CoreCounts::default(),
             config,
@@ -113,6 +119,7 @@ impl Core {
         for address in core.config.peers.clone() {
             core.dialling.add_static(now, address);
         }
+        core.take_over();
         core
     }
 

@@ -176,6 +176,7 @@ impl Core {
     /// link it was heard over.
     pub(super) fn located(&mut self, id: NodeId, source: Option<LinkId>) {
         self.telling.changed(id, source);
+        self.is_view_stale = true;
         self.adjust_dials(id);
     }
 

@@ -6,6 +6,7 @@ mod linking;
 mod merging;
 mod naming;
 mod publishing;
+mod remembering;
 mod telling;
 #[cfg(test)]
 pub(crate) mod testing;

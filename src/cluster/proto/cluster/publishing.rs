@@ -56,6 +56,8 @@ impl Core {
         if !std::mem::take(&mut self.is_view_stale) {
             return;
         }
+        self.remember();
+        self.n_up = self.members.n_up();
         let digest = self.members.digest(&self.own);
         if digest != self.digest {
             self.digest = digest;

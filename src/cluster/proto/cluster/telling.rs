@@ -117,7 +117,7 @@ impl Core {
     /// How long news are gathered.
     pub(super) fn gathering(&self) -> Duration {
         // Members that are known are links a moment later.
-        let n_links = self.links.len().max(self.members.n_up());
+        let n_links = self.links.len().max(self.n_up);
         let n_crowding = u32::try_from(n_links.saturating_sub(GATHER_FREE)).unwrap_or(u32::MAX);
         GATHER_PER_LINK.saturating_mul(n_crowding).min(GATHER_MAX)
     }

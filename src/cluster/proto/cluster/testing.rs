@@ -39,6 +39,7 @@ pub(crate) fn config(id: u64, name: &str) -> ClusterConfig {
         is_active: true,
         peers: Vec::new(),
         members_max: 16,
+        remembered: Vec::new(),
         seed: 1,
     }
 }

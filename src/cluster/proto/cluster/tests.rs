@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{testing, *};
 use crate::{
     cluster::proto::{
-        CloseReason, ClusterEvent, DialFailure, DialId, DownReason, LinkEnd, LinkId, MemberState,
-        NameMatch, PeerAddress,
+        CloseReason, ClusterEvent, DialFailure, DialId, DownReason, Forgotten, LinkEnd, LinkId,
+        MemberState, NameMatch, PeerAddress, RememberedMember,
         discovery::Sighting,
         membership::{Claim, Record, Standing},
         wire::Said,
@@ -534,4 +534,63 @@ fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
         _ => false,
     });
     assert!(told);
+}
+
+/// What the driver was last told to remember.
+fn remembered(talk: &mut Talk) -> Option<Vec<u64>> {
+    let out = std::mem::take(&mut talk.out);
+    let told = out.into_iter().rev().find_map(|output| match output {
+        ClusterOutput::Remember(members) => Some(members),
+        _ => None,
+    });
+    told.map(|members| members.into_iter().map(|member| member.id.0).collect())
+}
+
+#[test]
+fn storing_members_are_remembered_until_they_are_forgotten() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    assert_eq!(remembered(&mut talk), Some(vec![9]));
+    let mut relay = record(8, 0, Standing::Up);
+    relay.roles.is_store = false;
+    talk.frame(1, &delta(relay));
+    assert_eq!(remembered(&mut talk), None, "it keeps no records");
+    talk.frame(1, &delta(record(7, 0, Standing::Left)));
+    assert_eq!(remembered(&mut talk), Some(vec![7, 9]));
+    talk.loses(1, LinkEnd::Silent);
+    talk.waits(2_000);
+    assert_eq!(remembered(&mut talk), None, "away is not forgotten");
+    talk.tells(ClusterInput::Forget(Forgotten::Id(NodeId(7))));
+    assert_eq!(remembered(&mut talk), Some(vec![9]));
+}
+
+#[test]
+fn who_was_remembered_is_down_and_dialled_and_any_word_of_it_counts_more() {
+    let mut config = testing::config(5, "me");
+    let known = |id: u64| RememberedMember {
+        id: NodeId(id),
+        name: testing::card(id, &format!("n{id}")).name,
+        roles: testing::card(id, "n").roles,
+        link: Some(SocketAddr::new([192, 0, 2, id as u8].into(), 5_001)),
+    };
+    config.remembered = vec![known(5), known(8), known(9)];
+    let mut talk = Talk {
+        cluster: Cluster::new(Instant::from_millis(0), config),
+        now: 0,
+        out: Vec::new(),
+    };
+    talk.tells(ClusterInput::Tick);
+    assert_eq!(talk.events(), ["up me"], "nobody else is there");
+    assert_eq!(talk.state(8), Some(MemberState::Down));
+    talk.waits(300);
+    let dialled = talk.out.iter().filter(|output| {
+        matches!(output, ClusterOutput::Dial { peer: Some(peer), .. } if [8, 9].contains(&peer.0))
+    });
+    assert_eq!(dialled.count(), 2);
+    talk.links(1, 8);
+    assert_eq!(talk.state(8), Some(MemberState::Up));
+    talk.frame(1, &delta(record(9, 0, Standing::Up)));
+    assert_ne!(talk.state(9), Some(MemberState::Down));
+    talk.frame(1, &delta(record(9, 0, Standing::Forgotten)));
+    assert_eq!(talk.state(9), None);
 }

@@ -139,6 +139,15 @@ impl Dialling {
         }
     }
 
+    /// A member of an earlier run of this node is not forgotten: whether it is dialled,
+    /// [`keep`](Self::keep) says.
+    pub(crate) fn remembered(&mut self, id: NodeId, name: &NodeName, address: Option<SocketAddr>) {
+        let peer = self.entry(id, name);
+        if let Some((peer, address)) = peer.zip(address) {
+            peer.add_address_last(address);
+        }
+    }
+
     /// A wanted member is reported to be up.
     pub(crate) fn reported(
         &mut self,
