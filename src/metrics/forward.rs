@@ -1,9 +1,9 @@
 //! What is counted of records that go from node to node.
 
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::family::Family, registry::Registry};
 
 use super::{
-    Counter, Gauge, Labelled,
+    Counter, Gauge, Labelled, NodeLabel,
     names::{StoreMetrics, add, add_labelled},
 };
 
@@ -23,8 +23,8 @@ pub struct ForwardMetrics {
     pub turned_away: Counter,
     /// Records that were routed anew, since their owner left or did not take them.
     pub rerouted: Counter,
-    /// Bytes of records that wait for other nodes, or are under way to them.
-    pub outbox_bytes: Gauge,
+    /// Bytes of records that wait for another node, or are under way to it.
+    pub outbox_bytes: Family<NodeLabel, Gauge>,
     /// Destinations that hold more than their share: vehicles that they own are not read.
     pub closed: Gauge,
 }
@@ -50,7 +50,6 @@ impl ForwardMetrics {
             "records_rerouted",
             "Records whose owner left or did not take them, and that went elsewhere",
         );
-        let mut gauge = |name, help| add(registry, name, help, Gauge::default());
         Self {
             forwarded,
             in_flight: store.positions_in_flight.clone(),
@@ -58,13 +57,17 @@ impl ForwardMetrics {
             taken_over,
             turned_away,
             rerouted,
-            outbox_bytes: gauge(
+            outbox_bytes: add(
+                registry,
                 "outbox_bytes",
-                "Bytes of records that wait for other nodes or are under way to them",
+                "Bytes of records that wait for another node or are under way to it",
+                Family::default(),
             ),
-            closed: gauge(
+            closed: add(
+                registry,
                 "outboxes_full",
                 "Nodes for which as much waits as may, so that their vehicles are not read",
+                Gauge::default(),
             ),
         }
     }

@@ -121,6 +121,13 @@ impl Labelled {
     }
 }
 
+/// Label of what is counted for another node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabel {
+    /// Its name.
+    pub node: String,
+}
+
 /// Label of what is counted for an interface of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct InterfaceLabel {

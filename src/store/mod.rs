@@ -91,8 +91,9 @@ const SUBMISSIONS_MAX: usize = 65_536;
 /// Rejected lines that may wait to be set aside; further ones are only counted.
 const QUARANTINE_QUEUE_MAX: usize = 4_096;
 
-/// Vehicles of one generation of the cache of what is known of vehicles; two or more are held.
-const VEHICLES_PER_GENERATION: usize = 65_536;
+/// Vehicles of one generation of the cache of what is known of vehicles; two or more are held. A hash
+/// table is full with as many: with a few more it would take twice the memory.
+const VEHICLES_PER_GENERATION: usize = 57_344;
 
 /// How often the index is made durable, and looked through for what is too old.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -268,7 +269,7 @@ impl Store {
         self.shared.failure.subscribe()
     }
 
-    /// Whether records are taken now: the disk has room, comes back within [`STALL`], and nothing
+    /// Whether records are taken now: the disk has room, comes back within 2 s, and nothing
     /// failed.
     pub fn is_taking(&self) -> bool {
         let is_stalled = self.shared.hand.busy_for(Instant::now()) >= STALL;

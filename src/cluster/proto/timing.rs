@@ -63,6 +63,12 @@ pub(crate) const HIGHER_WAITS_MAX: Duration = millis(600);
 pub(crate) const RETRIES: [Duration; 3] = [millis(10), millis(20), millis(40)];
 /// Between two dials of a member that is down.
 pub(crate) const REDIAL: Duration = millis(250);
+
+/// How long after its loss a node that takes dials and breaks them off may be dying.
+pub(crate) const DYING: Duration = millis(100);
+
+/// Time between dials of a node that may be dying.
+pub(crate) const RETRY_DYING: Duration = millis(5);
 /// From here on a member that is down is dialled once an interval.
 pub(crate) const REDIAL_LONG_AFTER: Duration = Duration::from_secs(60);
 /// How long the network may take to open a connection to a node of the LAN. A busy node answers

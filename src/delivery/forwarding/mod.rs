@@ -219,6 +219,13 @@ impl<T> Forwarder<T> {
         self.room_bytes / self.map.members().count().max(1)
     }
 
+    /// Bytes that wait for each node for which something waited.
+    pub fn waiting_bytes(&self) -> impl Iterator<Item = (NodeId, usize)> {
+        self.outboxes
+            .iter()
+            .map(|(to, outbox)| (*to, outbox.n_bytes()))
+    }
+
     /// Bytes that wait for other nodes, and parcels that nobody takes at present.
     pub fn sizes(&self) -> (usize, usize) {
         let outboxes = self.outboxes.values();

@@ -1,6 +1,10 @@
 //! The task that owns the forwarder: gathers what is handed in, carries out what it says.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -16,7 +20,7 @@ use crate::{
         proto::link::{frame::FrameKind, outcome::CloseReason, outgoing::SendError},
     },
     delivery::forwarding::{ForwardInput, ForwardOutput, Forwarder, wire::Acks},
-    metrics::{forward::ForwardMetrics, names::TaskMetrics},
+    metrics::{NodeLabel, forward::ForwardMetrics, names::TaskMetrics},
     node::cluster::{Neighbourhood, Traffic},
     store::Store,
     types::ids::NodeId,
@@ -90,6 +94,7 @@ async fn run(lasting: Arc<Lasting>) {
         forwarder: Forwarder::new(own, lasting.room_bytes),
         incoming: Incoming::new(Arc::clone(&lasting.store), lasting.metrics.clone()),
         links: BTreeMap::new(),
+        names: BTreeMap::new(),
         n_rerouted: 0,
         out: Vec::new(),
         lasting: Arc::clone(&lasting),
@@ -102,6 +107,8 @@ struct Task {
     incoming: Incoming,
     /// The link to each node that the forwarder knows.
     links: BTreeMap<NodeId, LinkHandle>,
+    /// What nodes are called for which something may wait.
+    names: BTreeMap<NodeId, String>,
     /// Of those already counted.
     n_rerouted: u64,
     out: Vec<ForwardOutput<Settle>>,
@@ -174,6 +181,24 @@ impl Task {
             links: links.collect(),
         };
         self.tell(input);
+        self.meet_names(neighbourhood);
+    }
+
+    /// Whoever has neither a link nor anything waiting is not shown any more.
+    fn meet_names(&mut self, neighbourhood: &Neighbourhood) {
+        let linked = neighbourhood.linked.iter();
+        let linked = linked.map(|(id, neighbour)| (*id, neighbour.name.to_string()));
+        self.names.extend(linked);
+        let waiting: BTreeSet<NodeId> = self.forwarder.waiting_bytes().map(|(to, _)| to).collect();
+        let outbox_bytes = &self.lasting.metrics.outbox_bytes;
+        self.names.retain(|id, name| {
+            let is_shown = neighbourhood.linked.contains_key(id) || waiting.contains(id);
+            if !is_shown {
+                let node = name.clone();
+                outbox_bytes.remove(&NodeLabel { node });
+            }
+            is_shown
+        });
     }
 
     fn take(&mut self, traffic: Traffic) {
@@ -238,7 +263,13 @@ impl Task {
         let (metrics, forwarder) = (&self.lasting.metrics, &self.forwarder);
         self.lasting.post.show_closed(forwarder.closed());
         metrics.closed.set(forwarder.closed().len() as i64);
-        metrics.outbox_bytes.set(forwarder.sizes().0 as i64);
+        let waiting: BTreeMap<NodeId, usize> = forwarder.waiting_bytes().collect();
+        for (id, name) in &self.names {
+            let n_bytes = waiting.get(id).copied().unwrap_or_default();
+            let node = name.clone();
+            let gauge = metrics.outbox_bytes.get_or_create(&NodeLabel { node });
+            gauge.set(n_bytes as i64);
+        }
         let n_rerouted = forwarder.n_rerouted();
         metrics.rerouted.inc_by(n_rerouted - self.n_rerouted);
         self.n_rerouted = n_rerouted;

@@ -229,10 +229,7 @@ pub enum IndexError {
     #[error("a row of the index is damaged: {0}")]
     Damaged(String),
     /// It cannot be opened, for the reason given.
-    #[error(
-        "{folder}: {source}; if its files are damaged, restore the whole data folder from a copy of \
-         the disk"
-    )]
+    #[error("{folder}: {source}; {remedy}", remedy = .source.remedy())]
     Folder {
         /// Where it is.
         folder: PathBuf,
@@ -250,6 +247,17 @@ pub enum IndexError {
 }
 
 impl IndexError {
+    /// What may help whoever starts the program.
+    const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Layout { .. } => {
+                "start the version of the program that wrote it, or this one with another data folder \
+                 (--data DIR)"
+            }
+            _ => "if its files are damaged, restore the whole data folder from a copy of the disk",
+        }
+    }
+
     /// The same with the folder that it is about.
     #[must_use]
     pub fn in_folder(self, folder: &Path) -> Self {

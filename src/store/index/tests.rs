@@ -670,6 +670,10 @@ fn another_layout_version_is_refused_and_named() {
             error.to_string(),
             "the index has layout version 7, this program reads version 2"
         );
+        let said = error.in_folder(Path::new("/data/index")).to_string();
+        assert!(said.starts_with("/data/index: the index has layout version 7"));
+        assert!(said.contains("start the version of the program that wrote it"));
+        assert!(!said.contains("damaged"), "{said}");
     }
 }
 

@@ -9,7 +9,10 @@ use super::super::{
     link::outcome::DialFailure,
     link_id::DialId,
     place::is_of_segment,
-    timing::{ADDRESSES_MAX, NAME_RETRY, NAME_RETRY_MAX, REDIAL, REDIAL_LONG_AFTER, RETRIES},
+    timing::{
+        ADDRESSES_MAX, DYING, NAME_RETRY, NAME_RETRY_MAX, REDIAL, REDIAL_LONG_AFTER, RETRIES,
+        RETRY_DYING,
+    },
 };
 
 /// A node that is dialled.
@@ -161,7 +164,7 @@ impl Peer {
                 let doubled = NAME_RETRY * (1 << (self.n_failed - 1).min(5));
                 Some(doubled.min(NAME_RETRY_MAX))
             }
-            _ => self.delay_after_failure(now, interval),
+            _ => self.delay_after_failure(now, why, interval),
         };
         if why != DialFailure::Duplicate {
             self.failure = Some(why);
@@ -170,7 +173,12 @@ impl Peer {
         self.next = [self.next, again].into_iter().flatten().min();
     }
 
-    fn delay_after_failure(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
+    fn delay_after_failure(
+        &mut self,
+        now: Instant,
+        why: DialFailure,
+        interval: Duration,
+    ) -> Option<Duration> {
         if let Plan::Fresh { n_tries } = &mut self.plan {
             let retry = RETRIES.get(*n_tries).copied();
             *n_tries += 1;
@@ -185,7 +193,11 @@ impl Peer {
         let Plan::Redial { since } = self.plan else {
             return None;
         };
-        let delay = if now.since(since) < REDIAL_LONG_AFTER {
+        // A process that dies takes the call and breaks off, until its port is closed as well.
+        let may_be_dying = why == DialFailure::TimedOut && now.since(since) < DYING;
+        let delay = if may_be_dying {
+            RETRY_DYING
+        } else if now.since(since) < REDIAL_LONG_AFTER {
             REDIAL
         } else {
             interval

@@ -90,7 +90,7 @@ pub struct IndexConfig {
     /// Tables kept open; at least 10. Default 256.
     pub open_files: usize,
     /// Vehicles whose last position's key is kept in memory, so that their next one needs no read;
-    /// about 100 bytes each. Default 262,144.
+    /// about 60 bytes each if two hash tables are just full with them. Default 229,376.
     pub newest_vehicles: usize,
 }
 
@@ -104,7 +104,7 @@ impl Default for IndexConfig {
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
             open_files: 256,
-            newest_vehicles: 262_144,
+            newest_vehicles: 229_376,
         }
     }
 }

@@ -135,6 +135,8 @@ impl StagedVehicle {
                     // A time so far off that it lies outside of its month.
                     Ok(idx) => idx,
                     Err(idx) => {
+                        // Most vehicles have one, and room for four would take a thousand bytes.
+                        self.lanes.reserve_exact(1);
                         self.lanes.insert(idx, Lane::new(kind, place.1));
                         idx
                     }
