@@ -101,11 +101,10 @@ fn remedy(verdict: &str) -> Option<&'static str> {
             "cannot be linked: does it run, and listen (--link) where others reach it? Behind address \
              translation it needs [advertise] link"
         }
-        "no answer" | "broken off" => {
+        "no answer" => {
             "does not answer on its link port: a firewall between the two drops TCP (port 5001 unless \
              --link says another)"
         }
-        "no node" => "is no node: something else listens on the link port there",
         "itself" => "is this node itself",
         "malformed" | "too long" => {
             "sends something else to this port: another program uses it; choose another [discovery] port \

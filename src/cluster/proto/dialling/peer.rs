@@ -164,7 +164,7 @@ impl Peer {
                 let doubled = NAME_RETRY * (1 << (self.n_failed - 1).min(5));
                 Some(doubled.min(NAME_RETRY_MAX))
             }
-            _ => self.delay_after_failure(now, why, interval),
+            _ => self.delay_after_failure(now, &why, interval),
         };
         if why != DialFailure::Duplicate {
             self.failure = Some(why);
@@ -176,7 +176,7 @@ impl Peer {
     fn delay_after_failure(
         &mut self,
         now: Instant,
-        why: DialFailure,
+        why: &DialFailure,
         interval: Duration,
     ) -> Option<Duration> {
         if let Plan::Fresh { n_tries } = &mut self.plan {
@@ -194,7 +194,11 @@ impl Peer {
             return None;
         };
         // A process that dies takes the call and breaks off, until its port is closed as well.
-        let may_be_dying = why == DialFailure::TimedOut && now.since(since) < DYING;
+        let is_mute = matches!(
+            why,
+            DialFailure::TimedOut | DialFailure::Broken | DialFailure::Foreign
+        );
+        let may_be_dying = is_mute && now.since(since) < DYING;
         let delay = if may_be_dying {
             RETRY_DYING
         } else if now.since(since) < REDIAL_LONG_AFTER {

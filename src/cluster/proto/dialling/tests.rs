@@ -116,16 +116,22 @@ fn a_lost_member_is_dialled_often_for_a_minute_and_then_seldom() {
 
 #[test]
 fn a_lost_member_that_breaks_dials_off_is_dialled_again_at_once_for_a_moment() {
-    let mut dialling = dialling();
-    let who = (NodeId(2), &sighting(2).name, RunNumber(2));
-    dialling.linked(who, address(5_001));
-    dialling.lost(at(1_000), NodeId(2));
-    let begun = failing(&mut dialling, 2_000, 1, DialFailure::TimedOut);
-    assert_eq!(begun[..3], [1_000, 1_005, 1_010]);
-    let n_quick = begun.iter().filter(|at| **at <= 1_100).count();
-    assert!((19..=21).contains(&n_quick), "{begun:?}");
-    let n_later = begun.len() - n_quick;
-    assert!((3..=4).contains(&n_later), "{begun:?}");
+    for why in [
+        DialFailure::Broken,
+        DialFailure::TimedOut,
+        DialFailure::Foreign,
+    ] {
+        let mut dialling = dialling();
+        let who = (NodeId(2), &sighting(2).name, RunNumber(2));
+        dialling.linked(who, address(5_001));
+        dialling.lost(at(1_000), NodeId(2));
+        let begun = failing(&mut dialling, 2_000, 1, &why);
+        assert_eq!(begun[..3], [1_000, 1_005, 1_010], "{why:?}");
+        let n_quick = begun.iter().filter(|at| **at <= 1_100).count();
+        assert!((19..=21).contains(&n_quick), "{begun:?}");
+        let n_later = begun.len() - n_quick;
+        assert!((3..=4).contains(&n_later), "{begun:?}");
+    }
 }
 
 #[test]

@@ -180,14 +180,13 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// The verdict that people read: what is told apart here helps to find the fault.
 impl fmt::Display for DialFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
-            Self::TimedOut => "no answer",
-            Self::Broken => "broken off",
-            Self::Foreign => "no node",
+            Self::TimedOut | Self::Broken | Self::Foreign => "no answer",
             Self::WrongSecret => "wrong secret",
             Self::OtherCluster => "other cluster",
             Self::OtherVersion => "other version",
@@ -195,8 +194,7 @@ impl fmt::Display for DialFailure {
             Self::Duplicate => "duplicate",
             Self::NameTaken { .. } => "name taken",
             Self::Itself => "itself",
-            Self::NotReady => "not ready",
-            Self::Declined(_) | Self::Unwanted(_) => "declined",
+            Self::NotReady | Self::Declined(_) | Self::Unwanted(_) => "not ready",
         })
     }
 }
