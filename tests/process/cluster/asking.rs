@@ -168,6 +168,53 @@ fn a_killed_node_is_missing_until_it_is_back_with_what_it_has() {
     assert_eq!(alpha.export(), whole);
 }
 
+/// Who is missing from the answer about a vehicle that no node knows; none if it is complete.
+fn missed(node: &Node) -> Option<Value> {
+    let (status, problem) = get(node, "/v1/vehicles/nowhere");
+    assert!([404, 503].contains(&status), "{problem}");
+    (status == 503).then(|| problem["missing"].clone())
+}
+
+/// The members besides itself, with their states.
+fn others(node: &Node) -> Vec<(String, String)> {
+    let members = node.client().members().unwrap();
+    let others = members.nodes.into_iter();
+    let others = others.filter(|one| one.name != members.self_name);
+    let mut others: Vec<_> = others.map(|one| (one.name, one.state)).collect();
+    others.sort();
+    others
+}
+
+#[test]
+fn who_starts_alone_after_the_death_of_all_misses_the_others_until_they_are_forgotten() {
+    let family = Family::new();
+    let names = ["alpha", "beta", "gamma"];
+    let mut nodes = names.map(|name| family.start(name, ANY));
+    link(&nodes.each_ref());
+    let kept = family.folder.path().join("alpha").join("members");
+    wait_until("members on disk", || {
+        let kept = std::fs::read_to_string(&kept).unwrap_or_default();
+        ["beta", "gamma"].iter().all(|name| kept.contains(name))
+    });
+    nodes.iter_mut().for_each(Node::kill);
+
+    let mut alone = family.start("alpha", ANY);
+    let down = |name: &str| (name.to_owned(), "down".to_owned());
+    assert_eq!(others(&alone), [down("beta"), down("gamma")]);
+    assert_eq!(missed(&alone), Some(json!(["beta", "gamma"])));
+    alone.client().forget("beta").unwrap();
+    assert_eq!(missed(&alone), Some(json!(["gamma"])));
+
+    // What was struck off is so on disk when the answer comes.
+    alone.kill();
+    let alone = family.start("alpha", ANY);
+    assert_eq!(others(&alone), [down("gamma")]);
+    assert_eq!(missed(&alone), Some(json!(["gamma"])));
+    alone.client().forget("gamma").unwrap();
+    assert_eq!(others(&alone), []);
+    assert_eq!(missed(&alone), None);
+}
+
 #[test]
 fn a_node_that_hangs_holds_up_no_answer() {
     let family = Family::new();
