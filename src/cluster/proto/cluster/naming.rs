@@ -16,9 +16,12 @@ use crate::{
 use super::core::Core;
 
 impl Core {
-    /// Whether this node holds its name, rather than having just started or been refused.
-    pub(super) const fn is_settled(&self) -> bool {
-        self.is_formed && self.refused.is_none() && !self.is_leaving
+    /// Whether this node holds its name, rather than having just started or been refused: its first
+    /// series is over, or before that, a member took it in. Others see the same: in its beacons, and in
+    /// that it is reached ([`Core::seems_settled`]).
+    pub(super) fn is_settled(&self) -> bool {
+        let is_taken_in = || self.links.iter().any(|link| link.has_table);
+        (self.is_formed || is_taken_in()) && self.refused.is_none() && !self.is_leaving
     }
 
     /// Whether a node may be linked as far as names and identities go. If it is to have the name of
@@ -134,17 +137,25 @@ impl Core {
         }
     }
 
-    /// Whether another node holds its name, rather than having just started: by how long it is a
-    /// member, or by its last beacon. `unheard` is for those of whom neither tells.
+    /// Whether another node holds its name, rather than having just started: as a member that is
+    /// reached over a usable link, ours or another's, by how long it is a member, or by its last
+    /// beacon. `unheard` is for those of whom none of these tells.
     pub(super) fn seems_settled(&self, id: NodeId, run: RunNumber, unheard: bool) -> bool {
         let member = self.members.get(id);
         let member = member.filter(|member| member.record.is_up() && member.record.run() == run);
-        if member.is_some_and(|member| self.now.since(member.since) > FIRST_SERIES) {
+        let is_taken_in = || self.is_usable_in_run(id, run) || self.links.way_to(id).is_some();
+        if member.is_some_and(|member| self.now.since(member.since) > FIRST_SERIES || is_taken_in())
+        {
             return true;
         }
         let peer = self.dialling.peer(id);
         let peer = peer.filter(|peer| peer.heard_at.is_some() && peer.run == Some(run));
         peer.map_or(unheard, |peer| peer.is_settled)
+    }
+
+    fn is_usable_in_run(&self, id: NodeId, run: RunNumber) -> bool {
+        let mut links = self.links.to(id);
+        links.any(|link| link.run == run && link.has_table)
     }
 
     /// Link address of the living member that keeps its name, or its identity, against a newcomer.

@@ -423,6 +423,60 @@ fn members_beyond_the_cap_are_counted_and_refused() {
     assert_eq!(talk.cluster.counts().n_full[0], ("members", 1));
 }
 
+/// Node 5, `me`, a moment after its start.
+fn newcomer() -> Talk {
+    Talk {
+        cluster: Cluster::new(Instant::from_millis(0), testing::config(5, "me")),
+        now: 10,
+        out: Vec::new(),
+    }
+}
+
+fn admits(talk: &mut Talk, id: u64, name: &str) -> Result<(), Refusal> {
+    let now = Instant::from_millis(talk.now);
+    let card = testing::card(id, name);
+    let mut out = std::mem::take(&mut talk.out);
+    let answer = talk.cluster.admit(now, &card, observed(id), &mut out);
+    talk.out = out;
+    answer
+}
+
+#[test]
+fn of_two_that_have_just_started_the_one_that_is_linked_holds_the_name() {
+    let by_me = testing::card(5, "me").link;
+    let mut talk = newcomer();
+    assert_eq!(admits(&mut talk, 2, "me"), Err(Refusal::NotReady));
+    let gave_up = |output: &ClusterOutput| matches!(output, ClusterOutput::NameTaken { .. });
+    assert!(talk.out.iter().any(gave_up), "the lower identity has it");
+
+    let mut talk = newcomer();
+    talk.link_up(1, 9, None);
+    talk.tells(ClusterInput::Tick);
+    assert!(!talk.cluster.core.is_settled(), "nobody took it in yet");
+    let (records, is_last) = (Vec::new(), true);
+    talk.frame(1, &Said::Table { records, is_last });
+    assert!(talk.cluster.core.is_settled(), "and its beacons say so");
+    let taken = Err(Refusal::NameTaken { by: by_me });
+    assert_eq!(admits(&mut talk, 2, "me"), taken);
+    assert_eq!(talk.state(5), Some(MemberState::Up));
+}
+
+#[test]
+fn whoever_sees_a_member_reached_refuses_others_its_name() {
+    let mut talk = newcomer();
+    talk.links(1, 9);
+    let by_n9 = "192.0.2.9:5001".parse().unwrap();
+    let taken = Err(Refusal::NameTaken { by: by_n9 });
+    assert_eq!(admits(&mut talk, 2, "n9"), taken, "over our own link");
+    talk.frame(1, &delta(record(8, 0, Standing::Up)));
+    let (hops, is_storing) = (vec![(NodeId(8), 1)], true);
+    talk.frame(1, &Said::Report { hops, is_storing });
+    assert!(
+        matches!(admits(&mut talk, 2, "n8"), Err(Refusal::NameTaken { .. })),
+        "over another's"
+    );
+}
+
 #[test]
 fn a_peer_given_later_is_dialled_at_once() {
     let mut talk = Talk::new();
