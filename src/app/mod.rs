@@ -211,6 +211,11 @@ impl App {
         self.answers.status()
     }
 
+    /// The other nodes: to ask, to order, and to be told of changes.
+    pub const fn cluster(&self) -> &ClusterHandle {
+        &self.cluster
+    }
+
     /// Runs until one of the `signals` asks for the end (then drains), or the store fails.
     ///
     /// # Errors

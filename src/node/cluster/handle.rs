@@ -175,6 +175,72 @@ impl ClusterHandle {
 
     /// Who is there, and each change from then on.
     ///
+    /// A node sees itself first, then the others come and go. Here the second node is given the first
+    /// one's address; on a LAN the two would find each other.
+    ///
+    /// ```
+    /// # use std::{error::Error, path::Path};
+    /// # use tokio::runtime::Handle;
+    /// # use waymesh::{
+    /// #     app::App,
+    /// #     cluster::net::secret::write_new,
+    /// #     config::{Environment, Overlay, Sources, load},
+    /// #     protocol::Registry,
+    /// # };
+    /// use waymesh::cluster::proto::{ClusterEvent, DownReason};
+    ///
+    /// # async fn start(folder: &Path, name: &str, peers: &str) -> Result<App, Box<dyn Error>> {
+    /// #     let text = |path: &str| folder.join(path).to_str().map(str::to_owned);
+    /// #     let any = || Some("127.0.0.1:0".to_owned());
+    /// #     let loaded = load(&Sources {
+    /// #         environment: Environment::from_iter([
+    /// #             ("WAYMESH_DISCOVERY__TRANSPORTS", "static"),
+    /// #             ("WAYMESH_DISCOVERY__PEERS", peers),
+    /// #         ]),
+    /// #         overlay: Overlay {
+    /// #             name: Some(name.to_owned()),
+    /// #             secret_file: text("secret"),
+    /// #             data: text(name),
+    /// #             vehicles: any(),
+    /// #             link: any(),
+    /// #             http: any(),
+    /// #             ..Overlay::default()
+    /// #         },
+    /// #         ..Sources::default()
+    /// #     })?;
+    /// #     let here = Handle::current();
+    /// #     Ok(App::start(loaded.config, Registry::built_in(), &here).await?)
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # write_new(&folder.path().join("secret"))?;
+    /// let north = start(folder.path(), "north", "").await?;
+    /// let mut subscription = north.cluster().subscribe().await?;
+    /// let present: Vec<&str> = subscription.present.iter().map(|node| node.name.as_str()).collect();
+    /// assert_eq!(present, ["north"], "itself first");
+    ///
+    /// # let link = north.status().addresses.link.ok_or("no link port")?;
+    /// let south = start(folder.path(), "south", &link.to_string()).await?;
+    /// let node = loop {
+    ///     if let ClusterEvent::NodeUp(node) = subscription.changes.recv().await? {
+    ///         break node;
+    ///     }
+    /// };
+    /// assert_eq!(node.name.as_str(), "south");
+    ///
+    /// south.stop().await;
+    /// let (node, reason) = loop {
+    ///     if let ClusterEvent::NodeDown(node, reason) = subscription.changes.recv().await? {
+    ///         break (node, reason);
+    ///     }
+    /// };
+    /// assert_eq!((node.name.as_str(), reason), ("south", DownReason::Left));
+    /// # north.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ClusterGone`].
     pub async fn subscribe(&self) -> Result<Subscription, ClusterGone> {
