@@ -613,3 +613,42 @@ fn the_environment_may_name_the_file() {
     });
     assert_eq!(loaded.unwrap().config.node.cluster, "north");
 }
+
+/// Words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_table_for_those_who_come_from_bootstrap_names_keys_that_there_are() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/from-bootstrap.md");
+    let text = fs::read_to_string(path).unwrap();
+    let known: Vec<&str> = key_names().collect();
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let mut theirs = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        theirs.extend(quoted(cells[1]));
+        let ours: Vec<&str> = quoted(cells[2]).collect();
+        assert_eq!(ours.len(), 1, "{row}");
+        assert!(known.contains(&ours[0]), "{} is no key", ours[0]);
+    }
+    let expected = [
+        "connect_regex",
+        "connect_mode",
+        "min_connections",
+        "primary_port",
+        "protocol",
+        "ping_timeout",
+        "broadcast_ip",
+        "multicast_ip",
+        "multicast_iface",
+        "multicast_ttl",
+    ];
+    assert_eq!(theirs, expected);
+    // Those in the text around it, too.
+    let sections = ["discovery.", "advertise."];
+    let mut named = quoted(&text).filter(|word| sections.iter().any(|one| word.starts_with(one)));
+    assert!(named.all(|word| known.contains(&word)));
+    assert!(known.contains(&"secret_file"));
+}
