@@ -93,6 +93,8 @@ pub struct ClusterMetrics {
     pub members: Family<StateLabel, Gauge>,
     /// Frames and heartbeats of members that could not be read.
     pub frames_malformed: Counter,
+    /// What found a table of the cluster full, by table.
+    pub tables_full: Labelled,
 }
 
 impl ClusterMetrics {
@@ -135,6 +137,12 @@ impl ClusterMetrics {
                 "member_frames_malformed",
                 "Frames and heartbeats of members that could not be read",
                 Counter::default(),
+            ),
+            tables_full: add_labelled(
+                registry,
+                "cluster_tables_full",
+                "What found a table of the cluster full by table",
+                Labelled::new("table", &["members", "links"]),
             ),
         }
     }

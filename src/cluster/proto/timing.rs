@@ -111,6 +111,8 @@ pub(crate) const TABLES_AFTER: Duration = millis(200);
 pub(crate) const TABLES_AFTER_MAX: Duration = millis(2_000);
 /// Pairs of digests remembered of a link, for which tables were exchanged.
 pub(crate) const DIGEST_PAIRS_MAX: usize = 8;
+/// Links of one node that are kept; of more the oldest is closed.
+pub(crate) const LINKS_OF_ONE_MAX: usize = 4;
 /// Members in one message; a table of more takes several.
 pub(crate) const RECORDS_PER_MESSAGE: usize = 128;
 /// Farthest member that is reported, in links.

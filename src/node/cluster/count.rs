@@ -47,6 +47,9 @@ impl Counted {
         }
         let malformed = counts.n_frames_malformed - before.n_frames_malformed;
         metrics.frames_malformed.inc_by(malformed);
+        for ((table, n_all), (_, n_before)) in counts.n_full.iter().zip(&before.n_full) {
+            metrics.tables_full.inc_by(table, n_all - n_before);
+        }
         self.before = counts.clone();
         for place in places {
             let Some(socket) = sockets.iter().find(|one| one.place == place.place) else {

@@ -2,7 +2,7 @@
 //!
 //! The two share what waits to be written, the credit and the pings, under a lock that is never held
 //! over an await. The reader never waits for the writer or for the disk, only for room in the channel
-//! of events; what that channel may hold of a link's records is bounded by credit.
+//! of events; what that channel may hold of a link is bounded by credit, or has a cap.
 
 mod reader;
 mod writer;
@@ -55,15 +55,15 @@ const N_PINGS_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub struct LinkHandle(Arc<Shared>);
 
-/// A frame that came in. Where it was paid for with credit, the other end gets the credit back when
-/// this is dropped: keep it until it has been dealt with.
+/// A frame that came in, and the room that it takes up: where it was paid for with credit, the other
+/// end gets the credit back when this is dropped. Keep it until it has been dealt with.
 #[derive(Debug)]
 pub struct Received {
     /// What it is about.
     pub kind: FrameKind,
     /// What it says.
     pub payload: Bytes,
-    _held: Option<Held>,
+    _held: Held,
 }
 
 /// Who is at the other end, as it was met.
@@ -77,7 +77,7 @@ pub(super) struct Met {
 #[derive(Debug)]
 struct Held {
     shared: Arc<Shared>,
-    flow: Flow,
+    kind: FrameKind,
     payload_bytes: usize,
 }
 
@@ -181,6 +181,7 @@ async fn serve(
         LinkEnd::Closed | LinkEnd::ClosedFor(_) | LinkEnd::Reset => return (end, silence),
         LinkEnd::Silent => shared.close(CloseReason::Silent),
         LinkEnd::Protocol(what) => shared.close(CloseReason::Protocol((*what).to_owned())),
+        LinkEnd::Overrun => shared.close(CloseReason::NotReady),
         LinkEnd::Local => shared.close(CloseReason::Leaving),
     }
     if timeout(CLOSE_GRACE, writer).await.is_err() {
@@ -390,12 +391,11 @@ impl State {
 
 impl Received {
     fn new(shared: &Arc<Shared>, frame: Frame) -> Self {
-        let payload_bytes = frame.payload.len();
-        let held = frame.kind.flow().map(|flow| Held {
+        let held = Held {
             shared: Arc::clone(shared),
-            flow,
-            payload_bytes,
-        });
+            kind: frame.kind,
+            payload_bytes: frame.payload.len(),
+        };
         Self {
             kind: frame.kind,
             payload: frame.payload,
@@ -407,7 +407,7 @@ impl Received {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.grants.release(self.flow, self.payload_bytes);
+        state.grants.release(self.kind, self.payload_bytes);
         if state.grant() {
             drop(state);
             self.shared.wake.notify_one();

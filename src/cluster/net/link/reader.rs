@@ -174,6 +174,7 @@ impl Reader {
             }
             FrameKind::PING => return Err(LinkEnd::Protocol("a ping of another length")),
             FrameKind::PONG => state.answer_ping(&frame.payload),
+            kind if !state.grants.has_room_for(kind) => return Err(self.overrun()),
             kind => {
                 state.grants.receive(kind, frame.payload.len())?;
                 let frame = Received::new(&self.shared, frame);
@@ -181,6 +182,14 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn overrun(&self) -> LinkEnd {
+        if let Some(n_held_back) = self.inner.log_limit.pass() {
+            let link = self.shared.link;
+            tracing::warn!(%link, n_held_back, "more comes in than is worked off; the link is closed");
+        }
+        LinkEnd::Overrun
     }
 
     /// Looks whether there is really nothing. The kernel is asked, not tokio: after a pause of the

@@ -5,7 +5,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::cluster::proto::link::frame::{FrameReader, Item, write_frame};
+use crate::cluster::proto::link::{
+    credit::FREE_BYTES_MAX,
+    frame::{FrameReader, Item, write_frame},
+};
 
 /// Writes bytes into the encrypted stream as they are.
 async fn write(session: &mut Session<TcpStream>, plain: &[u8]) {
@@ -79,6 +82,33 @@ async fn more_than_was_granted() {
     let mut plain = framed(16, &vec![0; 2_000_000]);
     plain.extend(framed(16, b"and one more"));
     check(&plain, "a frame beyond the credit").await;
+}
+
+/// Members and acknowledgements need no credit. While nobody works them off they are held, up to a cap.
+#[tokio::test]
+async fn more_than_is_worked_off_of_what_needs_no_credit() {
+    for (kind, n_bytes) in [(3, 256 * 1024), (17, 64 * 1024)] {
+        let mut end = End::named("one");
+        let (mut session, link) = rogue(&mut end).await;
+        let frame = framed(kind, &vec![0; n_bytes]);
+        let n_frames = usize::try_from(FREE_BYTES_MAX).unwrap() / n_bytes;
+        let mut held = Vec::new();
+        // One after the other: what was dealt with does not count.
+        for _ in 0..n_frames * 2 {
+            write(&mut session, &frame).await;
+            drop(end.frame().await);
+        }
+        for _ in 0..n_frames {
+            write(&mut session, &frame).await;
+            held.push(end.frame().await);
+        }
+        write(&mut session, &frame).await;
+        let told = timeout(PATIENCE, farewell(&mut session)).await.unwrap();
+        assert_eq!(told, CloseReason::NotReady);
+        drop(session);
+        assert_eq!(end.down().await, (link.link, LinkEnd::Overrun));
+        assert_eq!(end.metrics.links.ended.count("overrun"), 1);
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,10 @@ pub(super) struct Core {
 pub(super) struct CoreCounts {
     /// Members that were heard of and found no room.
     pub(super) n_members_full: u64,
+    /// Links closed since one node had too many.
+    pub(super) n_links_crowded: u64,
+    /// Reports that named more members than there may be.
+    pub(super) n_reports_cut: u64,
     /// Frames and heartbeats that could not be read.
     pub(super) n_frames_malformed: u64,
     /// Tables sent since views differed.

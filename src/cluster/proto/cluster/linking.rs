@@ -9,7 +9,7 @@ use crate::cluster::proto::{
     links::Link,
     membership::Path,
     output::{ClusterOutput, Refusal},
-    timing::SILENCE,
+    timing::{LINKS_OF_ONE_MAX, SILENCE},
 };
 use crate::types::ids::NodeId;
 
@@ -177,13 +177,30 @@ impl Core {
                 (true, false) if is_ours_to_choose => return Err(CloseReason::Duplicate),
                 (true, _) => continue,
             };
-            self.close(id, reason);
-            self.links.remove(id);
-            self.telling.report_is_stale = true;
-            self.is_view_stale = true;
-            self.look_for_paths_soon();
+            self.drop_surplus(id, reason);
         }
+        self.make_room(card.id);
         Ok(())
+    }
+
+    /// A node with the lower identity chooses among its links, and tells by closing the others. One
+    /// that opens ever more and closes none has a few; the oldest give way.
+    fn make_room(&mut self, peer: NodeId) {
+        let known: Vec<LinkId> = self.links.to(peer).map(|link| link.id).collect();
+        let n_surplus = (known.len() + 1).saturating_sub(LINKS_OF_ONE_MAX);
+        for id in known.into_iter().take(n_surplus) {
+            self.counts.n_links_crowded += 1;
+            self.drop_surplus(id, CloseReason::Duplicate);
+        }
+    }
+
+    /// Closes a link beside which another one stands, or will in a moment.
+    fn drop_surplus(&mut self, id: LinkId, reason: CloseReason) {
+        self.close(id, reason);
+        self.links.remove(id);
+        self.telling.report_is_stale = true;
+        self.is_view_stale = true;
+        self.look_for_paths_soon();
     }
 
     fn close(&mut self, link: LinkId, reason: CloseReason) {

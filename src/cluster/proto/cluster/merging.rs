@@ -32,7 +32,14 @@ impl Core {
                     self.table_is_complete(id, peer);
                 }
             }
-            Some(Said::Report { hops, is_storing }) => {
+            Some(Said::Report {
+                mut hops,
+                is_storing,
+            }) => {
+                if hops.len() > self.config.members_max {
+                    hops.truncate(self.config.members_max);
+                    self.counts.n_reports_cut += 1;
+                }
                 link.hops = hops;
                 self.store_health(peer, is_storing);
                 self.telling.report_is_stale = true;

@@ -478,6 +478,32 @@ fn whoever_sees_a_member_reached_refuses_others_its_name() {
 }
 
 #[test]
+fn a_node_that_opens_ever_more_links_has_four_and_stays_up() {
+    let mut talk = Talk::new();
+    for link in 1..=10 {
+        talk.links(link, 2);
+    }
+    assert_eq!(talk.cluster.sizes().n_links, 4);
+    let closed: Vec<u64> = talk.closed().into_iter().map(|(link, _)| link).collect();
+    assert_eq!(closed, [1, 2, 3, 4, 5, 6], "the oldest");
+    let is_it = |(_, reason): &(u64, CloseReason)| *reason == CloseReason::Duplicate;
+    assert!(talk.closed().iter().all(is_it));
+    assert!(talk.cluster.counts().n_full.contains(&("links", 6)));
+    assert_eq!(talk.events(), ["up n2"]);
+}
+
+#[test]
+fn a_report_of_more_members_than_there_may_be_is_cut() {
+    let mut talk = Talk::new();
+    talk.links(1, 9);
+    let (hops, is_storing) = ((100..200).map(|id| (NodeId(id), 1)).collect(), true);
+    talk.frame(1, &Said::Report { hops, is_storing });
+    let link = talk.cluster.core.links.main(NodeId(9)).unwrap();
+    assert_eq!(link.hops.len(), 16);
+    assert!(talk.cluster.counts().n_full.contains(&("reports", 1)));
+}
+
+#[test]
 fn a_peer_given_later_is_dialled_at_once() {
     let mut talk = Talk::new();
     let address: SocketAddr = "192.0.2.77:5001".parse().unwrap();

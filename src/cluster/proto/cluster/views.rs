@@ -210,7 +210,7 @@ pub struct ClusterCounts {
     /// Frames and heartbeats that could not be read.
     pub n_frames_malformed: u64,
     /// What found no room, by what it was: each table has a cap.
-    pub n_full: [(&'static str, u64); 6],
+    pub n_full: [(&'static str, u64); 8],
 }
 
 /// How full the tables of the core are.
@@ -360,6 +360,8 @@ impl Cluster {
             n_frames_malformed: core.counts.n_frames_malformed,
             n_full: [
                 ("members", core.counts.n_members_full),
+                ("links", core.counts.n_links_crowded),
+                ("reports", core.counts.n_reports_cut),
                 ("peers", core.dialling.counts.n_peers_dropped),
                 ("beacon_dials", core.dialling.counts.n_held_back),
                 ("senders", self.discovery.senders.n_dropped),

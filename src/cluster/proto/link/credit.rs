@@ -6,6 +6,10 @@
 //! of any size, and what the receiver must hold is at most the window and one frame. A frame that
 //! goes against a balance of zero or less breaks the rules. What has been dealt with is granted anew
 //! in steps of a quarter of the window.
+//!
+//! Frames of members and acknowledgements need no credit, since they must pass when nothing else does.
+//! What is held of them is counted alike, and has a cap ([`FREE_BYTES_MAX`]) that no sender reaches
+//! whose frames are worked off.
 
 use super::frame::{Flow, FrameFault, FrameKind};
 
@@ -14,6 +18,9 @@ pub const FRAME_COST_BYTES: u64 = 32;
 
 /// Highest balance; a grant beyond it breaks the rules.
 const BALANCE_MAX: i64 = 1 << 40;
+
+/// What may be held of frames that need no credit before the next such frame ends the link.
+pub const FREE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Bytes of the payload of a credit frame.
 pub const CREDIT_BYTES: usize = 5;
@@ -38,6 +45,8 @@ pub struct Allowance {
 pub struct Grants {
     records: Account,
     bulk: Account,
+    /// Of frames that need no credit.
+    free_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -138,7 +147,13 @@ impl Grants {
         Self {
             records: Account::new(records_window_bytes),
             bulk: Account::new(bulk_window_bytes),
+            free_bytes: 0,
         }
+    }
+
+    /// Whether a frame of this kind may come: of those that need no credit not too much is held.
+    pub const fn has_room_for(&self, kind: FrameKind) -> bool {
+        kind.flow().is_some() || self.free_bytes < FREE_BYTES_MAX
     }
 
     /// Sets how much may be under way or held from now on. A smaller window takes nothing back: less
@@ -153,6 +168,7 @@ impl Grants {
     /// If it was not covered.
     pub fn receive(&mut self, kind: FrameKind, payload_bytes: usize) -> Result<(), FrameFault> {
         let Some(flow) = kind.flow() else {
+            self.free_bytes = self.free_bytes.saturating_add(cost(payload_bytes));
             return Ok(());
         };
         let account = self.account(flow);
@@ -168,7 +184,12 @@ impl Grants {
     ///
     /// # Panics
     /// If more is released than is held.
-    pub fn release(&mut self, flow: Flow, payload_bytes: usize) {
+    pub fn release(&mut self, kind: FrameKind, payload_bytes: usize) {
+        let Some(flow) = kind.flow() else {
+            let left = self.free_bytes.checked_sub(cost(payload_bytes));
+            self.free_bytes = left.expect("no more is released than is held");
+            return;
+        };
         let account = self.account(flow);
         account.held -= signed(cost(payload_bytes));
         assert!(account.held >= 0, "more is released than is held");
@@ -217,6 +238,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_needs_no_credit_has_a_cap_until_it_is_dealt_with() {
+        let mut grants = Grants::new(100, 100);
+        let n_bytes = usize::try_from(FREE_BYTES_MAX - FRAME_COST_BYTES).unwrap();
+        for kind in [FrameKind::MEMBERS, FrameKind::RECORD_ACKS] {
+            assert!(grants.has_room_for(kind));
+            grants.receive(kind, n_bytes).unwrap();
+            assert!(!grants.has_room_for(FrameKind::MEMBERS));
+            assert!(!grants.has_room_for(FrameKind::RECORD_ACKS));
+            assert!(
+                grants.has_room_for(FrameKind::RECORDS),
+                "that has its credit"
+            );
+            grants.release(kind, n_bytes);
+        }
+        assert!(grants.has_room_for(FrameKind::MEMBERS));
+    }
+
+    #[test]
     fn a_frame_may_overdraw_once_and_no_more() {
         let mut allowance = Allowance::default();
         let kind = FrameKind::RECORDS;
@@ -232,7 +271,7 @@ mod tests {
         assert_eq!(grants.receive(kind, 5_000), Ok(()));
         let beyond = Err(FrameFault("a frame beyond the credit"));
         assert_eq!(grants.receive(kind, 0), beyond);
-        grants.release(Flow::Records, 5_000);
+        grants.release(FrameKind::RECORDS, 5_000);
         let grant = grants.take_due(Flow::Records).unwrap();
         assert_eq!(grant.bytes, 5_032);
         allowance.add(grant).unwrap();
@@ -269,10 +308,10 @@ mod tests {
         assert_eq!(grants.take_due(Flow::Records).unwrap().bytes, 1_000);
         grants.set_window(Flow::Records, 100);
         grants.receive(FrameKind::RECORDS, 868).unwrap();
-        grants.release(Flow::Records, 868);
+        grants.release(FrameKind::RECORDS, 868);
         assert_eq!(grants.take_due(Flow::Records), None);
         grants.receive(FrameKind::RECORDS, 68).unwrap();
-        grants.release(Flow::Records, 68);
+        grants.release(FrameKind::RECORDS, 68);
         assert_eq!(grants.take_due(Flow::Records).unwrap().bytes, 100);
         assert_eq!(grants.take_due(Flow::Bulk), None);
     }
@@ -320,7 +359,7 @@ mod tests {
                         prop_assert!(all <= u64::from(window) + cost(3_000));
                     },
                     Step::Release => if let Some(bytes) = held.pop_front() {
-                        grants.release(Flow::Records, bytes);
+                        grants.release(FrameKind::RECORDS, bytes);
                         grants_under_way.extend(grants.take_due(Flow::Records));
                     },
                     Step::Credit => if let Some(grant) = grants_under_way.pop_front() {
@@ -334,7 +373,7 @@ mod tests {
                 held.push_back(bytes);
             }
             for bytes in held {
-                grants.release(Flow::Records, bytes);
+                grants.release(FrameKind::RECORDS, bytes);
                 grants_under_way.extend(grants.take_due(Flow::Records));
             }
             for grant in grants_under_way {

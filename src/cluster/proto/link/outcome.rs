@@ -51,6 +51,8 @@ pub enum LinkEnd {
     Silent,
     /// What came broke the rules; which one.
     Protocol(&'static str),
+    /// More came of what needs no credit than was worked off.
+    Overrun,
     /// This end closed it.
     Local,
 }
@@ -208,6 +210,7 @@ impl LinkEnd {
             Self::Reset => "reset",
             Self::Silent => "silent",
             Self::Protocol(_) => "protocol",
+            Self::Overrun => "overrun",
             Self::Local => "local",
         }
     }
