@@ -160,3 +160,13 @@ fn link_hello_holds() {
 fn link_frames_hold() {
     hold("link-frames");
 }
+
+#[test]
+fn beacons_hold() {
+    hold("beacons");
+}
+
+#[test]
+fn siblings_hold() {
+    hold("siblings");
+}

@@ -5,6 +5,7 @@
 //! is one file here, one line in [`TARGETS`], one folder of inputs in `tests/fuzz/corpus` and one
 //! test in `tests/corpus.rs`, which says so if that is forgotten.
 
+mod beacons;
 mod choices;
 mod configuration;
 mod connection;
@@ -20,6 +21,7 @@ mod recovery;
 mod round_trip;
 mod seal;
 mod segments;
+mod siblings;
 mod whole;
 
 /// Takes any bytes; panics where something does not hold.
@@ -38,4 +40,6 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("configuration", configuration::check),
     ("link-hello", links::check_hello),
     ("link-frames", links::check_frames),
+    ("beacons", beacons::check),
+    ("siblings", siblings::check),
 ];
