@@ -33,8 +33,8 @@ use crate::{
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
-            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Incarnation, LinkId,
-            NodeName,
+            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Epoch, Incarnation,
+            LinkId, NodeName,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
             shard_map::ShardMap,
         },
@@ -388,10 +388,7 @@ impl Driver {
             if before.is_like(epoch, &links) {
                 return false;
             }
-            let storing = self.core.storing().into_iter();
-            let map = ShardMap::new(storing.map(|one| (one.name, one.id)));
-            let owned = map.n_owned(before.own);
-            self.lasting.parts.metrics.owned_shards.set(owned as i64);
+            let map = self.map_for(epoch, before);
             let names = self.core.members().into_iter();
             let mut names: BTreeMap<NodeId, NodeName> =
                 names.map(|member| (member.id, member.name)).collect();
@@ -402,11 +399,25 @@ impl Driver {
             *before = Arc::new(Neighbourhood {
                 own: before.own,
                 epoch,
-                map: Arc::new(map),
+                map,
                 linked: linked.collect(),
             });
             true
         });
+    }
+
+    /// The owners at an epoch, which stands for the storing members.
+    fn map_for(&self, epoch: Epoch, before: &Neighbourhood) -> Arc<ShardMap> {
+        if before.epoch == epoch {
+            return Arc::clone(&before.map);
+        }
+        let storing = self.core.storing().into_iter();
+        let map = before
+            .map
+            .followed_by(storing.map(|one| (one.name, one.id)));
+        let owned = map.n_owned(before.own);
+        self.lasting.parts.metrics.owned_shards.set(owned as i64);
+        Arc::new(map)
     }
 
     /// Shows others how things stand now.
