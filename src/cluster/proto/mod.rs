@@ -14,13 +14,17 @@
 //!    is the lower one, 100 ms later if it is the higher and no link stands by then. Members that
 //!    others report are dialled in the same way (`connect_mode = "visible"`), and so are peers given by
 //!    hand. A dial that fails is repeated by rule: after 10, 20 and 40 ms where a node may just not
-//!    listen yet, every 250 ms for a minute and then once an interval where a member was lost.
+//!    listen yet; where a member was lost, every 250 ms for a minute and then once an interval, and in the
+//!    first 100 ms every 5 ms as long as somebody takes the call and breaks it off, as a dying
+//!    process does.
 //! 3. **Link.** The handshake proves the secret on both sides and carries the hello. The side that is
 //!    called asks [`Cluster::admit`]: a name that a living node holds, a name that `accept_regex` does not
 //!    mean, and a second link to the same node are refused there. Of two links to one node
-//!    the lower identity keeps the one it had first.
-//! 4. **Member.** Over a new link each side tells whom it reaches and then all members it knows. When the
-//!    other side's table is in, the node can be used, and subscribers are told `node-up`.
+//!    the lower identity keeps the one it had first. What links carry, byte by byte, is the page of
+//!    [`link`].
+//! 4. **Member.** The hello makes the node known. Over a new link each side tells whom it reaches and then
+//!    all members it knows. When the other side's table is in, the node can be used, and subscribers
+//!    are told `node-up`; so they are of members that others reach and this node does not link itself.
 //!    From then on changes travel as they happen, and heartbeats carry digests: views that differ for
 //!    200 ms make two nodes exchange their tables, once for each pair of digests.
 //!
@@ -47,7 +51,10 @@
 //! heard). `dialling` knows whom to dial when; `links` what stands; `membership` who belongs, by
 //! claims; `wire` how members travel. `cluster` ties them: `linking`, `judging` (life and death), `merging`
 //! (what others say), `naming` (whose a name is), `telling` (what we say), `publishing` (what subscribers
-//! see), `views` (what people see). `timing` holds every fixed time and cap.
+//! see), `remembering` (who is missed after a restart), `views` (what people see). `timing` holds every
+//! fixed time and cap of the core; those of one connection are in [`link`]. Sockets, handshake and
+//! encryption are [`net`](super::net); the task that carries what happens there to the core and back is
+//! [`node::cluster`](crate::node::cluster).
 //!
 //! # What must always hold
 //!
@@ -59,9 +66,11 @@
 //! 4. Subscribers hear of each change once: up and down in turn, this node first.
 //! 5. Whoever has heard the same claims believes the same, in whatever order they came.
 //! 6. At rest nothing is sent but one beat an interval, and heartbeats over idle links.
-//! 7. Every table has a cap, and what finds it full has a name among the counters.
+//! 7. Every table has a cap, and what finds it full has a name among the counters
+//!    (`waymesh_cluster_tables_full_total`).
 //! 8. A name has one holder: a living holder keeps it against newcomers, of two holders the lower
-//!    identity does, and the other gives it up by itself.
+//!    identity does, and the other gives it up by itself. Holder is whose first series is over, or who
+//!    has a link in use.
 
 mod beacon;
 mod card;

@@ -1,16 +1,8 @@
 //! What cores tell each other over links: the content of frames of kind `Members` and of heartbeats,
-//! in postcard (<https://postcard.jamesmunns.com/wire-format>).
+//! in postcard (<https://postcard.jamesmunns.com/wire-format>). The page of [`link`](super::link) says under
+//! *Members* what stands where, and what follows from it.
 //!
-//! A published type never changes: a new one gets a new frame kind. `Members` is one of
-//! - 0 `Table`: members, then whether it is the last part of the table;
-//! - 1 `Delta`: members that changed;
-//! - 2 `Report`: which members the sender reaches (identity, number of links on the way: 1 is a link
-//!   of its own), in order of identity, then whether its store takes records.
-//!
-//! A member is: identity; name; incarnation; refutation; standing (0 up, 1 down, 2 left,
-//! 3 forgotten); run; reason (0 closed, 1 silent, 2 unreachable, 3 left, 4 restarted, 5 forgotten); whether it takes
-//! vehicles; whether it stores; link address or none; HTTP address or none. A heartbeat is: whether the
-//! sender's store takes records; its epoch; the digest of its view.
+//! A published type never changes: a new one gets a new frame kind.
 
 use std::{cmp::Reverse, net::SocketAddr};
 
