@@ -115,7 +115,7 @@ pub(super) struct Lasting {
 pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraffic) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
-        epoch: crate::cluster::proto::Epoch(0),
+        epoch: Epoch(0),
         name_taken_by: None,
         is_formed: false,
     });
