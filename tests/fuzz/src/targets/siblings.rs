@@ -24,6 +24,9 @@ use super::choices::Choices;
 
 const MEMBERS_MAX: usize = 8;
 
+/// Links of one node that are kept.
+const LINKS_OF_ONE_MAX: usize = 4;
+
 /// Identity of the core itself, amid those of others.
 const OWN: u64 = 5;
 
@@ -353,6 +356,7 @@ impl Node {
     fn check(&self) {
         let sizes = self.cluster.sizes();
         assert!(sizes.n_members <= MEMBERS_MAX);
+        assert!(sizes.n_links <= LINKS_OF_ONE_MAX * MEMBERS_MAX);
         assert!(
             sizes.n_peers <= 2 * MEMBERS_MAX + sizes.n_links,
             "{sizes:?}"
