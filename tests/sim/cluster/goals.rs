@@ -376,6 +376,28 @@ fn a_newcomer_with_a_taken_name_stays_out_until_the_holder_is_gone() {
     assert!(world.nodes[2].is_refused, "it finds its name taken");
 }
 
+/// Long before its first series is over: who sees it, sees that it has the name.
+#[test]
+fn a_name_is_held_as_soon_as_its_holder_is_seen() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        for (id, name) in [(9, "same"), (20, "n0"), (5, "n1")] {
+            world.add(Setup::new(id, name));
+        }
+        let twin = world.add(Setup::new(2, "same"));
+        (0..3).for_each(|at| world.start(at));
+        let all_see_all = |world: &World| (0..3).all(|at| world.nodes[at].told_up.len() == 3);
+        assert!(world.run_until(200, all_see_all).is_some());
+        world.start(twin);
+        // At no moment it has to give way.
+        let is_refused = |world: &World| world.nodes[0].is_refused;
+        let end = world.now + 4_000;
+        assert_eq!(world.run_until(end, is_refused), None, "seed {seed}");
+        assert!(all_see_all(&world));
+        assert!(world.nodes[twin].is_refused, "seed {seed}");
+    }
+}
+
 #[test]
 fn of_two_that_start_together_the_lower_identity_keeps_the_name() {
     for others in 0..3_usize {

@@ -464,6 +464,10 @@ fn of_two_that_have_just_started_the_one_that_is_linked_holds_the_name() {
 #[test]
 fn whoever_sees_a_member_reached_refuses_others_its_name() {
     let mut talk = newcomer();
+    // Their first beacons said that they had just started.
+    for id in [8, 9] {
+        beacon_of(&mut talk, id, false, &format!("192.0.2.{id}:5001"));
+    }
     talk.links(1, 9);
     let by_n9 = "192.0.2.9:5001".parse().unwrap();
     let taken = Err(Refusal::NameTaken { by: by_n9 });
@@ -538,13 +542,17 @@ fn health_and_links_make_the_epoch() {
 
 /// A node that no beacon asked for, heard at `address`.
 fn heard(talk: &mut Talk, id: u64, address: &str) {
+    beacon_of(talk, id, true, address);
+}
+
+fn beacon_of(talk: &mut Talk, id: u64, is_settled: bool, address: &str) {
     let card = testing::card(id, &format!("n{id}"));
     talk.cluster.core.now = Instant::from_millis(talk.now);
     talk.cluster.core.sighted(&Sighting {
         id: card.id,
         name: card.name,
         run: card.run,
-        is_settled: true,
+        is_settled,
         address: address.parse().unwrap(),
     });
     talk.tells(ClusterInput::Tick);
