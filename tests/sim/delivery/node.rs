@@ -61,6 +61,8 @@ pub(crate) struct Node {
     pending: Vec<(Batch, Waiter)>,
     pub(crate) durable: BTreeSet<Key>,
     pub(crate) hangs_since: Option<u64>,
+    /// Whether its disk is full, or refuses for another reason.
+    pub(crate) is_full: bool,
     pub(crate) is_storing: bool,
     /// The link to each peer.
     pub(crate) links: BTreeMap<u64, u64>,
@@ -71,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) wishes: Vec<Wish>,
     pub(crate) n_reclaimed: u64,
     pub(crate) n_refused: u64,
+    /// What vehicles said here and nobody has settled.
+    open: BTreeSet<u64>,
 }
 
 impl Node {
@@ -83,6 +87,7 @@ impl Node {
             pending: Vec::new(),
             durable,
             hangs_since: None,
+            is_full: false,
             is_storing: true,
             links: BTreeMap::new(),
             storing: [id].into(),
@@ -91,7 +96,13 @@ impl Node {
             wishes: Vec::new(),
             n_reclaimed: 0,
             n_refused: 0,
+            open: BTreeSet::new(),
         }
+    }
+
+    /// Whether nothing that came here is without an outcome.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open.is_empty() && self.pending.is_empty() && self.forwarder.sizes() == (0, 0)
     }
 
     /// What this node believes of owners and links is what it says in its fields now.
@@ -126,6 +137,7 @@ impl Node {
     /// A vehicle says something here.
     pub(crate) fn hear(&mut self, now: u64, vehicle: &str, batch: Batch, number: u64) {
         let waiter = Waiter::Vehicle(number);
+        assert!(self.open.insert(number));
         match self.owner(vehicle) {
             Some(owner) if owner.0 != self.id => {
                 let token = waiter;
@@ -161,17 +173,19 @@ impl Node {
             return;
         }
         for (batch, waiter) in std::mem::take(&mut self.pending) {
-            self.durable.extend(keys(&batch));
-            self.settle(waiter, true);
+            if !self.is_full {
+                self.durable.extend(keys(&batch));
+            }
+            self.settle(waiter, !self.is_full);
         }
     }
 
-    /// Looks whether the disk hangs, or is well again; whether that is news for others.
+    /// Looks whether the disk hangs or is full, or is well again; whether that is news for others.
     pub(crate) fn look_at_health(&mut self, now: u64) -> bool {
-        let hangs = self.hangs_since.is_some_and(|since| now >= since + STALL);
-        let is_news = self.is_storing == hangs;
-        self.is_storing = !hangs;
-        if is_news && hangs {
+        let is_ill = self.is_full || self.hangs_since.is_some_and(|since| now >= since + STALL);
+        let is_news = self.is_storing == is_ill;
+        self.is_storing = !is_ill;
+        if is_news && is_ill {
             let told: Vec<(u64, Option<Acks>)> = self
                 .inboxes
                 .iter_mut()
@@ -216,7 +230,10 @@ impl Node {
 
     fn settle(&mut self, waiter: Waiter, is_durable: bool) {
         match waiter {
-            Waiter::Vehicle(number) => self.wishes.push(Wish::Answer(number, is_durable)),
+            Waiter::Vehicle(number) => {
+                assert!(self.open.remove(&number), "{number} is settled twice");
+                self.wishes.push(Wish::Answer(number, is_durable));
+            }
             Waiter::Frame(link, frame) => {
                 let inbox = self.inboxes.entry(link).or_default();
                 let acks = inbox.decide(frame, is_durable);
