@@ -28,23 +28,24 @@ impl Core {
             return;
         };
         let record = member.record.clone();
-        let announced = member.announced;
-        let is_other_run = announced.is_some_and(|known| known.run != record.run());
+        let announced = member.announced.clone();
+        let is_new = announced.is_none();
+        let is_other_run = announced
+            .as_ref()
+            .is_some_and(|known| known.run != record.run() || known.name != record.name);
         let gone = announced.filter(|_| is_other_run || !record.is_up());
-        if let Some(Announced { incarnation, .. }) = gone {
+        let is_gone = gone.is_some();
+        if let Some(known) = gone {
             let reason = if is_other_run && record.is_up() {
                 DownReason::Restarted
             } else {
                 record.reason
             };
             self.set_announced(id, false);
-            let event = NodeEvent {
-                incarnation,
-                ..self.event(&record)
-            };
+            let event = self.event_of(id, &known);
             self.notify(ClusterEvent::NodeDown(event, reason));
         }
-        if (announced.is_none() || gone.is_some()) && self.can_be_used(&record) {
+        if (is_new || is_gone) && self.can_be_used(&record) {
             self.set_announced(id, true);
             let event = self.event(&record);
             self.notify(ClusterEvent::NodeUp(event));
@@ -122,6 +123,7 @@ impl Core {
             member.announced = is_up.then(|| Announced {
                 run: member.record.run(),
                 incarnation: member.record.claim.incarnation,
+                name: member.record.name.clone(),
             });
             self.is_view_stale = true;
         }
@@ -133,6 +135,17 @@ impl Core {
             name: record.name.clone(),
             incarnation: record.claim.incarnation,
             matches: self.matches(record),
+            at: self.now,
+        }
+    }
+
+    /// A member as subscribers were told of it, whatever it says of itself by now.
+    pub(super) fn event_of(&self, id: NodeId, known: &Announced) -> NodeEvent {
+        NodeEvent {
+            id,
+            name: known.name.clone(),
+            incarnation: known.incarnation,
+            matches: self.config.connect.matches(known.name.as_str()),
             at: self.now,
         }
     }

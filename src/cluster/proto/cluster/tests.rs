@@ -408,6 +408,29 @@ fn rubbish_frames_are_counted_and_change_nothing() {
     talk.loses(99, LinkEnd::Closed);
 }
 
+/// Found by the fuzzer: the end was told under the name that nobody had heard of.
+#[test]
+fn a_node_that_has_another_name_is_the_end_of_the_one_before() {
+    for run in [900, 901] {
+        let mut talk = Talk::new();
+        talk.links(1, 9);
+        talk.loses(1, LinkEnd::Closed);
+        let mut card = testing::card(9, "other");
+        (card.incarnation.0, card.run.0) = (2, run);
+        talk.tells(ClusterInput::LinkUp {
+            link: LinkId(2),
+            dialled: None,
+            card,
+            observed: observed(9),
+        });
+        let (records, is_last) = (Vec::new(), true);
+        talk.frame(2, &Said::Table { records, is_last });
+        let events = talk.events();
+        assert_eq!(events, ["up n9", "down n9 restarted", "up other"]);
+        assert_eq!(talk.cluster.announced()[1].name.as_str(), "other");
+    }
+}
+
 #[test]
 fn members_beyond_the_cap_are_counted_and_refused() {
     let mut talk = Talk::new();

@@ -244,13 +244,8 @@ impl Cluster {
         let core = &self.core;
         let own = core.event(&core.own);
         let announced = core.members.iter().filter_map(|member| {
-            let announced = member.announced?;
-            let incarnation = announced.incarnation;
-            let event = core.event(&member.record);
-            Some(NodeEvent {
-                incarnation,
-                ..event
-            })
+            let known = member.announced.as_ref()?;
+            Some(core.event_of(member.record.id, known))
         });
         std::iter::once(own).chain(announced).collect()
     }

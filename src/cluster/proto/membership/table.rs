@@ -6,7 +6,7 @@ use crate::{base::time::Instant, types::ids::NodeId};
 
 use super::{
     super::{
-        card::{Incarnation, NodeCard, RunNumber},
+        card::{Incarnation, NodeCard, NodeName, RunNumber},
         events::DownReason,
         place::is_of_segment,
         view::{Digest, ViewDigest},
@@ -34,11 +34,12 @@ pub(crate) struct Member {
     pub(crate) announced: Option<Announced>,
 }
 
-/// A run of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A run of a member, as subscribers were told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) run: RunNumber,
     pub(crate) incarnation: Incarnation,
+    pub(crate) name: NodeName,
 }
 
 /// How this node reaches a member.

@@ -209,7 +209,7 @@ impl Node {
                 }
                 ClusterOutput::Notify(ClusterEvent::NodeDown(node, _)) => {
                     let known = self.told.remove(&node.id);
-                    assert!(known.is_some(), "told of the end of what was not up");
+                    assert_eq!(known, Some(node.name), "told of the end of what was up");
                 }
                 _ => {}
             }
