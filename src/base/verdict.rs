@@ -129,15 +129,6 @@ impl Settle {
         self.answer(verdict);
     }
 
-    /// Whether nobody waits for the verdict any more.
-    pub fn is_abandoned(&self) -> bool {
-        match &self.answer {
-            Some(Answer::Waiting(answer)) => answer.is_closed(),
-            Some(Answer::Doing(_)) => false,
-            None => true,
-        }
-    }
-
     fn answer(&mut self, verdict: Verdict) {
         match self.answer.take() {
             // An error means that nobody waits any more.

@@ -23,3 +23,5 @@ pub mod query;
 mod reading;
 pub mod router;
 pub mod status;
+#[cfg(test)]
+mod testing;

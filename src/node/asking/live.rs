@@ -250,7 +250,7 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::asking::testing::position;
+    use crate::node::testing::position;
 
     fn batch(times: impl IntoIterator<Item = i64>) -> Arc<[Record]> {
         times.into_iter().map(|time| position("1", time)).collect()

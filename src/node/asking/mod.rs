@@ -9,8 +9,6 @@ mod live;
 mod merge;
 mod pieces;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 mod whom;
 mod wire;

@@ -128,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::asking::testing::position;
+    use crate::node::testing::position;
 
     fn cut(records: &[Record]) -> Vec<Bytes> {
         let mut cutter = Cutter::default();

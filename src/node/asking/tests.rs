@@ -7,11 +7,10 @@ use proptest::prelude::*;
 use super::{
     answering::reading_of,
     merge::{Disorder, Merge, Newest, Next, Order, Sourced, first_copy, last_of, newest},
-    testing::position,
     wire::{Part, Question},
 };
 use crate::{
-    node::reading::Reading,
+    node::{reading::Reading, testing::position},
     store::{
         index::{Index as _, MapIndex},
         retention::ShownIndex,

@@ -51,9 +51,7 @@ pub async fn tell_health(
         // With nobody else to take them they stay: the disk may come back.
         if !is_taking && are_others(&neighbourhood.borrow()) {
             for (batch, settle) in store.reclaim() {
-                if !settle.is_abandoned() {
-                    post.hand_in(batch, settle);
-                }
+                post.hand_in(batch, settle);
             }
         }
     }

@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    base::verdict::Settle,
+    base::verdict::{RefuseReason, Settle},
     delivery::{batch::Batch, forwarding::Parcel},
     metrics::forward::ForwardMetrics,
     types::ids::NodeId,
@@ -19,6 +22,8 @@ use crate::{
 pub struct Post {
     waiting: Mutex<Vec<Parcel<Settle>>>,
     wake: Notify,
+    /// Positions that were handed in and have no outcome yet.
+    n_open: AtomicU64,
     /// Nodes for which as much waits as may.
     closed: watch::Sender<BTreeSet<NodeId>>,
     metrics: ForwardMetrics,
@@ -29,6 +34,7 @@ impl Post {
         Self {
             waiting: Mutex::default(),
             wake: Notify::new(),
+            n_open: AtomicU64::new(0),
             closed: watch::Sender::default(),
             metrics,
         }
@@ -36,7 +42,9 @@ impl Post {
 
     /// Hands in records to be brought to their owner; `settle` is used once. Never waits.
     pub fn hand_in(&self, batch: Batch, settle: Settle) {
-        self.metrics.in_flight.inc_by(batch.n_positions() as i64);
+        let n_positions = batch.n_positions();
+        self.metrics.in_flight.inc_by(n_positions as i64);
+        self.n_open.fetch_add(n_positions as u64, Ordering::Relaxed);
         let token = settle;
         let mut waiting = self.lock();
         waiting.push(Parcel { batch, token });
@@ -61,6 +69,29 @@ impl Post {
         std::mem::take(&mut self.lock())
     }
 
+    /// So many positions are not this post's business any more: somebody else counts them.
+    pub(super) fn let_go(&self, n_positions: usize) {
+        self.metrics.in_flight.dec_by(n_positions as i64);
+        self.n_open.fetch_sub(n_positions as u64, Ordering::Relaxed);
+    }
+
+    /// A task begins to work this off. What the one before it took along when it panicked is lost, and
+    /// counted; its vehicles have no answer and say it again.
+    pub(super) fn begin(&self) {
+        let waiting = self.lock();
+        let n_waiting: usize = waiting.iter().map(|one| one.batch.n_positions()).sum();
+        let n_open = self.n_open.load(Ordering::Relaxed);
+        let n_lost = n_open.saturating_sub(n_waiting as u64);
+        if n_lost > 0 {
+            self.let_go(n_lost as usize);
+            let reason = RefuseReason::Lost.as_str();
+            self.metrics.refused.inc_by(reason, n_lost);
+        }
+        if !waiting.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
     pub(super) fn show_closed(&self, closed: &BTreeSet<NodeId>) {
         self.closed.send_if_modified(|shown| {
             let is_new = shown != closed;
@@ -73,5 +104,41 @@ impl Post {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Parcel<Settle>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::verdict::Verdict, metrics::Metrics, node::testing::position};
+
+    #[tokio::test]
+    async fn what_a_panic_takes_along_is_lost_and_what_waits_is_not() {
+        let metrics = Metrics::new();
+        let post = Post::new(metrics.forward.clone());
+        let hand_in = |n: i64| {
+            let (settle, verdict) = Settle::new(None);
+            let records: Vec<_> = (0..n).map(|time| position("v", time)).collect();
+            post.hand_in(Batch::from(records), settle);
+            verdict
+        };
+        let mut taken = hand_in(3);
+        post.handed_in().await;
+        drop(post.take_all());
+        let mut waiting = hand_in(2);
+        post.handed_in().await;
+        post.begin();
+        assert_ne!(taken.verdict().await, Verdict::Durable);
+        assert_eq!(metrics.store.positions_refused.count("lost"), 3);
+        assert_eq!(metrics.store.positions_in_flight.get(), 2);
+        post.handed_in().await;
+        for parcel in post.take_all() {
+            post.let_go(parcel.batch.n_positions());
+            parcel.token.settle(Verdict::Durable);
+        }
+        assert_eq!(waiting.verdict().await, Verdict::Durable);
+        assert_eq!(metrics.store.positions_in_flight.get(), 0);
+        post.begin();
+        assert_eq!(metrics.store.positions_refused.count("lost"), 3);
     }
 }

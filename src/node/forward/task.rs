@@ -88,6 +88,7 @@ struct Lasting {
 
 async fn run(lasting: Arc<Lasting>) {
     let mut traffic = lasting.traffic.lock().await;
+    lasting.post.begin();
     let neighbourhood = lasting.neighbourhood.clone();
     let own = neighbourhood.borrow().own;
     let mut task = Task {
@@ -228,8 +229,7 @@ impl Task {
                     }
                 }
                 ForwardOutput::Store(parcel) => {
-                    let n_positions = parcel.batch.n_positions() as i64;
-                    self.lasting.metrics.in_flight.dec_by(n_positions);
+                    self.lasting.post.let_go(parcel.batch.n_positions());
                     self.lasting.store.submit(parcel.batch, parcel.token);
                 }
                 ForwardOutput::Settle {
@@ -238,7 +238,7 @@ impl Task {
                     is_durable,
                 } => {
                     let metrics = &self.lasting.metrics;
-                    metrics.in_flight.dec_by(n_positions as i64);
+                    self.lasting.post.let_go(n_positions);
                     if is_durable {
                         metrics.forwarded.inc_by("out", n_positions as u64);
                         token.settle(Verdict::Durable);
