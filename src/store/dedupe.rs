@@ -252,6 +252,8 @@ impl Tail {
         let mut group = std::mem::take(&mut self.current);
         if !group.keys.is_empty() {
             group.end = end;
+            // It may wait long.
+            group.keys.shrink_to_fit();
             self.groups.push_back(group);
         }
     }
