@@ -9,12 +9,12 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -127,6 +127,8 @@ struct Connection {
 /// What the serving loop woke up for.
 enum Wake {
     Readable(io::Result<RoomGuard>),
+    /// The socket is readable and what it has has no way to go now.
+    Shut,
     Writable(io::Result<()>),
     Settled(bool),
     Timer,
@@ -163,7 +165,8 @@ impl Connection {
         match self.serve().await {
             Ok(never) => match never {},
             Err(reason) => {
-                let reason = self.finish(reason).await;
+                // Once and at the end: it must not make every task larger.
+                let reason = Box::pin(self.finish(reason)).await;
                 self.end(reason);
             }
         }
@@ -178,7 +181,13 @@ impl Connection {
         let mut drained = pin!(drain.cancelled());
         loop {
             self.arm_timer();
-            match self.wake(drained.as_mut()).await {
+            let mut wake = poll_fn(|context| self.poll_wake(drained.as_mut(), context)).await;
+            if matches!(wake, Wake::Shut) {
+                // Rare: it must not make every task larger.
+                wake = Box::pin(self.wake_shut(drained.as_mut())).await;
+            }
+            match wake {
+                Wake::Shut => {}
                 Wake::Readable(room) => self.read(room.map_err(|_| CloseReason::Reset)?).await?,
                 Wake::Writable(writable) => {
                     writable.map_err(|_| CloseReason::Reset)?;
@@ -193,9 +202,57 @@ impl Connection {
         }
     }
 
-    /// Waits for whatever comes first. Every arm is cancel safe: nothing is read, written or taken
-    /// before its arm is chosen, but for room, which comes back when dropped.
-    async fn wake(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
+    /// Looks for whatever comes first; nothing is read or written yet. By hand since this is the state
+    /// in which a connection rests: a `select!` of futures takes FIGURE bytes more of each, and
+    /// enters and leaves the socket's list of waiters with each line.
+    fn poll_wake(
+        &mut self,
+        drained: Pin<&mut impl Future<Output = ()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Wake> {
+        if drained.poll(context).is_ready() {
+            return Poll::Ready(Wake::Drain);
+        }
+        if let Poll::Ready(settled) = self.replies.poll_settle_front(context) {
+            return Poll::Ready(Wake::Settled(settled.is_ok()));
+        }
+        if !self.replies.unsent().is_empty()
+            && let Poll::Ready(writable) = self.socket.poll_write_ready(context)
+        {
+            return Poll::Ready(Wake::Writable(writable));
+        }
+        // Before the socket, so that one that is always readable cannot hold off its deadlines.
+        if self.timer.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Wake::Timer);
+        }
+        if self.keeping.poll_must_end(context).is_ready() {
+            return Poll::Ready(Wake::Crowded);
+        }
+        if !self.replies.has_room() {
+            return Poll::Pending;
+        }
+        let readable = ready!(self.socket.poll_read_ready(context));
+        Poll::Ready(match (readable, self.room_now()) {
+            (Err(error), _) => Wake::Readable(Err(error)),
+            (Ok(()), Some(room)) => Wake::Readable(Ok(room)),
+            (Ok(()), None) => Wake::Shut,
+        })
+    }
+
+    /// Room for a read, if there is any now and what is read can go on.
+    fn room_now(&self) -> Option<RoomGuard> {
+        let mut vehicle = self.session.vehicle().into_iter();
+        if !vehicle.all(|vehicle| self.shared.route.is_open(vehicle)) {
+            return None;
+        }
+        let room = &self.shared.room;
+        room.try_take(read_room_bytes(room))
+    }
+
+    /// Waits for whatever comes first where what the socket has must wait for its way or for room.
+    /// Every arm is cancel safe: nothing is read, written or taken before its arm is chosen, but for
+    /// room, which comes back when dropped.
+    async fn wake_shut(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
         let (socket, room) = (&self.socket, &self.shared.room);
         let (route, vehicle) = (&self.shared.route, self.session.vehicle());
         let (may_read, may_write) = (self.replies.has_room(), !self.replies.unsent().is_empty());
@@ -228,9 +285,10 @@ impl Connection {
             return Err(CloseReason::Peer);
         }
         self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
-        self.last_active = Instant::now();
+        let now = Instant::now();
+        self.last_active = now;
         room.resize_to(n_bytes * ROOM_PER_BYTE);
-        self.process(None, Some(room)).await?;
+        self.process(now, None, Some(room)).await?;
         self.write()
     }
 
@@ -248,18 +306,19 @@ impl Connection {
     /// Has the line buffer work on what was read, and sends its results on their ways.
     async fn process(
         &mut self,
+        now: Instant,
         flush: Option<FlushReason>,
         room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let job = Job {
             bytes: self.rest.clone(),
             flush,
-            now: Instant::now(),
+            now,
             received: UnixMillis(wall_millis()),
         };
         let (id, session) = (self.trace.id, &mut self.session);
         let done = self.supervisor.run(id, &job, session, &self.shared).await;
-        let (received, n_bytes) = (job.received, job.bytes.len());
+        let (now, n_bytes) = ((job.now, job.received), job.bytes.len());
         drop(job);
         let done = done.map_err(|_| CloseReason::Restarts)?;
         self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
@@ -272,13 +331,13 @@ impl Connection {
             room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
             room
         });
-        self.hand_on(done, received, room)
+        self.hand_on(done, now, room)
     }
 
     fn hand_on(
         &mut self,
         done: JobDone,
-        received: UnixMillis,
+        (now, received): (Instant, UnixMillis),
         mut room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let records = done.decoded.records;
@@ -303,7 +362,7 @@ impl Connection {
             self.shared.route.deliver(records, settle);
             verdict = (self.listener.reply == ReplyPolicy::Stored).then_some(receiver);
         }
-        let deadline = Instant::now() + self.shared.config.reply_deadline;
+        let deadline = now + self.shared.config.reply_deadline;
         self.replies
             .push(done.decoded.replies, verdict, deadline, room);
         match (done.has_gap, done.decoded.is_login_refused) {
@@ -401,7 +460,7 @@ impl Connection {
                     }
                     return Err(reason);
                 }
-                (Some(_), None) => self.process(Some(FlushReason::Deadline), None).await?,
+                (Some(_), None) => self.process(now, Some(FlushReason::Deadline), None).await?,
                 (None, _) => {}
             }
         }
@@ -429,7 +488,13 @@ impl Connection {
             self.rest = Bytes::new();
             self.note_kept(false);
         }
-        if !is_broken && self.process(Some(FlushReason::End), None).await.is_err() {
+        let now = Instant::now();
+        if !is_broken
+            && self
+                .process(now, Some(FlushReason::End), None)
+                .await
+                .is_err()
+        {
             return reason;
         }
         let patience = self.shared.config.reply_deadline;
@@ -535,7 +600,8 @@ mod tests {
         let mut connection = overdue(&bench, listener.accept().await.unwrap().0).await;
         connection.socket.readable().await.unwrap();
         connection.timer.as_mut().await;
-        let wake = connection.wake(pin!(std::future::pending())).await;
+        let mut drained = pin!(std::future::pending());
+        let wake = poll_fn(|context| connection.poll_wake(drained.as_mut(), context)).await;
         assert!(matches!(wake, Wake::Timer));
         assert_eq!(
             connection.on_timer().await,
@@ -552,5 +618,43 @@ mod tests {
         drop(chunk);
         assert!(rest.try_into_mut().unwrap().capacity() < 100);
         assert_eq!(join(Bytes::from_static(b"ab"), b"cd"), "abcd");
+    }
+}
+#[cfg(test)]
+mod size_probe {
+    use super::*;
+    #[test]
+    fn sizes() {
+        fn ret<F, O>(_: F) -> usize
+        where
+            F: FnOnce(Accepted, Arc<Shared>) -> O,
+        {
+            size_of::<O>()
+        }
+        println!(
+            "serve {} connection {} session {} replies {} keeping {} trace {} supervisor {} sleep {} notified {}",
+            ret(serve),
+            size_of::<Connection>(),
+            size_of::<Session>(),
+            size_of::<Replies>(),
+            size_of::<Keeping>(),
+            size_of::<Trace>(),
+            size_of::<Supervisor>(),
+            size_of::<Sleep>(),
+            size_of::<tokio::sync::futures::Notified<'static>>()
+        );
+        println!(
+            "job {} jobdone {} inhand {} tcp {} record {}",
+            size_of::<Job>(),
+            size_of::<JobDone>(),
+            size_of::<super::super::line_buffer::LineInHand>(),
+            size_of::<TcpStream>(),
+            size_of::<Record>()
+        );
+        println!(
+            "decoded {} tally {} ",
+            size_of::<crate::protocol::Decoded>(),
+            size_of::<super::super::line_buffer::Tally>()
+        );
     }
 }

@@ -6,6 +6,8 @@
 
 use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::task::JoinHandle;
+
 use super::{
     Shared, events,
     line_buffer::{Job, JobDone, LineInHand, Session, run},
@@ -56,26 +58,38 @@ impl Supervisor {
         session: &mut Session,
         shared: &Arc<Shared>,
     ) -> Result<JobDone, GivenUp> {
-        let in_hand = Arc::clone(self.in_hand.get_or_insert_default());
         let mut crashed = Vec::new();
         loop {
-            let buffer = LineBufferTask {
-                job: job.clone(),
-                session: session.snapshot(),
-                crashed: crashed.clone(),
-                shared: Arc::clone(shared),
-                in_hand: Arc::clone(&in_hand),
-            };
-            if let Ok(mut done) = spawn_child(buffer.run()).await {
+            if let Ok(mut done) = self.start(job, session, &crashed, shared).await {
                 *session = std::mem::take(&mut done.session);
                 return Ok(done);
             }
+            let in_hand = self.in_hand.get_or_insert_default();
             let place = in_hand.take_place();
             events::line_buffer_restarted(shared, connection, session.vehicle(), place);
             let number = in_hand.number().ok_or(GivenUp::NotALine)?;
             self.note_crash(Instant::now())?;
             crashed.push(number);
         }
+    }
+
+    /// Starts a line buffer. Not part of [`run`](Self::run), whose future would hold what it is
+    /// made of.
+    fn start(
+        &mut self,
+        job: &Job,
+        session: &Session,
+        crashed: &[usize],
+        shared: &Arc<Shared>,
+    ) -> JoinHandle<JobDone> {
+        let buffer = LineBufferTask {
+            job: job.clone(),
+            session: session.snapshot(),
+            crashed: crashed.to_vec(),
+            shared: Arc::clone(shared),
+            in_hand: Arc::clone(self.in_hand.get_or_insert_default()),
+        };
+        spawn_child(buffer.run())
     }
 
     fn note_crash(&mut self, now: Instant) -> Result<(), GivenUp> {
