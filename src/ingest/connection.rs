@@ -14,7 +14,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -31,7 +31,7 @@ use super::{
     keeping::Keeping,
     line_buffer::{Job, JobDone, Session},
     replies::Replies,
-    supervisor::Supervisor,
+    supervisor::{Chunk, Supervisor},
     trace::Trace,
 };
 use crate::{
@@ -66,6 +66,9 @@ const ROOM_PER_BYTE: usize = 64;
 
 /// Memory that a record costs, with what it has on the heap besides texts of its line.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
+
+/// Later than any deadline.
+const NEVER: Instant = Instant::from_millis(u64::MAX);
 
 thread_local! {
     /// One read buffer for all connections of a thread.
@@ -119,6 +122,7 @@ struct Connection {
     /// When bytes last came, or left.
     last_active: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the timer fires, once it has been armed.
     timer_at: Instant,
     trace: Trace,
     _permit: OwnedSemaphorePermit,
@@ -142,7 +146,6 @@ impl Connection {
         let protocol = pinned.and_then(|name| shared.protocols.by_name(name));
         let session = Session::new(protocol.map(AsRef::as_ref), &shared);
         let now = Instant::now();
-        let timer_at = now + shared.config.first_line_timeout;
         Self {
             socket: accepted.socket,
             listener: accepted.listener,
@@ -153,8 +156,8 @@ impl Connection {
             keeping: Keeping::default(),
             opened: now,
             last_active: now,
-            timer: Box::pin(tokio::time::sleep_until(timer_at.to_tokio())),
-            timer_at,
+            timer: Box::pin(tokio::time::sleep_until(now.to_tokio())),
+            timer_at: NEVER,
             shared,
             trace,
             _permit: accepted.permit,
@@ -188,14 +191,19 @@ impl Connection {
             }
             match wake {
                 Wake::Shut => {}
-                Wake::Readable(room) => self.read(room.map_err(|_| CloseReason::Reset)?).await?,
+                Wake::Readable(room) => {
+                    if let Some((now, room)) = self.read(room.map_err(|_| CloseReason::Reset)?)? {
+                        self.process(now, None, Some(room)).await?;
+                        self.write()?;
+                    }
+                }
                 Wake::Writable(writable) => {
                     writable.map_err(|_| CloseReason::Reset)?;
                     self.write()?;
                 }
                 Wake::Settled(true) => self.write()?,
                 Wake::Settled(false) => return Err(CloseReason::Gap),
-                Wake::Timer => self.on_timer().await?,
+                Wake::Timer => Box::pin(self.on_timer()).await?,
                 Wake::Crowded => return Err(self.crowded_out()),
                 Wake::Drain => return Err(CloseReason::Drain),
             }
@@ -203,14 +211,14 @@ impl Connection {
     }
 
     /// Looks for whatever comes first; nothing is read or written yet. By hand since this is the state
-    /// in which a connection rests: a `select!` of futures takes FIGURE bytes more of each, and
-    /// enters and leaves the socket's list of waiters with each line.
+    /// in which a connection rests: a `select!` of futures takes 300 bytes more of each, and
+    /// enters and leaves the socket's list of waiters twice with each line.
     fn poll_wake(
         &mut self,
         drained: Pin<&mut impl Future<Output = ()>>,
         context: &mut Context<'_>,
     ) -> Poll<Wake> {
-        if drained.poll(context).is_ready() {
+        if self.shared.drain.is_cancelled() {
             return Poll::Ready(Wake::Drain);
         }
         if let Poll::Ready(settled) = self.replies.poll_settle_front(context) {
@@ -222,21 +230,26 @@ impl Connection {
             return Poll::Ready(Wake::Writable(writable));
         }
         // Before the socket, so that one that is always readable cannot hold off its deadlines.
-        if self.timer.as_mut().poll(context).is_ready() {
+        if self.timer.is_elapsed() {
             return Poll::Ready(Wake::Timer);
         }
         if self.keeping.poll_must_end(context).is_ready() {
             return Poll::Ready(Wake::Crowded);
         }
-        if !self.replies.has_room() {
-            return Poll::Pending;
+        if self.replies.has_room()
+            && let Poll::Ready(readable) = self.socket.poll_read_ready(context)
+        {
+            return Poll::Ready(match (readable, self.room_now()) {
+                (Err(error), _) => Wake::Readable(Err(error)),
+                (Ok(()), Some(room)) => Wake::Readable(Ok(room)),
+                (Ok(()), None) => Wake::Shut,
+            });
         }
-        let readable = ready!(self.socket.poll_read_ready(context));
-        Poll::Ready(match (readable, self.room_now()) {
-            (Err(error), _) => Wake::Readable(Err(error)),
-            (Ok(()), Some(room)) => Wake::Readable(Ok(room)),
-            (Ok(()), None) => Wake::Shut,
-        })
+        // Only who goes to sleep must be woken.
+        if drained.poll(context).is_ready() {
+            return Poll::Ready(Wake::Drain);
+        }
+        self.timer.as_mut().poll(context).map(|()| Wake::Timer)
     }
 
     /// Room for a read, if there is any now and what is read can go on.
@@ -276,9 +289,10 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self, mut room: RoomGuard) -> Result<(), CloseReason> {
+    /// Adds what the socket has to `rest`, if anything; when that was, and the room it takes.
+    fn read(&mut self, mut room: RoomGuard) -> Result<Option<(Instant, RoomGuard)>, CloseReason> {
         let Poll::Ready(read) = SCRATCH.with_borrow_mut(|scratch| self.try_read(scratch)) else {
-            return Ok(());
+            return Ok(None);
         };
         let n_bytes = read.map_err(|_| CloseReason::Reset)?;
         if n_bytes == 0 {
@@ -288,8 +302,7 @@ impl Connection {
         let now = Instant::now();
         self.last_active = now;
         room.resize_to(n_bytes * ROOM_PER_BYTE);
-        self.process(now, None, Some(room)).await?;
-        self.write()
+        Ok(Some((now, room)))
     }
 
     /// Adds what the socket has to `rest`; 0 at its end. Unlike the socket's own `try_read` this
@@ -310,18 +323,18 @@ impl Connection {
         flush: Option<FlushReason>,
         room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
-        let job = Job {
-            bytes: self.rest.clone(),
+        let received = UnixMillis(wall_millis());
+        let n_bytes = self.rest.len();
+        let chunk = Chunk::new(Job {
+            bytes: std::mem::take(&mut self.rest),
             flush,
             now,
-            received: UnixMillis(wall_millis()),
-        };
+            received,
+        });
         let (id, session) = (self.trace.id, &mut self.session);
-        let done = self.supervisor.run(id, &job, session, &self.shared).await;
-        let (now, n_bytes) = ((job.now, job.received), job.bytes.len());
-        drop(job);
-        let done = done.map_err(|_| CloseReason::Restarts)?;
-        self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
+        let done = self.supervisor.run(id, chunk, session, &self.shared).await;
+        let mut done = done.map_err(|_| CloseReason::Restarts)?;
+        self.rest = compact(std::mem::take(&mut done.rest), done.consumed_bytes);
         self.note_kept(done.consumed_bytes > 0);
         self.trace.enter_vehicle(self.session.vehicle());
         let room = room.map(|mut room| {
@@ -331,12 +344,12 @@ impl Connection {
             room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
             room
         });
-        self.hand_on(done, now, room)
+        self.hand_on(done, (now, received), room)
     }
 
     fn hand_on(
         &mut self,
-        done: JobDone,
+        done: Box<JobDone>,
         (now, received): (Instant, UnixMillis),
         mut room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
@@ -548,14 +561,10 @@ fn join(rest: Bytes, new: &[u8]) -> Bytes {
     joined.freeze()
 }
 
-/// What is left of `bytes` after `consumed` of them, without holding on to the memory of those.
-fn compact(mut bytes: Bytes, consumed: usize) -> Bytes {
+/// What is left behind `consumed` bytes, without holding on to the memory of those.
+fn compact(rest: Bytes, consumed: usize) -> Bytes {
     if consumed == 0 {
-        return bytes;
-    }
-    let rest = bytes.split_off(consumed.min(bytes.len()));
-    if rest.is_empty() {
-        Bytes::new()
+        rest
     } else {
         Bytes::copy_from_slice(&rest)
     }
@@ -599,7 +608,10 @@ mod tests {
         far.unwrap().try_write(b"what is this\n").unwrap();
         let mut connection = overdue(&bench, listener.accept().await.unwrap().0).await;
         connection.socket.readable().await.unwrap();
-        connection.timer.as_mut().await;
+        connection.arm_timer();
+        while !connection.timer.is_elapsed() {
+            tokio::task::yield_now().await;
+        }
         let mut drained = pin!(std::future::pending());
         let wake = poll_fn(|context| connection.poll_wake(drained.as_mut(), context)).await;
         assert!(matches!(wake, Wake::Timer));
@@ -613,48 +625,10 @@ mod tests {
     #[test]
     fn the_rest_of_a_chunk_does_not_hold_the_chunk() {
         let chunk = Bytes::from(vec![b'a'; 10_000]);
-        let rest = compact(chunk.clone(), 9_990);
+        let rest = compact(chunk.slice(9_990..), 9_990);
         assert_eq!(rest.len(), 10);
         drop(chunk);
         assert!(rest.try_into_mut().unwrap().capacity() < 100);
         assert_eq!(join(Bytes::from_static(b"ab"), b"cd"), "abcd");
-    }
-}
-#[cfg(test)]
-mod size_probe {
-    use super::*;
-    #[test]
-    fn sizes() {
-        fn ret<F, O>(_: F) -> usize
-        where
-            F: FnOnce(Accepted, Arc<Shared>) -> O,
-        {
-            size_of::<O>()
-        }
-        println!(
-            "serve {} connection {} session {} replies {} keeping {} trace {} supervisor {} sleep {} notified {}",
-            ret(serve),
-            size_of::<Connection>(),
-            size_of::<Session>(),
-            size_of::<Replies>(),
-            size_of::<Keeping>(),
-            size_of::<Trace>(),
-            size_of::<Supervisor>(),
-            size_of::<Sleep>(),
-            size_of::<tokio::sync::futures::Notified<'static>>()
-        );
-        println!(
-            "job {} jobdone {} inhand {} tcp {} record {}",
-            size_of::<Job>(),
-            size_of::<JobDone>(),
-            size_of::<super::super::line_buffer::LineInHand>(),
-            size_of::<TcpStream>(),
-            size_of::<Record>()
-        );
-        println!(
-            "decoded {} tally {} ",
-            size_of::<crate::protocol::Decoded>(),
-            size_of::<super::super::line_buffer::Tally>()
-        );
     }
 }
