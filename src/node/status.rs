@@ -116,6 +116,7 @@ impl StatusSource {
             readiness: Readiness(vec![
                 ("store", !self.store.has_failed()),
                 ("disk_room", self.store.has_room()),
+                ("disk_answers", self.store.disk_answers()),
                 ("index", self.store.is_answering()),
                 ("name", self.cluster.state().name_taken_by.is_none()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),

@@ -276,8 +276,12 @@ impl Store {
     /// Whether records are taken now: the disk has room, comes back within 2 s, and nothing
     /// failed.
     pub fn is_taking(&self) -> bool {
-        let is_stalled = self.shared.hand.busy_for(Instant::now()) >= STALL;
-        self.has_room() && !self.has_failed() && !is_stalled
+        self.has_room() && !self.has_failed() && self.disk_answers()
+    }
+
+    /// Whether the disk comes back from what it is given to do within 2 s.
+    pub fn disk_answers(&self) -> bool {
+        self.shared.hand.busy_for(Instant::now()) < STALL
     }
 
     /// Bytes of records that are neither durable nor refused yet.

@@ -38,14 +38,6 @@ struct Counts {
     n_events_expired: u64,
 }
 
-impl Counts {
-    const fn is_nothing(&self) -> bool {
-        let n_positions = self.n_stored + self.n_duplicate + self.n_expired;
-        let n_events = self.n_events_stored + self.n_events_duplicate + self.n_events_expired;
-        n_positions + n_events == 0
-    }
-}
-
 pub(crate) struct Writer<S: Storage, I> {
     log: Log<S>,
     storage: Arc<S>,
@@ -221,7 +213,9 @@ impl<S: Storage, I: Index> Writer<S, I> {
     }
 
     fn settle_all(&mut self, submissions: &mut Vec<Submission>, counts: Counts) {
-        if submissions.is_empty() && counts.is_nothing() {
+        if submissions.is_empty() {
+            // Nothing was there, or others have taken it over meanwhile, and it counts with them.
+            self.live.clear();
             return;
         }
         let metrics = &self.shared.metrics;

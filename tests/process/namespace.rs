@@ -113,6 +113,18 @@ impl Lan {
         let commands = ports(hosts, "master br0");
         self.switch.ip(&format!("{commands}link del br1\n"));
     }
+
+    /// These hosts reach each other no more, without a word; all others they do.
+    pub fn estrange(&self, hosts: &[&Host]) {
+        let commands = ports(hosts, "type bridge_slave isolated on");
+        self.switch.ip(&commands);
+    }
+
+    /// They reach each other again.
+    pub fn reconcile(&self, hosts: &[&Host]) {
+        let commands = ports(hosts, "type bridge_slave isolated off");
+        self.switch.ip(&commands);
+    }
 }
 
 fn ports(hosts: &[&Host], change: &str) -> String {

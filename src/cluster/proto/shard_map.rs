@@ -46,8 +46,16 @@ impl ShardId {
 pub struct ShardMap {
     /// In order of their names.
     members: Vec<(NodeName, NodeId)>,
-    /// For each shard the position of its owner in `members`; empty without members.
-    owners: Vec<u16>,
+    /// By number of the shard; empty without members.
+    owners: Vec<Owner>,
+}
+
+/// Who owns a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    /// Position among the members.
+    member: u16,
+    score: u64,
 }
 
 impl ShardMap {
@@ -56,37 +64,73 @@ impl ShardMap {
     /// # Panics
     /// With more than 65,536 members, which is far over the cap of a cluster.
     pub fn new(members: impl IntoIterator<Item = (NodeName, NodeId)>) -> Self {
+        let nobody = Self {
+            members: Vec::new(),
+            owners: Vec::new(),
+        };
+        nobody.followed_by(members)
+    }
+
+    /// The same as [`new`](Self::new), found with less work from the map before it: where few came and
+    /// went, few scores are to be compared.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn followed_by(&self, members: impl IntoIterator<Item = (NodeName, NodeId)>) -> Self {
         let mut members: Vec<_> = members.into_iter().collect();
         members.sort();
         members.dedup();
         assert!(members.len() <= 1 << 16, "a cluster has far fewer members");
-        let keys: Vec<u64> = members
-            .iter()
-            .map(|(name, _)| xxh3_64(name.as_str().as_bytes()))
+        let candidates: Vec<Candidate> = (0..=u16::MAX)
+            .zip(&members)
+            .map(|(member, (name, _))| Candidate {
+                member,
+                key: xxh3_64(name.as_str().as_bytes()),
+            })
             .collect();
-        let shards = 0..if members.is_empty() {
-            0
-        } else {
-            N_SHARDS as u64
+        let is_new = |candidate: &&Candidate| {
+            let member = members.get(usize::from(candidate.member));
+            member.is_some_and(|member| self.members.binary_search(member).is_err())
         };
-        let owners = shards.map(|shard| owner_of(shard, &keys)).collect();
+        let newcomers: Vec<Candidate> = candidates.iter().filter(is_new).copied().collect();
+        // Where the members of before stand now.
+        let stayed = self.members.iter().map(|member| {
+            let at = members.binary_search(member).ok()?;
+            candidates.get(at).map(|candidate| candidate.member)
+        });
+        let stayed: Vec<Option<u16>> = stayed.collect();
+        let owner = |shard: u64| {
+            let before = self.owners.get(shard as usize);
+            let kept = before.and_then(|before| {
+                let member = *stayed.get(usize::from(before.member))?;
+                Some(Owner {
+                    member: member?,
+                    ..*before
+                })
+            });
+            match kept {
+                Some(kept) => best_of(shard, &newcomers, Some(kept)),
+                None => best_of(shard, &candidates, None),
+            }
+        };
+        let owners = (0..N_SHARDS as u64).map_while(owner).collect();
         Self { members, owners }
     }
 
     /// The owner of a shard; none where nobody stores.
     pub fn owner(&self, shard: ShardId) -> Option<NodeId> {
-        let member = self.owners.get(usize::from(shard.0))?;
-        Some(self.members.get(usize::from(*member))?.1)
+        let owner = self.owners.get(usize::from(shard.0))?;
+        Some(self.members.get(usize::from(owner.member))?.1)
     }
 
     /// How many shards a node owns.
     pub fn n_owned(&self, node: NodeId) -> usize {
-        let owner_of = |member: &&u16| self.members.get(usize::from(**member));
-        self.owners
-            .iter()
-            .filter_map(|member| owner_of(&member))
-            .filter(|(_, id)| *id == node)
-            .count()
+        let is_node = |owner: &&Owner| {
+            let member = self.members.get(usize::from(owner.member));
+            member.is_some_and(|(_, id)| *id == node)
+        };
+        self.owners.iter().filter(is_node).count()
     }
 
     /// The storing members, in order of their names.
@@ -95,16 +139,31 @@ impl ShardMap {
     }
 }
 
-/// Position of the highest score; of equal ones the first.
-fn owner_of(shard: u64, keys: &[u64]) -> u16 {
-    let mut best = (0, 0);
-    for (member, key) in (0..=u16::MAX).zip(keys) {
-        let score = finish(key ^ (shard + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        if member == 0 || score > best.1 {
-            best = (member, score);
+/// Who may own a shard.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    /// Position among the members.
+    member: u16,
+    /// Hash of its name.
+    key: u64,
+}
+
+/// The one with the highest score, `kept` included; of equal ones the first by position. None only
+/// without any.
+fn best_of(shard: u64, candidates: &[Candidate], kept: Option<Owner>) -> Option<Owner> {
+    let offset = (shard + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut best = kept;
+    for candidate in candidates {
+        let challenger = Owner {
+            member: candidate.member,
+            score: finish(candidate.key ^ offset),
+        };
+        let rank = |owner: Owner| (owner.score, std::cmp::Reverse(owner.member));
+        if best.is_none_or(|best| rank(challenger) > rank(best)) {
+            best = Some(challenger);
         }
     }
-    best.0
+    best
 }
 
 /// The last step of SplitMix64 (Steele, Lea and Flood 2014): every bit of `x` reaches every other.
@@ -183,6 +242,21 @@ mod tests {
                     .all(|shard| after.owner(*shard) == Some(newcomer))
             );
             assert_eq!(moved.len(), after.n_owned(newcomer));
+        }
+    }
+
+    #[test]
+    fn a_map_that_follows_another_is_the_one_of_its_members() {
+        let mut prng = crate::base::prng::Prng::new(7);
+        let mut known = map([]);
+        for _ in 0..200 {
+            let numbers: Vec<u64> = (0..12).filter(|_| prng.below(3) > 0).collect();
+            // Two may have one name for a moment.
+            let twin = (member(prng.below(12)).0, NodeId(prng.below(40)));
+            let members = numbers.into_iter().map(member).chain([twin]);
+            let members: Vec<_> = members.take(prng.below(14) as usize).collect();
+            known = known.followed_by(members.clone());
+            assert_eq!(known, ShardMap::new(members));
         }
     }
 

@@ -34,8 +34,8 @@ use crate::{
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
-            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Incarnation, LinkId,
-            NodeName,
+            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Epoch, Incarnation,
+            LinkId, NodeName,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
             shard_map::ShardMap,
         },
@@ -115,7 +115,7 @@ pub(super) struct Lasting {
 pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraffic) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
-        epoch: crate::cluster::proto::Epoch(0),
+        epoch: Epoch(0),
         name_taken_by: None,
         is_formed: false,
     });
@@ -391,10 +391,7 @@ impl Driver {
             if before.is_like(epoch, &links) {
                 return false;
             }
-            let storing = self.core.storing().into_iter();
-            let map = ShardMap::new(storing.map(|one| (one.name, one.id)));
-            let owned = map.n_owned(before.own);
-            self.lasting.parts.metrics.owned_shards.set(owned as i64);
+            let map = self.map_for(epoch, before);
             let names = self.core.members().into_iter();
             let mut names: BTreeMap<NodeId, NodeName> =
                 names.map(|member| (member.id, member.name)).collect();
@@ -405,11 +402,25 @@ impl Driver {
             *before = Arc::new(Neighbourhood {
                 own: before.own,
                 epoch,
-                map: Arc::new(map),
+                map,
                 linked: linked.collect(),
             });
             true
         });
+    }
+
+    /// The owners at an epoch, which stands for the storing members.
+    fn map_for(&self, epoch: Epoch, before: &Neighbourhood) -> Arc<ShardMap> {
+        if before.epoch == epoch {
+            return Arc::clone(&before.map);
+        }
+        let storing = self.core.storing().into_iter();
+        let map = before
+            .map
+            .followed_by(storing.map(|one| (one.name, one.id)));
+        let owned = map.n_owned(before.own);
+        self.lasting.parts.metrics.owned_shards.set(owned as i64);
+        Arc::new(map)
     }
 
     /// Shows others how things stand now.

@@ -3,12 +3,19 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{base::task::TaskGroup, cluster::proto::RememberedMember};
 
 /// Keeps these members, durably, in place of those before. Blocking.
 pub type KeepMembers = Arc<dyn Fn(&[RememberedMember]) -> io::Result<()> + Send + Sync>;
+
+/// So long a set waits for later ones before it is written: nodes often come together, and each
+/// writing waits for the disk twice.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// After so long a disk that refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -86,6 +93,7 @@ async fn keep_all(
     keep: KeepMembers,
 ) {
     while latest.changed().await.is_ok() {
+        sleep(GATHERING).await;
         let Version { number, members } = latest.borrow_and_update().clone();
         let n_members = members.len();
         let keep = Arc::clone(&keep);

@@ -6,8 +6,10 @@
 
 mod asking;
 mod deaths;
+mod depot;
 mod fleet;
 mod formation;
+mod impaired;
 mod sharing;
 mod sibling;
 mod strangers;

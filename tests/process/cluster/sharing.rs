@@ -4,83 +4,19 @@
 //! `KILLS=long` takes the kills' long form: one every 5 s for a minute, then twenty more, and
 //! no vehicle may go without an answer for longer than 2 s.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
-    fleet::{Fleet, Habits, check_books, check_everywhere, has_python, wait_for_one_epoch},
-    sibling::{Family, Sibling, wait_all_see_all},
+    depot::{CALM, Depot, is_long, pass},
+    fleet::{Fleet, Habits, check_books, check_everywhere, wait_for_one_epoch},
+    sibling::{Sibling, wait_all_see_all},
 };
-use crate::namespace::{Host, Lan};
 
 /// What a node may take more than before while another one is stopped.
 const MORE_BYTES_MAX: u64 = 192 * 1024 * 1024;
 
 /// How long a vehicle may go without an answer while its owner is dead, in the long form.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
-
-const CALM: Habits = Habits {
-    n_vehicles: 300,
-    prefix: "calm-",
-    period: Duration::from_millis(500),
-    window: 1,
-    patience: Duration::from_secs(3),
-};
-
-/// Nodes `a`, `b`, … in hosts of their own, and a host for vehicles.
-struct Depot {
-    lan: Lan,
-    hosts: Vec<Host>,
-    yard: Host,
-    family: Family,
-}
-
-impl Depot {
-    /// None where this machine cannot have one.
-    fn new(n_nodes: u8) -> Option<Self> {
-        let lan = Lan::new()?;
-        if !has_python() {
-            return None;
-        }
-        Some(Self {
-            hosts: (1..=n_nodes).map(|number| lan.host(number)).collect(),
-            yard: lan.host(100),
-            family: Family::new(),
-            lan,
-        })
-    }
-
-    fn start(&self) -> Vec<Sibling<'_>> {
-        let nodes = 0..self.hosts.len();
-        let siblings: Vec<_> = nodes.map(|number| self.start_one(number)).collect();
-        wait_all_see_all(&siblings);
-        siblings
-    }
-
-    fn start_one(&self, number: usize) -> Sibling<'_> {
-        let name = char::from(b'a' + u8::try_from(number).unwrap());
-        let host = &self.hosts[number];
-        self.family.start_serving(host, &name.to_string())
-    }
-
-    fn addresses(&self) -> Vec<Ipv4Addr> {
-        let hosts = self.hosts.iter();
-        hosts.map(|host| self.lan.address_of(host)).collect()
-    }
-
-    fn fleet(&self, habits: &Habits) -> Fleet {
-        Fleet::start(&self.yard, habits, &self.addresses())
-    }
-}
-
-fn pass(time: Duration) {
-    let until = Instant::now() + time;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
-    }
-}
 
 /// Kills one node after the other, each dead for a while; the time between two kills.
 fn kill_in_turn<'a>(
@@ -103,7 +39,7 @@ fn kill_in_turn<'a>(
 #[test]
 fn what_was_acknowledged_survives_the_kills_of_owners_and_is_given_once_by_every_node() {
     let Some(depot) = Depot::new(3) else { return };
-    let is_long = std::env::var("KILLS").is_ok_and(|how| how == "long");
+    let is_long = is_long();
     let mut siblings = depot.start();
     let mut fleet = depot.fleet(&CALM);
     fleet.wait_until_all_are_answered();

@@ -83,9 +83,18 @@ impl Family {
         Sibling::spawn(host, name, command)
     }
 
-    /// The same with vehicles on port 5000, where they find it again after each start.
-    pub fn start_serving<'a>(&'a self, host: &'a Host, name: &str) -> Sibling<'a> {
+    /// The same with vehicles on port 5000, where they find it again after each start; with its data
+    /// in `data`, if given.
+    pub fn start_serving<'a>(
+        &'a self,
+        host: &'a Host,
+        name: &str,
+        data: Option<&Path>,
+    ) -> Sibling<'a> {
         let mut command = self.command(host, name, name, "");
+        if let Some(data) = data {
+            command.env("WAYMESH_DATA", data);
+        }
         command.env("WAYMESH_VEHICLES", "0.0.0.0:5000");
         Sibling::spawn(host, name, command)
     }
