@@ -211,8 +211,8 @@ impl Connection {
     }
 
     /// Looks for whatever comes first; nothing is read or written yet. By hand since this is the state
-    /// in which a connection rests: a `select!` of futures takes 300 bytes more of each, and
-    /// enters and leaves the socket's list of waiters twice with each line.
+    /// in which a connection rests: in a `select!` each wait for the socket takes 152 bytes,
+    /// and enters and leaves the socket's list of waiters twice with each line.
     fn poll_wake(
         &mut self,
         drained: Pin<&mut impl Future<Output = ()>>,

@@ -65,8 +65,8 @@ impl Shared {
     }
 
     /// All of `submissions` is durable. Those who wait for it are told together, by their own threads,
-    /// which also take back the memory that they made: with a wake-up for each by the writer it takes
-    /// 700 instructions more a line.
+    /// which also take back the memory that they made: with a wake-up for each by the writer, its
+    /// thread takes 1,950 instructions a chunk in place of 1,340 (callgrind, chunks of one line).
     pub(crate) fn confirm_all(&self, submissions: &mut Vec<Submission>) {
         let batches = || submissions.iter().map(|submission| &submission.batch);
         let n_positions: usize = batches().map(Batch::n_positions).sum();
