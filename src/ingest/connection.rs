@@ -7,6 +7,8 @@
 //! States: *serving* (reads, decodes, replies) → *finishing* (reads no more; what is due still
 //! leaves) → closed with one [`CloseReason`].
 
+mod waking;
+
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
@@ -26,6 +28,7 @@ use tokio::{
     time::Sleep,
 };
 
+use self::waking::{Wake, read_room_bytes};
 use super::{
     CloseReason, ListenerConfig, RejectedLine, ReplyPolicy, Shared, events,
     keeping::Keeping,
@@ -36,7 +39,7 @@ use super::{
 };
 use crate::{
     base::{
-        room::{Room, RoomGuard},
+        room::RoomGuard,
         time::{Instant, wall_millis},
         verdict::Settle,
     },
@@ -53,13 +56,6 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 
 /// Memory that a chunk costs besides its bytes: its place in the queues.
 const CHUNK_OVERHEAD_BYTES: usize = 512;
-
-/// Room that is asked for before a read, in bytes: what the records of the largest chunk may come
-/// to, so that as many as are woken at once do not fill it together; but a part of a small room.
-const READ_ROOM_BYTES: u32 = 4 * 1024 * 1024;
-
-/// The part of a room that is asked for at most.
-const READ_ROOM_PART: u32 = 8;
 
 /// Room that a byte of a chunk takes until its records are counted.
 const ROOM_PER_BYTE: usize = 64;
@@ -126,18 +122,6 @@ struct Connection {
     timer_at: Instant,
     trace: Trace,
     _permit: OwnedSemaphorePermit,
-}
-
-/// What the serving loop woke up for.
-enum Wake {
-    Readable(io::Result<RoomGuard>),
-    /// The socket is readable and what it has has no way to go now.
-    Shut,
-    Writable(io::Result<()>),
-    Settled(bool),
-    Timer,
-    Crowded,
-    Drain,
 }
 
 impl Connection {
@@ -207,85 +191,6 @@ impl Connection {
                 Wake::Crowded => return Err(self.crowded_out()),
                 Wake::Drain => return Err(CloseReason::Drain),
             }
-        }
-    }
-
-    /// Looks for whatever comes first; nothing is read or written yet. By hand since this is the state
-    /// in which a connection rests: in a `select!` each wait for the socket takes 152 bytes,
-    /// and enters and leaves the socket's list of waiters twice with each line.
-    fn poll_wake(
-        &mut self,
-        drained: Pin<&mut impl Future<Output = ()>>,
-        context: &mut Context<'_>,
-    ) -> Poll<Wake> {
-        if self.shared.drain.is_cancelled() {
-            return Poll::Ready(Wake::Drain);
-        }
-        if let Poll::Ready(settled) = self.replies.poll_settle_front(context) {
-            return Poll::Ready(Wake::Settled(settled.is_ok()));
-        }
-        if !self.replies.unsent().is_empty()
-            && let Poll::Ready(writable) = self.socket.poll_write_ready(context)
-        {
-            return Poll::Ready(Wake::Writable(writable));
-        }
-        // Before the socket, so that one that is always readable cannot hold off its deadlines.
-        if self.timer.is_elapsed() {
-            return Poll::Ready(Wake::Timer);
-        }
-        if self.keeping.poll_must_end(context).is_ready() {
-            return Poll::Ready(Wake::Crowded);
-        }
-        if self.replies.has_room()
-            && let Poll::Ready(readable) = self.socket.poll_read_ready(context)
-        {
-            return Poll::Ready(match (readable, self.room_now()) {
-                (Err(error), _) => Wake::Readable(Err(error)),
-                (Ok(()), Some(room)) => Wake::Readable(Ok(room)),
-                (Ok(()), None) => Wake::Shut,
-            });
-        }
-        // Only who goes to sleep must be woken.
-        if drained.poll(context).is_ready() {
-            return Poll::Ready(Wake::Drain);
-        }
-        self.timer.as_mut().poll(context).map(|()| Wake::Timer)
-    }
-
-    /// Room for a read, if there is any now and what is read can go on.
-    fn room_now(&self) -> Option<RoomGuard> {
-        let mut vehicle = self.session.vehicle().into_iter();
-        if !vehicle.all(|vehicle| self.shared.route.is_open(vehicle)) {
-            return None;
-        }
-        let room = &self.shared.room;
-        room.try_take(read_room_bytes(room))
-    }
-
-    /// Waits for whatever comes first where what the socket has must wait for its way or for room.
-    /// Every arm is cancel safe: nothing is read, written or taken before its arm is chosen, but for
-    /// room, which comes back when dropped.
-    async fn wake_shut(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
-        let (socket, room) = (&self.socket, &self.shared.room);
-        let (route, vehicle) = (&self.shared.route, self.session.vehicle());
-        let (may_read, may_write) = (self.replies.has_room(), !self.replies.unsent().is_empty());
-        tokio::select! {
-            biased;
-            () = drained => Wake::Drain,
-            settled = self.replies.settle_front(), if self.replies.is_waiting() => {
-                Wake::Settled(settled.is_ok())
-            }
-            writable = socket.writable(), if may_write => Wake::Writable(writable),
-            // Before the socket, so that one that is always readable cannot hold off its deadlines.
-            () = self.timer.as_mut() => Wake::Timer,
-            () = self.keeping.must_end(), if !self.keeping.is_empty() => Wake::Crowded,
-            room = async {
-                socket.readable().await?;
-                if let Some(vehicle) = vehicle.filter(|vehicle| !route.is_open(vehicle)) {
-                    route.opened(vehicle).await;
-                }
-                Ok(room.take(read_room_bytes(room)).await)
-            }, if may_read => Wake::Readable(room),
         }
     }
 
@@ -537,11 +442,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Room that is asked for before a read.
-fn read_room_bytes(room: &Room) -> u32 {
-    READ_ROOM_BYTES.min(room.cap_bytes() / READ_ROOM_PART)
 }
 
 /// The context of a look at the socket that nobody is woken for.
