@@ -153,7 +153,7 @@ impl App {
             tasks: &api_tasks,
         };
         let (cluster, traffic) = start_cluster(&config, grounds).await?;
-        let store = Arc::new(open_and_find(&config, &metrics, &cluster).await?);
+        let store = Arc::new(open_and_find(&config, &metrics, &cluster, vehicles).await?);
         let profile = Profile {
             name: config.node.name.clone(),
             id: identity.id,

@@ -2,9 +2,11 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use tokio::runtime::Handle;
+
 use super::{AppError, cluster::find_others};
 use crate::{
-    base::machine,
+    base::{machine, task::Errands},
     config::AppConfig,
     metrics::{Metrics, names::StoreMetrics},
     node::cluster::ClusterHandle,
@@ -22,9 +24,11 @@ pub(super) async fn open_and_find(
     config: &AppConfig,
     metrics: &Metrics,
     cluster: &ClusterHandle,
+    on_vehicles: &Handle,
 ) -> Result<Store, AppError> {
     let opening = async {
-        let store = open_store(config, metrics).await?;
+        let errands = Errands::on(on_vehicles.clone());
+        let store = open_store(config, metrics, errands).await?;
         // Of a cluster that has ended nobody needs to be told anything.
         let _has_ended = cluster.note_health(store.is_taking()).await;
         Ok(store)
@@ -41,7 +45,11 @@ pub(super) async fn open_and_find(
     outcome.map(|(store, ())| store)
 }
 
-async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppError> {
+async fn open_store(
+    config: &AppConfig,
+    metrics: &Metrics,
+    errands: Errands,
+) -> Result<Store, AppError> {
     let (data, mut store_config) = (config.node.data.clone(), config.store.clone());
     if let Some(disk_bytes) = machine::disk_bytes(&data) {
         // On a small disk the reserve must leave room for the data.
@@ -60,38 +68,46 @@ async fn open_store(config: &AppConfig, metrics: &Metrics) -> Result<Store, AppE
                 let opened = FjallIndex::open(&folder, index_config.clone());
                 opened.map_err(|error| error.in_folder(&folder))
             };
-            return open_with(IndexOpener::new(open), &data, &store_config, metrics);
+            let parts = parts(IndexOpener::new(open), &data, errands)?;
+            return open_with(parts, &store_config, metrics);
         }
         if folder.exists() {
             let why = io::Error::other("this data has an index, which would miss what comes now");
             return Err(AppError::Folder(folder, why));
         }
         let none = IndexOpener::new(|| Ok(NoIndex));
-        open_with(none, &data, &store_config, metrics)
+        open_with(parts(none, &data, errands)?, &store_config, metrics)
     });
     opened
         .await
         .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
 }
 
-fn open_with<I: Index>(
+fn parts<I: Index>(
     index: IndexOpener<I>,
     data: &Path,
-    config: &StoreConfig,
-    metrics: StoreMetrics,
-) -> Result<Store, AppError> {
+    errands: Errands,
+) -> Result<StoreParts<Disk, I>, AppError> {
     let folder = |name: &str| {
         let path = data.join(name);
         Disk::open(&path)
             .map(Arc::new)
             .map_err(|error| AppError::Folder(path, error))
     };
-    let parts = StoreParts {
+    Ok(StoreParts {
         log: folder("log")?,
         quarantine: folder("quarantine")?,
         index,
         clock: Arc::new(SystemClock),
-    };
+        errands,
+    })
+}
+
+fn open_with<I: Index>(
+    parts: StoreParts<Disk, I>,
+    config: &StoreConfig,
+    metrics: StoreMetrics,
+) -> Result<Store, AppError> {
     let (store, recovery) = Store::open(parts, config, metrics)?;
     tracing::info!(%recovery, "log opened");
     Ok(store)

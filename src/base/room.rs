@@ -57,6 +57,17 @@ impl Room {
         }
     }
 
+    /// Takes `bytes` if they are free now and nobody waits for them; more than the cap counts as the
+    /// cap.
+    pub fn try_take(&self, bytes: u32) -> Option<RoomGuard> {
+        let bytes = bytes.min(self.0.cap_bytes);
+        self.0.semaphore.try_acquire_many(bytes).ok()?.forget();
+        Some(RoomGuard {
+            budget: Arc::clone(&self.0),
+            bytes: bytes as usize,
+        })
+    }
+
     /// A guard that holds nothing yet, for what is counted as it comes.
     pub fn nothing(&self) -> RoomGuard {
         RoomGuard {

@@ -2,7 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -65,6 +68,28 @@ where
     tokio::spawn(future)
 }
 
+/// Where a thread that is none of a runtime has short work done: on a runtime, so that tasks of that
+/// runtime are woken by it without locks and what they made is dropped where it was made; or, by
+/// default, at once where it is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Errands(Option<Handle>);
+
+impl Errands {
+    /// Errands that are run on `runtime`.
+    pub const fn on(runtime: Handle) -> Self {
+        Self(Some(runtime))
+    }
+
+    /// Has `work`, which must not wait, done soon. It is dropped if the runtime has ended.
+    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.0 {
+            // Nobody waits for its end.
+            Some(runtime) => drop(runtime.spawn(async move { work() })),
+            None => work(),
+        }
+    }
+}
+
 /// Runs what `make` makes until it ends in order, and makes it anew each time it has panicked, after
 /// `on_panic` and a pause that grows up to a second.
 pub async fn keep_running<F>(mut make: impl FnMut() -> F, mut on_panic: impl FnMut())
@@ -105,6 +130,25 @@ mod tests {
         group.wait_empty().await;
         assert!(handle.await.unwrap());
         assert!(group.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_errand_is_run_at_once_or_on_its_runtime() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let errand = |sender: std::sync::mpsc::SyncSender<_>| {
+            move || sender.send(std::thread::current().id()).unwrap()
+        };
+        Errands::default().run(errand(sender.clone()));
+        let here = std::thread::current().id();
+        assert_eq!(receiver.try_recv(), Ok(here));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        Errands::on(runtime.handle().clone()).run(errand(sender));
+        let there = tokio::task::spawn_blocking(move || receiver.recv().unwrap());
+        assert_ne!(there.await.unwrap(), here);
+        runtime.shutdown_background();
     }
 
     #[tokio::test(start_paused = true)]

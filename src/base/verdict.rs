@@ -6,7 +6,10 @@
 
 use std::{
     fmt,
+    future::{Future as _, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use tokio::sync::oneshot;
@@ -129,6 +132,11 @@ impl Settle {
         self.answer(verdict);
     }
 
+    /// Whether somebody waits for the verdict, or has; else something is done with it.
+    pub const fn is_awaited(&self) -> bool {
+        matches!(self.answer, Some(Answer::Waiting(_)))
+    }
+
     fn answer(&mut self, verdict: Verdict) {
         match self.answer.take() {
             // An error means that nobody waits any more.
@@ -157,9 +165,14 @@ impl fmt::Debug for Answer {
 impl VerdictReceiver {
     /// Waits for the verdict. Cancel safe: call again until it has returned once.
     pub async fn verdict(&mut self) -> Verdict {
-        (&mut self.0)
-            .await
-            .unwrap_or(Verdict::Refused(RefuseReason::Lost))
+        poll_fn(|context| self.poll_verdict(context)).await
+    }
+
+    /// Looks for the verdict; until it is there the task of `context` is woken by it. Not to be called
+    /// again after it was there.
+    pub fn poll_verdict(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
+        let answer = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(answer.unwrap_or(Verdict::Refused(RefuseReason::Lost)))
     }
 }
 

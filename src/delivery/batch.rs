@@ -133,7 +133,9 @@ impl<R: AsRef<[Record]>> From<R> for Batch {
         let records = records.as_ref();
         let mut batch = Self {
             bytes: Vec::with_capacity(records.len() * RECORD_BYTES_USUAL),
-            ..Self::default()
+            // Nearly always of one vehicle.
+            runs: Vec::with_capacity(records.len().min(1)),
+            n_positions: 0,
         };
         records.iter().for_each(|record| batch.push(record));
         batch

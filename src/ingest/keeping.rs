@@ -8,10 +8,13 @@
 
 use std::{
     collections::BTreeMap,
+    future::{Future as _, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
 use super::IngestConfig;
 use crate::base::room::{Room, RoomGuard};
@@ -31,7 +34,7 @@ pub(crate) struct Keepers {
 struct Queue {
     n_bytes: usize,
     next_number: u64,
-    waiting: BTreeMap<u64, (usize, Arc<Notify>)>,
+    waiting: BTreeMap<u64, (usize, oneshot::Sender<()>)>,
 }
 
 /// What one connection keeps.
@@ -46,7 +49,8 @@ pub(crate) struct Keeping {
 struct Place {
     number: u64,
     bytes: usize,
-    end: Arc<Notify>,
+    /// Absent once it has been heard.
+    end: Option<oneshot::Receiver<()>>,
     keepers: Arc<Keepers>,
 }
 
@@ -66,7 +70,7 @@ impl Keepers {
 }
 
 impl Queue {
-    fn enter(&mut self, bytes: usize, end: Arc<Notify>) -> u64 {
+    fn enter(&mut self, bytes: usize, end: oneshot::Sender<()>) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.n_bytes += bytes;
@@ -74,10 +78,10 @@ impl Queue {
         number
     }
 
-    fn leave(&mut self, number: u64) -> bool {
-        let left = self.waiting.remove(&number);
-        self.n_bytes -= left.as_ref().map_or(0, |(bytes, _)| *bytes);
-        left.is_some()
+    fn leave(&mut self, number: u64) -> Option<oneshot::Sender<()>> {
+        let (bytes, end) = self.waiting.remove(&number)?;
+        self.n_bytes -= bytes;
+        Some(end)
     }
 
     /// Tells the first ones to end until the rest fits. One alone always fits.
@@ -87,7 +91,8 @@ impl Queue {
                 return;
             };
             self.n_bytes -= bytes;
-            end.notify_one();
+            // A place hears it for as long as it is in the queue.
+            end.send(()).ok();
         }
     }
 }
@@ -124,25 +129,36 @@ impl Keeping {
 
     /// Waits until this must end for what others keep; pends for ever where it keeps no more than
     /// its share. Cancel safe.
-    pub(crate) async fn must_end(&self) {
-        match &self.place {
-            Some(place) => place.end.notified().await,
-            None => std::future::pending().await,
-        }
+    pub(crate) async fn must_end(&mut self) {
+        poll_fn(|context| self.poll_must_end(context)).await;
+    }
+
+    /// Whether this must end for what others keep; else the task of `context` is woken when it must.
+    /// Ready once only.
+    pub(crate) fn poll_must_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(place) = &mut self.place else {
+            return Poll::Pending;
+        };
+        let Some(end) = &mut place.end else {
+            return Poll::Pending;
+        };
+        let heard = Pin::new(end).poll(context).map(drop);
+        place.end.take_if(|_| heard.is_ready());
+        heard
     }
 }
 
 impl Place {
     fn take(bytes: usize, keepers: &Arc<Keepers>) -> Self {
-        let end = Arc::new(Notify::new());
+        let (told, end) = oneshot::channel();
         let mut queue = keepers.lock();
-        let number = queue.enter(bytes, Arc::clone(&end));
+        let number = queue.enter(bytes, told);
         queue.make_fit(keepers.bytes_max);
         drop(queue);
         Self {
             number,
             bytes,
-            end,
+            end: Some(end),
             keepers: Arc::clone(keepers),
         }
     }
@@ -153,15 +169,14 @@ impl Place {
             return;
         }
         let mut queue = self.keepers.lock();
-        if !queue.leave(self.number) {
+        let Some(end) = queue.leave(self.number) else {
             return;
-        }
+        };
         if has_gone_on {
-            self.number = queue.enter(bytes, Arc::clone(&self.end));
+            self.number = queue.enter(bytes, end);
         } else {
             queue.n_bytes += bytes;
-            let entry = (bytes, Arc::clone(&self.end));
-            queue.waiting.insert(self.number, entry);
+            queue.waiting.insert(self.number, (bytes, end));
         }
         self.bytes = bytes;
         queue.make_fit(self.keepers.bytes_max);
@@ -204,10 +219,9 @@ mod tests {
         }
     }
 
-    fn must_end(keeping: &Keeping) -> bool {
-        let mut end = std::pin::pin!(keeping.must_end());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        end.as_mut().poll(&mut context).is_ready()
+    fn must_end(keeping: &mut Keeping) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        keeping.poll_must_end(&mut context).is_ready()
     }
 
     #[test]
@@ -216,7 +230,7 @@ mod tests {
         let mut all: Vec<Keeping> = (0..16).map(|_| Keeping::default()).collect();
         all.iter_mut()
             .for_each(|keeping| bench.note(keeping, 1, false));
-        assert!(!all.iter().any(must_end));
+        assert!(!all.iter_mut().any(must_end));
         assert_eq!(bench.0.taken_bytes(), 16 * 1024);
         drop(all);
         assert_eq!(bench.0.taken_bytes(), 0);
@@ -233,10 +247,11 @@ mod tests {
         bench.note(&mut all[1], 4, false);
         bench.note(&mut all[0], 4, true);
         bench.note(&mut all[4], 4, false);
-        let ended: Vec<_> = all.iter().map(must_end).collect();
+        let ended: Vec<_> = all.iter_mut().map(must_end).collect();
         assert_eq!(ended, [false, true, false, false, false]);
+        assert!(!must_end(&mut all[1]), "it is said once");
         bench.note(&mut all[1], 16, false);
-        assert!(!must_end(&all[2]), "who is told to end counts no more");
+        assert!(!must_end(&mut all[2]), "who is told to end counts no more");
         drop(all);
         assert_eq!(bench.0.taken_bytes(), 0);
         let queue = bench.1.lock();
@@ -248,7 +263,7 @@ mod tests {
         let bench = Bench::new();
         let mut keeping = Keeping::default();
         bench.note(&mut keeping, 40, false);
-        assert!(!must_end(&keeping));
+        assert!(!must_end(&mut keeping));
         bench.note(&mut keeping, 0, false);
         assert!(keeping.is_empty());
     }

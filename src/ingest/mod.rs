@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener ─permit, accept─▶ connection task ──chunk──▶ line buffer task (born for the chunk,
-//!  (listener.rs)              (connection.rs)            supervised; line_buffer.rs, supervisor.rs)
+//!  (listener.rs)              (connection/)             supervised; line_buffer.rs, supervisor.rs)
 //!                                   ▲  │                       │ session, records, replies
 //!                                   │  └◀──────────────────────┘
 //!                          verdict ─┘  └─records─▶ Route (the node's router)

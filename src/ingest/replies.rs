@@ -4,7 +4,12 @@
 //! the front may leave. `Durable` lets it leave, and all behind it that wait for nothing; a refusal
 //! or a passed deadline is a gap, after which nothing leaves any more.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use crate::base::{
     room::RoomGuard,
@@ -56,7 +61,7 @@ impl Replies {
         room: Option<RoomGuard>,
     ) {
         if verdict.is_none() && self.waiting.is_empty() {
-            self.put_out(&replies);
+            self.put_out(replies);
             return;
         }
         self.waiting.push_back(Waiting {
@@ -85,20 +90,30 @@ impl Replies {
     /// Waits for the verdict of the front chunk and lets replies leave; pends for ever if none
     /// waits. Cancel safe.
     pub(crate) async fn settle_front(&mut self) -> Result<(), Gap> {
+        poll_fn(|context| self.poll_settle_front(context)).await
+    }
+
+    /// Looks for the verdict of the front chunk and lets replies leave; until it is there the task of
+    /// `context` is woken by it.
+    pub(crate) fn poll_settle_front(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gap>> {
         let Some(front) = self.waiting.front_mut() else {
-            return std::future::pending().await;
+            return Poll::Pending;
         };
         if let Some(verdict) = &mut front.verdict {
-            if verdict.verdict().await != Verdict::Durable {
+            if ready!(verdict.poll_verdict(context)) != Verdict::Durable {
                 self.give_up();
-                return Err(Gap);
+                return Poll::Ready(Err(Gap));
             }
             front.verdict = None;
         }
         while let Some(front) = self.waiting.pop_front_if(|front| front.verdict.is_none()) {
-            self.put_out(&front.replies);
+            self.put_out(front.replies);
         }
-        Ok(())
+        if self.waiting.is_empty() {
+            // An idle connection keeps no queue.
+            self.waiting = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// A reply cannot be given: nothing that waits may leave any more.
@@ -139,8 +154,12 @@ impl Replies {
         self.stuck_since.map(|since| since + UNREAD_TIMEOUT)
     }
 
-    fn put_out(&mut self, replies: &[u8]) {
-        self.outgoing.extend_from_slice(replies);
+    fn put_out(&mut self, replies: Vec<u8>) {
+        if self.outgoing.is_empty() {
+            self.outgoing = replies;
+        } else {
+            self.outgoing.extend_from_slice(&replies);
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::task::JoinHandle;
+
 use super::{
     Shared, events,
     line_buffer::{Job, JobDone, LineInHand, Session, run},
@@ -22,9 +24,9 @@ pub(crate) const RESTARTS_MAX: usize = 5;
 pub(crate) const RESTART_WINDOW: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// What the line buffer that runs on this thread has in hand. A job has no await inside, so it
+    /// What the line buffer that runs on this thread works on. A job has no await inside, so it
     /// begins and ends on one thread.
-    static CURRENT: RefCell<Option<Arc<LineInHand>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<Chunk>>> = const { RefCell::new(None) };
 }
 
 /// Why a job was given up.
@@ -39,37 +41,29 @@ pub(crate) enum GivenUp {
 /// Runs the jobs of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
-    in_hand: Option<Arc<LineInHand>>,
     /// Instants of the latest crashes, oldest first; at most [`RESTARTS_MAX`].
     crashes: VecDeque<Instant>,
 }
 
 impl Supervisor {
-    /// Runs `job` in a line buffer task, and again in a new one after each crash; `session` is the
+    /// Runs the job of `chunk` in a line buffer task, and again in a new one after each crash; `session` is the
     /// one of before the job until it is done.
     ///
     /// Not cancel safe: after a dropped call the job may have run or not.
     pub(crate) async fn run(
         &mut self,
         connection: ConnectionId,
-        job: &Job,
+        chunk: Arc<Chunk>,
         session: &mut Session,
         shared: &Arc<Shared>,
-    ) -> Result<JobDone, GivenUp> {
-        let in_hand = Arc::clone(self.in_hand.get_or_insert_default());
+    ) -> Result<Box<JobDone>, GivenUp> {
         let mut crashed = Vec::new();
         loop {
-            let buffer = LineBufferTask {
-                job: job.clone(),
-                session: session.snapshot(),
-                crashed: crashed.clone(),
-                shared: Arc::clone(shared),
-                in_hand: Arc::clone(&in_hand),
-            };
-            if let Ok(mut done) = spawn_child(buffer.run()).await {
+            if let Ok(mut done) = start(&chunk, session, &crashed, shared).await {
                 *session = std::mem::take(&mut done.session);
                 return Ok(done);
             }
+            let in_hand = &chunk.in_hand;
             let place = in_hand.take_place();
             events::line_buffer_restarted(shared, connection, session.vehicle(), place);
             let number = in_hand.number().ok_or(GivenUp::NotALine)?;
@@ -94,24 +88,50 @@ impl Supervisor {
     }
 }
 
-struct LineBufferTask {
+/// Starts a line buffer. Not a part of [`Supervisor::run`], whose future would hold what the line
+/// buffer is made of.
+fn start(
+    chunk: &Arc<Chunk>,
+    session: &Session,
+    crashed: &[usize],
+    shared: &Arc<Shared>,
+) -> JoinHandle<Box<JobDone>> {
+    let buffer = LineBufferTask {
+        chunk: Arc::clone(chunk),
+        done: Box::new(JobDone::new(session.snapshot())),
+        crashed: crashed.to_vec(),
+        shared: Arc::clone(shared),
+    };
+    spawn_child(buffer.run())
+}
+
+/// What is the same for all line buffers that work on it, one after the other.
+#[derive(Debug)]
+pub(crate) struct Chunk {
     job: Job,
-    session: Session,
+    in_hand: LineInHand,
+}
+
+impl Chunk {
+    /// A chunk with no line in hand.
+    pub(crate) fn new(job: Job) -> Arc<Self> {
+        let in_hand = LineInHand::default();
+        Arc::new(Self { job, in_hand })
+    }
+}
+
+struct LineBufferTask {
+    chunk: Arc<Chunk>,
+    done: Box<JobDone>,
     crashed: Vec<usize>,
     shared: Arc<Shared>,
-    in_hand: Arc<LineInHand>,
 }
 
 impl LineBufferTask {
-    async fn run(self) -> JobDone {
-        CURRENT.set(Some(Arc::clone(&self.in_hand)));
-        let done = run(
-            &self.job,
-            self.session,
-            &self.crashed,
-            &self.shared,
-            &self.in_hand,
-        );
+    async fn run(self) -> Box<JobDone> {
+        CURRENT.set(Some(Arc::clone(&self.chunk)));
+        let Chunk { job, in_hand } = &*self.chunk;
+        let done = run(job, self.done, &self.crashed, &self.shared, in_hand);
         CURRENT.set(None);
         done
     }
@@ -122,10 +142,10 @@ impl LineBufferTask {
 pub fn note_panic(place: &str) -> bool {
     let current =
         CURRENT.with(|current| current.try_borrow_mut().ok().and_then(|mut it| it.take()));
-    let Some(in_hand) = current else {
+    let Some(chunk) = current else {
         return false;
     };
-    in_hand.note_place(place);
+    chunk.in_hand.note_place(place);
     true
 }
 

@@ -51,6 +51,8 @@ pub struct Metrics {
 pub struct Labelled {
     label: &'static str,
     family: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Those that show up at once, at hand: to ask the family for one takes 0.15 µs.
+    known: Arc<[(&'static str, Counter)]>,
 }
 
 impl Metrics {
@@ -93,18 +95,22 @@ impl Default for Metrics {
 impl Labelled {
     /// A family whose counters differ in the value of `label`; `known` values show up as 0 at once.
     pub fn new(label: &'static str, known: &[&'static str]) -> Self {
-        let labelled = Self {
+        let family = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
+        let counter = |value| family.get_or_create(&vec![(label, value)]).clone();
+        let known = known.iter().map(|value| (*value, counter(value)));
+        Self {
             label,
-            family: Family::default(),
-        };
-        for value in known {
-            labelled.inc_by(value, 0);
+            known: known.collect(),
+            family,
         }
-        labelled
     }
 
     /// Adds `n` to the counter of `value`.
     pub fn inc_by(&self, value: &'static str, n: u64) {
+        if let Some((_, counter)) = self.known.iter().find(|(known, _)| *known == value) {
+            counter.inc_by(n);
+            return;
+        }
         self.family
             .get_or_create(&vec![(self.label, value)])
             .inc_by(n);

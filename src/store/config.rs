@@ -22,7 +22,8 @@ pub struct StoreConfig {
     pub log_bytes_max: u64,
     /// Memory for blocks of the index that were read.
     pub index_cache_bytes: u64,
-    /// Records that may be in the log and not yet in the index; beyond it no socket is read.
+    /// Records that may be in the log and not yet in the index; beyond it no socket is read. The keys
+    /// of each are held in memory, 16 to 70 bytes.
     pub index_lag_records_max: u64,
     /// Whether there is an index at all; without one nothing can be asked and repeats are stored
     /// again. For measurements.

@@ -27,19 +27,13 @@ use crate::{
     types::{
         ids::VehicleId,
         record::{Flags, Kind, Record, RecordKey},
-        time::UnixMillis,
     },
 };
 
-/// A record's key and kind, with 128 bits for the vehicle: with a thousand million vehicles the
-/// chance that any two of them share those is below 1e-20.
+/// A record's key and kind in 128 bits, since there may be many: of a thousand million records the
+/// chance that any two share them is below 1e-20.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    /// Of the vehicle and the kind.
-    vehicle: u128,
-    time: UnixMillis,
-    hash: u64,
-}
+struct Key(u128);
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -252,6 +246,8 @@ impl Tail {
         let mut group = std::mem::take(&mut self.current);
         if !group.keys.is_empty() {
             group.end = end;
+            // It may wait long.
+            group.keys.shrink_to_fit();
             self.groups.push_back(group);
         }
     }
@@ -269,11 +265,13 @@ impl Tail {
 
 impl Key {
     fn of(vehicle: u128, record: &RecordHead) -> Self {
-        Self {
-            vehicle: vehicle ^ u128::from(record.kind == Kind::Event),
-            time: record.time,
-            hash: record.hash,
-        }
+        let kind = u128::from(record.kind == Kind::Event);
+        let mut bytes = [0; 32];
+        let (front, back) = bytes.split_at_mut(16);
+        front.copy_from_slice(&(vehicle ^ kind).to_le_bytes());
+        let moment = u128::from(record.time.0.cast_unsigned()) << 64;
+        back.copy_from_slice(&(moment | u128::from(record.hash)).to_le_bytes());
+        Self(xxh3_128(&bytes))
     }
 }
 

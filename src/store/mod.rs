@@ -79,7 +79,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    base::{queue::Queue, time::Instant, verdict::Settle},
+    base::{queue::Queue, task::Errands, time::Instant, verdict::Settle},
     delivery::batch::Batch,
     metrics::{QueueLabel, names::StoreMetrics},
     types::record::Record,
@@ -146,6 +146,8 @@ pub struct StoreParts<S, I> {
     pub index: IndexOpener<I>,
     /// The clock that is watched for jumps.
     pub clock: Arc<dyn WallClock>,
+    /// Where verdicts are said: on the runtime of those who wait for them.
+    pub errands: Errands,
 }
 
 /// What the threads of a store run, before they are started.
@@ -163,6 +165,7 @@ struct Limits {
     log: LogConfig,
     timing: Timing,
     mending: MendLimits,
+    errands: Errands,
     /// How often the index is made durable.
     tick_interval: Duration,
     /// How long what was applied may wait to be made durable in the index.
@@ -200,7 +203,8 @@ impl Store {
         config: &StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, Recovery), OpenError> {
-        let limits = Limits::of(config, Arc::clone(&parts.clock));
+        let mut limits = Limits::of(config, Arc::clone(&parts.clock));
+        limits.errands = parts.errands.clone();
         Self::open_with(parts, limits, metrics)
     }
 
@@ -381,6 +385,7 @@ impl Limits {
             log: config.log(),
             timing: Timing { retention, clock },
             mending: MendLimits::default(),
+            errands: Errands::default(),
             tick_interval: TICK_INTERVAL,
             persist_interval: PERSIST_INTERVAL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
@@ -420,6 +425,7 @@ impl<S: Storage, I: Index> Engine<S, I> {
             is_full: AtomicBool::new(false),
             is_mending: AtomicBool::new(false),
             horizon: Arc::default(),
+            errands: limits.errands,
         });
         let (horizon, metrics) = (Arc::clone(&shared.horizon), shared.metrics.clone());
         let keeper = Keeper::new(limits.timing, index.age()?, horizon, metrics);

@@ -8,6 +8,7 @@ use super::{hand::Hand, progress::Progress, retention::SharedHorizon};
 use crate::{
     base::{
         queue::{PushError, Queue},
+        task::Errands,
         verdict::{RefuseReason, Settle, Verdict},
     },
     delivery::batch::Batch,
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) is_mending: AtomicBool,
     /// What is too old to be taken or shown.
     pub(crate) horizon: Arc<SharedHorizon>,
+    /// Where those are told who wait for a verdict.
+    pub(crate) errands: Errands,
 }
 
 impl Shared {
@@ -59,6 +62,24 @@ impl Shared {
             .positions_refused
             .inc_by(reason.as_str(), n_positions as u64);
         submission.settle.settle(Verdict::Refused(reason));
+    }
+
+    /// All of `submissions` is durable. Those who wait for it are told together, by their own threads,
+    /// which also take back the memory that they made: with a wake-up for each by the writer, its
+    /// thread takes 1,950 instructions a chunk in place of 1,340 (callgrind, chunks of one line).
+    pub(crate) fn confirm_all(&self, submissions: &mut Vec<Submission>) {
+        let batches = || submissions.iter().map(|submission| &submission.batch);
+        let n_positions: usize = batches().map(Batch::n_positions).sum();
+        self.metrics.positions_in_flight.dec_by(n_positions as i64);
+        let n_bytes = batches().map(|batch| batch.as_bytes().len()).sum();
+        self.hand.leave(n_bytes);
+        let confirm = |submission: Submission| submission.settle.settle(Verdict::Durable);
+        let (awaited, others): (Vec<_>, Vec<_>) = submissions
+            .drain(..)
+            .partition(|submission| submission.settle.is_awaited());
+        others.into_iter().for_each(confirm);
+        self.errands
+            .run(move || awaited.into_iter().for_each(confirm));
     }
 
     /// A submission is not this store's business any more.

@@ -25,7 +25,10 @@ use super::{
     storage::Storage,
 };
 use crate::{
-    base::verdict::{RefuseReason, Settle, Verdict},
+    base::{
+        task::Errands,
+        verdict::{RefuseReason, Settle, Verdict},
+    },
     metrics::{Metrics, names::StoreMetrics},
     types::{
         attributes::Attributes,
@@ -123,6 +126,7 @@ impl Bench {
             quarantine: folder("quarantine"),
             index: opener,
             clock: Arc::new(TestClock::default()),
+            errands: Errands::default(),
         };
         let mut limits = Limits::of(config, Arc::clone(&parts.clock));
         limits.mending = MENDING;

@@ -16,11 +16,7 @@ use super::{
     storage::Storage,
 };
 use crate::{
-    base::{
-        rate::RateLimit,
-        time::Instant,
-        verdict::{RefuseReason, Verdict},
-    },
+    base::{rate::RateLimit, time::Instant, verdict::RefuseReason},
     delivery::batch::Entry,
     metrics::QueueLabel,
     types::record::{Flags, Kind, Record},
@@ -237,10 +233,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
         metrics
             .index_lag
             .set(self.shared.progress.n_lag_records() as i64);
-        for submission in submissions.drain(..) {
-            self.shared.let_go(&submission.batch);
-            submission.settle.settle(Verdict::Durable);
-        }
+        self.shared.confirm_all(submissions);
         if !self.live.is_empty() {
             live::send(&self.shared.live, std::mem::take(&mut self.live));
         }

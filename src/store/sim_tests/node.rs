@@ -17,6 +17,7 @@ use super::{
     model::Placed,
 };
 use crate::{
+    base::task::Errands,
     metrics::{Metrics, names::StoreMetrics},
     types::record::Record,
 };
@@ -46,6 +47,7 @@ fn limits() -> Limits {
             clock: Arc::new(TestClock::default()),
         },
         mending: MendLimits::default(),
+        errands: Errands::default(),
         tick_interval: Duration::ZERO,
         persist_interval: Duration::ZERO,
         vehicles_per_generation: 2,

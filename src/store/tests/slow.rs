@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    base::verdict::VerdictReceiver,
+    base::{task::Errands, verdict::VerdictReceiver},
     store::{
         sim_disk::{SimDisk, SimFile},
         storage::StorageFile,
@@ -149,6 +149,7 @@ impl SlowBench {
             quarantine: slow(SimDisk::new(2), &Arc::default()),
             index: Arc::<TestIndex>::default().opener(),
             clock: Arc::new(TestClock::default()),
+            errands: Errands::default(),
         };
         let limits = Limits::of(&StoreConfig::default(), Arc::clone(&parts.clock));
         let metrics = Metrics::new().store;

@@ -19,8 +19,8 @@ use crate::{books, node::Node, vehicle::End};
 pub const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What index and duplicates may hold besides when an attack fills them: rows not yet written, blocks
-/// and vehicles kept at hand, each to its cap.
-const STORE_BYTES_MAX: u64 = 160 * 1024 * 1024;
+/// and vehicles kept at hand, keys of what the index does not show yet, each to its cap.
+const STORE_BYTES_MAX: u64 = 48 * 1024 * 1024;
 
 /// Size of the quarantine in every attack.
 pub const QUARANTINE_BYTES_MAX: u64 = 256 * 1024;

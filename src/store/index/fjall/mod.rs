@@ -74,12 +74,12 @@ pub struct IndexConfig {
     /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
     /// positions; fewer and larger tables with more, and more to read at the next start. While
     /// tables are merged, up to four times as much waits to be written. Holds for keyspaces made
-    /// from now on. Default 8 MiB.
+    /// from now on. Default 4 MiB.
     pub memtable_bytes: u64,
-    /// The same for all months together, in bytes. Default 24 MiB.
+    /// The same for all months together, in bytes. Default 12 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
-    /// vehicle the fewer rows they take. Default 24 MiB.
+    /// vehicle the fewer rows they take. Default 8 MiB.
     pub stage_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
@@ -90,7 +90,7 @@ pub struct IndexConfig {
     /// Tables kept open; at least 10. Default 256.
     pub open_files: usize,
     /// Vehicles whose last position's key is kept in memory, so that their next one needs no read;
-    /// about 60 bytes each if two hash tables are just full with them. Default 229,376.
+    /// about 60 bytes each if two hash tables are just full with them. Default 114,688.
     pub newest_vehicles: usize,
 }
 
@@ -98,13 +98,13 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 16 * 1024 * 1024,
-            memtable_bytes: 8 * 1024 * 1024,
-            memtables_bytes: 24 * 1024 * 1024,
-            stage_bytes: 24 * 1024 * 1024,
+            memtable_bytes: 4 * 1024 * 1024,
+            memtables_bytes: 12 * 1024 * 1024,
+            stage_bytes: 8 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
             open_files: 256,
-            newest_vehicles: 229_376,
+            newest_vehicles: 114_688,
         }
     }
 }

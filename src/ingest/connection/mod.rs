@@ -7,9 +7,11 @@
 //! States: *serving* (reads, decodes, replies) → *finishing* (reads no more; what is due still
 //! leaves) → closed with one [`CloseReason`].
 
+mod waking;
+
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -26,17 +28,18 @@ use tokio::{
     time::Sleep,
 };
 
+use self::waking::{Wake, read_room_bytes};
 use super::{
     CloseReason, ListenerConfig, RejectedLine, ReplyPolicy, Shared, events,
     keeping::Keeping,
     line_buffer::{Job, JobDone, Session},
     replies::Replies,
-    supervisor::Supervisor,
+    supervisor::{Chunk, Supervisor},
     trace::Trace,
 };
 use crate::{
     base::{
-        room::{Room, RoomGuard},
+        room::RoomGuard,
         time::{Instant, wall_millis},
         verdict::Settle,
     },
@@ -54,18 +57,14 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 /// Memory that a chunk costs besides its bytes: its place in the queues.
 const CHUNK_OVERHEAD_BYTES: usize = 512;
 
-/// Room that is asked for before a read, in bytes: what the records of the largest chunk may come
-/// to, so that as many as are woken at once do not fill it together; but a part of a small room.
-const READ_ROOM_BYTES: u32 = 4 * 1024 * 1024;
-
-/// The part of a room that is asked for at most.
-const READ_ROOM_PART: u32 = 8;
-
 /// Room that a byte of a chunk takes until its records are counted.
 const ROOM_PER_BYTE: usize = 64;
 
 /// Memory that a record costs, with what it has on the heap besides texts of its line.
 const RECORD_BYTES: usize = size_of::<Record>() + 128;
+
+/// Later than any deadline.
+const NEVER: Instant = Instant::from_millis(u64::MAX);
 
 thread_local! {
     /// One read buffer for all connections of a thread.
@@ -119,19 +118,10 @@ struct Connection {
     /// When bytes last came, or left.
     last_active: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the timer fires, once it has been armed.
     timer_at: Instant,
     trace: Trace,
     _permit: OwnedSemaphorePermit,
-}
-
-/// What the serving loop woke up for.
-enum Wake {
-    Readable(io::Result<RoomGuard>),
-    Writable(io::Result<()>),
-    Settled(bool),
-    Timer,
-    Crowded,
-    Drain,
 }
 
 impl Connection {
@@ -140,7 +130,6 @@ impl Connection {
         let protocol = pinned.and_then(|name| shared.protocols.by_name(name));
         let session = Session::new(protocol.map(AsRef::as_ref), &shared);
         let now = Instant::now();
-        let timer_at = now + shared.config.first_line_timeout;
         Self {
             socket: accepted.socket,
             listener: accepted.listener,
@@ -151,8 +140,8 @@ impl Connection {
             keeping: Keeping::default(),
             opened: now,
             last_active: now,
-            timer: Box::pin(tokio::time::sleep_until(timer_at.to_tokio())),
-            timer_at,
+            timer: Box::pin(tokio::time::sleep_until(now.to_tokio())),
+            timer_at: NEVER,
             shared,
             trace,
             _permit: accepted.permit,
@@ -163,7 +152,8 @@ impl Connection {
         match self.serve().await {
             Ok(never) => match never {},
             Err(reason) => {
-                let reason = self.finish(reason).await;
+                // Once and at the end: it must not make every task larger.
+                let reason = Box::pin(self.finish(reason)).await;
                 self.end(reason);
             }
         }
@@ -178,60 +168,46 @@ impl Connection {
         let mut drained = pin!(drain.cancelled());
         loop {
             self.arm_timer();
-            match self.wake(drained.as_mut()).await {
-                Wake::Readable(room) => self.read(room.map_err(|_| CloseReason::Reset)?).await?,
+            let mut wake = poll_fn(|context| self.poll_wake(drained.as_mut(), context)).await;
+            if matches!(wake, Wake::Shut) {
+                // Rare: it must not make every task larger.
+                wake = Box::pin(self.wake_shut(drained.as_mut())).await;
+            }
+            match wake {
+                Wake::Shut => {}
+                Wake::Readable(room) => {
+                    if let Some((now, room)) = self.read(room.map_err(|_| CloseReason::Reset)?)? {
+                        self.process(now, None, Some(room)).await?;
+                        self.write()?;
+                    }
+                }
                 Wake::Writable(writable) => {
                     writable.map_err(|_| CloseReason::Reset)?;
                     self.write()?;
                 }
                 Wake::Settled(true) => self.write()?,
                 Wake::Settled(false) => return Err(CloseReason::Gap),
-                Wake::Timer => self.on_timer().await?,
+                Wake::Timer => Box::pin(self.on_timer()).await?,
                 Wake::Crowded => return Err(self.crowded_out()),
                 Wake::Drain => return Err(CloseReason::Drain),
             }
         }
     }
 
-    /// Waits for whatever comes first. Every arm is cancel safe: nothing is read, written or taken
-    /// before its arm is chosen, but for room, which comes back when dropped.
-    async fn wake(&mut self, drained: Pin<&mut impl Future<Output = ()>>) -> Wake {
-        let (socket, room) = (&self.socket, &self.shared.room);
-        let (route, vehicle) = (&self.shared.route, self.session.vehicle());
-        let (may_read, may_write) = (self.replies.has_room(), !self.replies.unsent().is_empty());
-        tokio::select! {
-            biased;
-            () = drained => Wake::Drain,
-            settled = self.replies.settle_front(), if self.replies.is_waiting() => {
-                Wake::Settled(settled.is_ok())
-            }
-            writable = socket.writable(), if may_write => Wake::Writable(writable),
-            // Before the socket, so that one that is always readable cannot hold off its deadlines.
-            () = self.timer.as_mut() => Wake::Timer,
-            () = self.keeping.must_end(), if !self.keeping.is_empty() => Wake::Crowded,
-            room = async {
-                socket.readable().await?;
-                if let Some(vehicle) = vehicle.filter(|vehicle| !route.is_open(vehicle)) {
-                    route.opened(vehicle).await;
-                }
-                Ok(room.take(read_room_bytes(room)).await)
-            }, if may_read => Wake::Readable(room),
-        }
-    }
-
-    async fn read(&mut self, mut room: RoomGuard) -> Result<(), CloseReason> {
+    /// Adds what the socket has to `rest`, if anything; when that was, and the room it takes.
+    fn read(&mut self, mut room: RoomGuard) -> Result<Option<(Instant, RoomGuard)>, CloseReason> {
         let Poll::Ready(read) = SCRATCH.with_borrow_mut(|scratch| self.try_read(scratch)) else {
-            return Ok(());
+            return Ok(None);
         };
         let n_bytes = read.map_err(|_| CloseReason::Reset)?;
         if n_bytes == 0 {
             return Err(CloseReason::Peer);
         }
         self.shared.metrics.received_bytes.inc_by(n_bytes as u64);
-        self.last_active = Instant::now();
+        let now = Instant::now();
+        self.last_active = now;
         room.resize_to(n_bytes * ROOM_PER_BYTE);
-        self.process(None, Some(room)).await?;
-        self.write()
+        Ok(Some((now, room)))
     }
 
     /// Adds what the socket has to `rest`; 0 at its end. Unlike the socket's own `try_read` this
@@ -248,21 +224,22 @@ impl Connection {
     /// Has the line buffer work on what was read, and sends its results on their ways.
     async fn process(
         &mut self,
+        now: Instant,
         flush: Option<FlushReason>,
         room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
-        let job = Job {
-            bytes: self.rest.clone(),
+        let received = UnixMillis(wall_millis());
+        let n_bytes = self.rest.len();
+        let chunk = Chunk::new(Job {
+            bytes: std::mem::take(&mut self.rest),
             flush,
-            now: Instant::now(),
-            received: UnixMillis(wall_millis()),
-        };
+            now,
+            received,
+        });
         let (id, session) = (self.trace.id, &mut self.session);
-        let done = self.supervisor.run(id, &job, session, &self.shared).await;
-        let (received, n_bytes) = (job.received, job.bytes.len());
-        drop(job);
-        let done = done.map_err(|_| CloseReason::Restarts)?;
-        self.rest = compact(std::mem::take(&mut self.rest), done.consumed_bytes);
+        let done = self.supervisor.run(id, chunk, session, &self.shared).await;
+        let mut done = done.map_err(|_| CloseReason::Restarts)?;
+        self.rest = compact(std::mem::take(&mut done.rest), done.consumed_bytes);
         self.note_kept(done.consumed_bytes > 0);
         self.trace.enter_vehicle(self.session.vehicle());
         let room = room.map(|mut room| {
@@ -272,13 +249,13 @@ impl Connection {
             room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
             room
         });
-        self.hand_on(done, received, room)
+        self.hand_on(done, (now, received), room)
     }
 
     fn hand_on(
         &mut self,
-        done: JobDone,
-        received: UnixMillis,
+        done: Box<JobDone>,
+        (now, received): (Instant, UnixMillis),
         mut room: Option<RoomGuard>,
     ) -> Result<(), CloseReason> {
         let records = done.decoded.records;
@@ -303,7 +280,7 @@ impl Connection {
             self.shared.route.deliver(records, settle);
             verdict = (self.listener.reply == ReplyPolicy::Stored).then_some(receiver);
         }
-        let deadline = Instant::now() + self.shared.config.reply_deadline;
+        let deadline = now + self.shared.config.reply_deadline;
         self.replies
             .push(done.decoded.replies, verdict, deadline, room);
         match (done.has_gap, done.decoded.is_login_refused) {
@@ -401,7 +378,7 @@ impl Connection {
                     }
                     return Err(reason);
                 }
-                (Some(_), None) => self.process(Some(FlushReason::Deadline), None).await?,
+                (Some(_), None) => self.process(now, Some(FlushReason::Deadline), None).await?,
                 (None, _) => {}
             }
         }
@@ -429,7 +406,13 @@ impl Connection {
             self.rest = Bytes::new();
             self.note_kept(false);
         }
-        if !is_broken && self.process(Some(FlushReason::End), None).await.is_err() {
+        let now = Instant::now();
+        if !is_broken
+            && self
+                .process(now, Some(FlushReason::End), None)
+                .await
+                .is_err()
+        {
             return reason;
         }
         let patience = self.shared.config.reply_deadline;
@@ -461,11 +444,6 @@ impl Connection {
     }
 }
 
-/// Room that is asked for before a read.
-fn read_room_bytes(room: &Room) -> u32 {
-    READ_ROOM_BYTES.min(room.cap_bytes() / READ_ROOM_PART)
-}
-
 /// The context of a look at the socket that nobody is woken for.
 const fn nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -483,14 +461,10 @@ fn join(rest: Bytes, new: &[u8]) -> Bytes {
     joined.freeze()
 }
 
-/// What is left of `bytes` after `consumed` of them, without holding on to the memory of those.
-fn compact(mut bytes: Bytes, consumed: usize) -> Bytes {
+/// What is left behind `consumed` bytes, without holding on to the memory of those.
+fn compact(rest: Bytes, consumed: usize) -> Bytes {
     if consumed == 0 {
-        return bytes;
-    }
-    let rest = bytes.split_off(consumed.min(bytes.len()));
-    if rest.is_empty() {
-        Bytes::new()
+        rest
     } else {
         Bytes::copy_from_slice(&rest)
     }
@@ -534,8 +508,12 @@ mod tests {
         far.unwrap().try_write(b"what is this\n").unwrap();
         let mut connection = overdue(&bench, listener.accept().await.unwrap().0).await;
         connection.socket.readable().await.unwrap();
-        connection.timer.as_mut().await;
-        let wake = connection.wake(pin!(std::future::pending())).await;
+        connection.arm_timer();
+        while !connection.timer.is_elapsed() {
+            tokio::task::yield_now().await;
+        }
+        let mut drained = pin!(std::future::pending());
+        let wake = poll_fn(|context| connection.poll_wake(drained.as_mut(), context)).await;
         assert!(matches!(wake, Wake::Timer));
         assert_eq!(
             connection.on_timer().await,
@@ -547,7 +525,7 @@ mod tests {
     #[test]
     fn the_rest_of_a_chunk_does_not_hold_the_chunk() {
         let chunk = Bytes::from(vec![b'a'; 10_000]);
-        let rest = compact(chunk.clone(), 9_990);
+        let rest = compact(chunk.slice(9_990..), 9_990);
         assert_eq!(rest.len(), 10);
         drop(chunk);
         assert!(rest.try_into_mut().unwrap().capacity() < 100);
