@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use super::{
     asked::{Asked, Got, Lost},
     desk::Desk,
-    merge::{Merge, Next, Order, Sourced},
     whom::Whom,
 };
 use crate::{
     api::AnswerError,
     cluster::net::LinkHandle,
+    delivery::merge::{Merge, Next, Order, Sourced},
     node::{
         cluster::Neighbourhood,
         reading::{IndexReader, Reading},

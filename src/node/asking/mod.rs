@@ -6,7 +6,6 @@ mod asked;
 mod desk;
 mod gather;
 mod live;
-mod merge;
 mod pieces;
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,6 @@ use self::{
     desk::Desk,
     gather::{Gathering, Links, OwnSource, Source},
     live::LiveHub,
-    merge::{Newest, Order, Sourced, first_copy, last_of, newest},
     whom::{Reach, Whom, reach},
     wire::{Part, Question},
 };
@@ -39,6 +37,7 @@ use crate::{
         task::{TaskGroup, keep_running},
         time::Instant,
     },
+    delivery::merge::{Newest, Order, Sourced, first_copy, last_of, newest},
     metrics::names::QuestionMetrics,
     types::{
         ids::VehicleId,

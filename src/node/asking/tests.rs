@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::{
     answering::reading_of,
-    merge::{Disorder, Merge, Newest, Next, Order, Sourced, first_copy, last_of, newest},
     wire::{Part, Question},
 };
 use crate::{
+    delivery::merge::{Disorder, Merge, Newest, Next, Order, Sourced, first_copy, last_of, newest},
     node::{reading::Reading, testing::position},
     store::{
         index::{Index as _, MapIndex},

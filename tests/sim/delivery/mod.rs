@@ -2,10 +2,11 @@
 //! hang and lose what was not synced, nodes that die, and views of who owns what that differ.
 //!
 //! [`node`] is one node as its parts are put together, [`world`] the network, the vehicles and the
-//! faults. Two phases: faults, in which nothing that was acknowledged may be lost, and peace, in which
+//! faults, and [`questions`] what any node is asked meanwhile. Two phases: faults, in which nothing that was acknowledged may be lost, and peace, in which
 //! every vehicle must get its answers and nothing may stay behind.
 
 mod node;
+mod questions;
 mod world;
 
 use world::World;

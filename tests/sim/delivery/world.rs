@@ -13,7 +13,10 @@ use waymesh::{
     },
 };
 
-use super::node::{Key, Node, ROOM_BYTES, Wish, number_of};
+use super::{
+    node::{Key, Node, ROOM_BYTES, Wish, number_of},
+    questions,
+};
 
 const N_VEHICLES: usize = 40;
 
@@ -232,6 +235,9 @@ impl World {
             self.speak();
             self.work();
             self.check();
+            if self.now.is_multiple_of(200) {
+                questions::ask_any(&mut self.prng, &self.nodes, &self.acknowledged);
+            }
         }
     }
 
@@ -574,7 +580,7 @@ impl Reached {
     }
 }
 
-fn record(vehicle: &str, number: i64) -> Record {
+pub(crate) fn record(vehicle: &str, number: i64) -> Record {
     Record {
         key: RecordKey {
             vehicle: VehicleId::parse(vehicle.as_bytes()).unwrap(),

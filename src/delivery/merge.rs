@@ -13,18 +13,16 @@
 
 use std::{cmp::Ordering, collections::VecDeque};
 
-use crate::{
-    delivery::frame::encode_record,
-    types::{
-        ids::VehicleId,
-        record::{Flags, Record, RecordKey},
-        time::UnixMillis,
-    },
+use super::frame::encode_record;
+use crate::types::{
+    ids::VehicleId,
+    record::{Flags, Record, RecordKey},
+    time::UnixMillis,
 };
 
 /// What records are ordered by, and which of them belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// One of each source and vehicle.
     Vehicle,
     /// Vehicle, time, hash: those of one key are copies.
@@ -33,14 +31,14 @@ pub(super) enum Order {
 
 /// Sources whose records become one stream.
 #[derive(Debug)]
-pub(super) struct Merge {
+pub struct Merge {
     order: Order,
     lanes: Vec<Lane>,
 }
 
 /// What a merge says when it is asked for the next records that belong together.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// They were given.
     Group,
     /// First this source must give records, or end.
@@ -52,20 +50,23 @@ pub(super) enum Next {
 /// A source broke its order; nothing of it can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its records were not in their order")]
-pub(super) struct Disorder;
+pub struct Disorder;
 
 /// One of the records that belong together, with the number of its source.
-pub(super) type Sourced = (usize, Record);
+pub type Sourced = (usize, Record);
 
 /// Which of the last positions of a vehicle counts.
 #[derive(Debug, PartialEq)]
-pub(super) enum Newest {
+pub enum Newest {
     /// This one.
     Sure(Record),
     /// That is told by all positions of this time that these sources have.
     Tied {
+        /// Whose they are.
         vehicle: VehicleId,
+        /// When.
         time: UnixMillis,
+        /// Numbers of the sources that have one.
         sources: Vec<usize>,
     },
 }
@@ -80,7 +81,7 @@ struct Lane {
 
 impl Merge {
     /// A merge of so many sources.
-    pub(super) fn new(order: Order, n_sources: usize) -> Self {
+    pub fn new(order: Order, n_sources: usize) -> Self {
         let lanes = std::iter::repeat_with(Lane::default);
         Self {
             order,
@@ -92,7 +93,7 @@ impl Merge {
     ///
     /// # Errors
     /// [`Disorder`]; nothing was taken.
-    pub(super) fn push(&mut self, source: usize, records: Vec<Record>) -> Result<(), Disorder> {
+    pub fn push(&mut self, source: usize, records: Vec<Record>) -> Result<(), Disorder> {
         let order = self.order;
         let Some(lane) = self.lanes.get_mut(source).filter(|lane| !lane.is_over) else {
             return Ok(());
@@ -110,14 +111,14 @@ impl Merge {
     }
 
     /// A source has ended, whole or not; what it gave stays.
-    pub(super) fn end(&mut self, source: usize) {
+    pub fn end(&mut self, source: usize) {
         if let Some(lane) = self.lanes.get_mut(source) {
             lane.is_over = true;
         }
     }
 
     /// Puts the next records that belong together into `group`, in the order of their sources.
-    pub(super) fn next(&mut self, group: &mut Vec<Sourced>) -> Next {
+    pub fn next(&mut self, group: &mut Vec<Sourced>) -> Next {
         group.clear();
         let mut least: Option<(usize, &RecordKey)> = None;
         for (number, lane) in self.lanes.iter().enumerate() {
@@ -160,7 +161,7 @@ impl Order {
 }
 
 /// The copy that counts; none of none.
-pub(super) fn first_copy(group: &mut Vec<Sourced>) -> Option<Record> {
+pub fn first_copy(group: &mut Vec<Sourced>) -> Option<Record> {
     if group.len() == 1 {
         return group.pop().map(|(_, record)| record);
     }
@@ -182,7 +183,7 @@ fn bytes_of(record: &Record) -> Vec<u8> {
 }
 
 /// The last position of a vehicle, from those of several sources; none of none.
-pub(super) fn newest(group: &mut Vec<Sourced>) -> Option<Newest> {
+pub fn newest(group: &mut Vec<Sourced>) -> Option<Newest> {
     let time = group.iter().map(|(_, record)| record.key.time).max()?;
     group.retain(|(_, record)| record.key.time == time);
     let (_, first) = group.first()?;
@@ -200,7 +201,7 @@ pub(super) fn newest(group: &mut Vec<Sourced>) -> Option<Newest> {
 
 /// The last of the positions of one vehicle and time, each the copy that counts; those in the future
 /// left out.
-pub(super) fn last_of(positions: impl IntoIterator<Item = Record>) -> Option<Record> {
+pub fn last_of(positions: impl IntoIterator<Item = Record>) -> Option<Record> {
     let believed = positions
         .into_iter()
         .filter(|record| !record.flags.contains(Flags::FUTURE));
