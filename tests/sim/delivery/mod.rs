@@ -1,12 +1,15 @@
-//! Records between nodes: the real forwarders and inboxes, over links that are cut, with stores that
-//! hang and lose what was not synced, nodes that die, and views of who owns what that differ.
+//! Records between nodes: the real forwarders and inboxes, over links with little credit that are cut,
+//! with stores that hang, are full, and lose what was not synced, nodes that die, and views of who owns
+//! what that differ.
 //!
-//! [`node`] is one node as its parts are put together, [`world`] the network, the vehicles and the
-//! faults, and [`questions`] what any node is asked meanwhile. Two phases: faults, in which nothing that was acknowledged may be lost, and peace, in which
-//! every vehicle must get its answers and nothing may stay behind.
+//! [`node`] is one node as its parts are put together, [`way`] a direction of a link, [`world`] the
+//! network, the vehicles and the faults, and [`questions`] what any node is asked meanwhile. Two phases:
+//! faults, in which nothing that was acknowledged may be lost, and peace, in which every vehicle must get
+//! its answers and nothing may stay behind.
 
 mod node;
 mod questions;
+mod way;
 mod world;
 
 use world::World;
@@ -55,7 +58,7 @@ fn the_seeds_reach_what_they_are_for() {
         reached.n_refused > 0 && reached.n_reclaimed > 0,
         "{reached:?}"
     );
-    assert!(reached.n_doubled > 0, "{reached:?}");
+    assert!(reached.n_doubled > 0 && reached.n_waits > 0, "{reached:?}");
 }
 
 /// Two nodes each believe that the other owns everything, and both are full of it.

@@ -36,8 +36,8 @@ pub(crate) type Key = (u64, i64);
 pub(crate) enum Waiter {
     /// A vehicle at this node, by the number of what it said.
     Vehicle(u64),
-    /// Another node, by the link and the frame.
-    Frame(u64, FrameNumber),
+    /// Another node, by the link, the frame and its length.
+    Frame(u64, FrameNumber, usize),
 }
 
 /// What a node wants the world to do.
@@ -47,6 +47,8 @@ pub(crate) enum Wish {
     Records(u64, bytes::Bytes),
     /// Bring acknowledgements over a link.
     Acks(u64, Acks),
+    /// Let go of a frame that came over a link, by its length: its fate is known.
+    Decided(u64, usize),
     /// Tell a vehicle whether what it said is durable.
     Answer(u64, bool),
     /// Cut a link whose other end breaks the rules.
@@ -155,7 +157,8 @@ impl Node {
             self.wishes.push(Wish::Cut(link));
             return;
         }
-        self.pending.push((batch, Waiter::Frame(link, frame)));
+        self.pending
+            .push((batch, Waiter::Frame(link, frame, payload.len())));
     }
 
     pub(crate) fn acknowledged(&mut self, now: u64, from: u64, link: u64, acks: Acks) {
@@ -234,10 +237,11 @@ impl Node {
                 assert!(self.open.remove(&number), "{number} is settled twice");
                 self.wishes.push(Wish::Answer(number, is_durable));
             }
-            Waiter::Frame(link, frame) => {
+            Waiter::Frame(link, frame, n_bytes) => {
                 let inbox = self.inboxes.entry(link).or_default();
                 let acks = inbox.decide(frame, is_durable);
                 self.say(link, acks);
+                self.wishes.push(Wish::Decided(link, n_bytes));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waymesh::{
     base::prng::Prng,
+    cluster::proto::link::credit::Grant,
     delivery::batch::Batch,
     types::{
         attributes::Attributes,
@@ -16,6 +17,7 @@ use waymesh::{
 use super::{
     node::{Key, Node, ROOM_BYTES, Wish, number_of},
     questions,
+    way::Way,
 };
 
 const N_VEHICLES: usize = 40;
@@ -28,6 +30,8 @@ struct Link {
     ends: [u64; 2],
     /// When each end learns of it, and the time of the last message to it: messages keep their order.
     ready: [u64; 2],
+    /// The way to each end.
+    ways: [Way; 2],
 }
 
 /// What an end of a link learns later.
@@ -50,6 +54,10 @@ enum News {
     Records {
         link: u64,
         payload: bytes::Bytes,
+    },
+    Credit {
+        link: u64,
+        grant: Grant,
     },
     Acks {
         link: u64,
@@ -74,6 +82,8 @@ pub(crate) struct Reached {
     pub(crate) n_refused: u64,
     pub(crate) n_reclaimed: u64,
     pub(crate) n_doubled: u64,
+    /// Frames had to wait for credit.
+    pub(crate) n_waits: u64,
 }
 
 pub(crate) struct World {
@@ -173,6 +183,7 @@ impl World {
             n_refused: nodes.clone().map(|node| node.n_refused).sum(),
             n_reclaimed: nodes.map(|node| node.n_reclaimed).sum(),
             n_doubled: (n_copies - stored.len()) as u64,
+            n_waits: reached.n_waits,
         }
     }
 
@@ -320,12 +331,38 @@ impl World {
         self.last_link += 1;
         let link = self.last_link;
         let ready = ends.map(|_| self.now + self.prng.below(20));
-        self.links.insert(link, Link { ends, ready });
+        let ways = [Way::new(), Way::new()];
+        self.links.insert(link, Link { ends, ready, ways });
         for (end, peer, at) in [(ends[0], ends[1], ready[0]), (ends[1], ends[0], ready[1])] {
             self.tell_at(at, end, News::Up { peer, link });
         }
         for (end, peer) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             self.say_health(link, end, peer);
+            self.give_credit(link, end);
+        }
+    }
+
+    /// The receiver `to` says what it grants, if anything is due.
+    fn give_credit(&mut self, link: u64, to: u64) {
+        let Some(found) = self.links.get_mut(&link) else {
+            return;
+        };
+        let at = usize::from(found.ends[1] == to);
+        let (sender, grant) = (found.ends[1 - at], found.ways[at].grant());
+        if let Some(grant) = grant {
+            self.send(link, sender, News::Credit { link, grant });
+        }
+    }
+
+    /// Sends to an end of a link what has credit.
+    fn pump(&mut self, link: u64, to: u64) {
+        while let Some(found) = self.links.get_mut(&link) {
+            let at = usize::from(found.ends[1] == to);
+            let Some(payload) = found.ways[at].next() else {
+                self.reached.n_waits += u64::from(found.ways[at].n_waiting() > 0);
+                return;
+            };
+            self.send(link, to, News::Records { link, payload });
         }
     }
 
@@ -348,7 +385,7 @@ impl World {
         };
         self.news.retain(|_, (_, news)| match news {
             News::Records { link: over, .. } | News::Acks { link: over, .. } => *over != link,
-            News::Up { link: over, .. } => *over != link,
+            News::Up { link: over, .. } | News::Credit { link: over, .. } => *over != link,
             _ => true,
         });
         let is_silent = self.prng.chance(20.0);
@@ -381,7 +418,7 @@ impl World {
     /// Sends over a link, if it stands: behind what goes that way already.
     fn send(&mut self, link: u64, to: u64, news: News) {
         let delay = self.prng.below(5);
-        let Some(Link { ends, ready }) = self.links.get_mut(&link) else {
+        let Some(Link { ends, ready, .. }) = self.links.get_mut(&link) else {
             return;
         };
         let ready = &mut ready[usize::from(ends[1] == to)];
@@ -435,6 +472,18 @@ impl World {
             News::Records { link, payload } => {
                 self.reached.n_forwarded += 1;
                 node.take(link, &payload);
+                if let Some(found) = self.links.get_mut(&link) {
+                    found.ways[usize::from(found.ends[1] == to)].arrived(payload.len());
+                }
+            }
+            News::Credit { link, grant } => {
+                if let Some(found) = self.links.get_mut(&link) {
+                    // The way from here leads to the other end.
+                    let at = usize::from(found.ends[0] == to);
+                    found.ways[at].granted(grant);
+                    let peer = found.ends[at];
+                    self.pump(link, peer);
+                }
             }
             News::Acks { link, acks } => {
                 let from = self.links.get(&link).map(|link| link.ends);
@@ -521,12 +570,20 @@ impl World {
         match wish {
             Wish::Records(link, payload) => {
                 if let Some(peer) = peer_of(self, link) {
-                    self.send(link, peer, News::Records { link, payload });
+                    let found = self.links.get_mut(&link).unwrap();
+                    found.ways[usize::from(found.ends[1] == peer)].offer(payload);
+                    self.pump(link, peer);
                 }
             }
             Wish::Acks(link, acks) => {
                 if let Some(peer) = peer_of(self, link) {
                     self.send(link, peer, News::Acks { link, acks });
+                }
+            }
+            Wish::Decided(link, n_bytes) => {
+                if let Some(found) = self.links.get_mut(&link) {
+                    found.ways[usize::from(found.ends[1] == id)].decided(n_bytes);
+                    self.give_credit(link, id);
                 }
             }
             Wish::Answer(number, is_durable) => self.answer(number, is_durable),
@@ -577,6 +634,7 @@ impl Reached {
         self.n_refused += other.n_refused;
         self.n_reclaimed += other.n_reclaimed;
         self.n_doubled += other.n_doubled;
+        self.n_waits += other.n_waits;
     }
 }
 
