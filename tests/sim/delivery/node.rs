@@ -127,8 +127,14 @@ impl Node {
 
     /// Whether what a vehicle says would be taken now.
     pub(crate) fn is_open(&self, vehicle: &str) -> bool {
-        let owner = self.owner(vehicle);
-        owner.is_none_or(|owner| !self.forwarder.closed().contains(&owner))
+        match self.owner(vehicle) {
+            Some(owner) if owner.0 != self.id => !self.forwarder.closed().contains(&owner),
+            _ => {
+                let pending = self.pending.iter();
+                let n_bytes: usize = pending.map(|(batch, _)| batch.as_bytes().len()).sum();
+                n_bytes < self.forwarder.share_bytes()
+            }
+        }
     }
 
     fn owner(&self, vehicle: &str) -> Option<NodeId> {

@@ -246,7 +246,7 @@ impl World {
             self.speak();
             self.work();
             self.check();
-            if self.now.is_multiple_of(200) {
+            if self.now.is_multiple_of(500) {
                 questions::ask_any(&mut self.prng, &self.nodes, &self.acknowledged);
             }
         }
