@@ -23,5 +23,3 @@ pub mod query;
 mod reading;
 pub mod router;
 pub mod status;
-#[cfg(test)]
-mod testing;

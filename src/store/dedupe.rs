@@ -12,10 +12,11 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, LazyLock},
 };
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use super::{
     index::{Index, IndexError},
@@ -34,6 +35,9 @@ use crate::{
 /// chance that any two share them is below 1e-20.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key(u128);
+
+/// Of this process alone, so that nobody can make a record that passes for another's.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -271,7 +275,7 @@ impl Key {
         front.copy_from_slice(&(vehicle ^ kind).to_le_bytes());
         let moment = u128::from(record.time.0.cast_unsigned()) << 64;
         back.copy_from_slice(&(moment | u128::from(record.hash)).to_le_bytes());
-        Self(xxh3_128(&bytes))
+        Self(xxh3_128_with_seed(&bytes, *SEED))
     }
 }
 

@@ -78,8 +78,10 @@ impl Shared {
             .drain(..)
             .partition(|submission| submission.settle.is_awaited());
         others.into_iter().for_each(confirm);
-        self.errands
-            .run(move || awaited.into_iter().for_each(confirm));
+        if !awaited.is_empty() {
+            let errand = move || awaited.into_iter().for_each(confirm);
+            self.errands.run(errand);
+        }
     }
 
     /// A submission is not this store's business any more.

@@ -10,6 +10,8 @@
 
 #[path = "../process/namespace.rs"]
 mod namespace;
+#[path = "../process/skipped.rs"]
+mod skipped;
 
 mod interfaces;
 mod lan;

@@ -14,6 +14,7 @@ mod books;
 mod namespace;
 mod node;
 mod reference;
+mod skipped;
 mod vehicle;
 
 mod attack;

@@ -9,6 +9,6 @@ pub fn path(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there", path.display());
+    crate::skipped::say(&format!("{} is not there", path.display()));
     None
 }

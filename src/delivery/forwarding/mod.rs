@@ -219,11 +219,9 @@ impl<T> Forwarder<T> {
         self.room_bytes / self.map.members().count().max(1)
     }
 
-    /// Bytes that wait for each node for which something waited.
-    pub fn waiting_bytes(&self) -> impl Iterator<Item = (NodeId, usize)> {
-        self.outboxes
-            .iter()
-            .map(|(to, outbox)| (*to, outbox.n_bytes()))
+    /// Bytes that wait for a node, or are under way to it.
+    pub fn waiting_bytes(&self, to: NodeId) -> usize {
+        self.outboxes.get(&to).map_or(0, Outbox::n_bytes)
     }
 
     /// Bytes that wait for other nodes, and parcels that nobody takes at present.
@@ -344,6 +342,6 @@ impl<T> Forwarder<T> {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -250,10 +250,10 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::testing::position;
+    use crate::delivery::forwarding::testing::record;
 
     fn batch(times: impl IntoIterator<Item = i64>) -> Arc<[Record]> {
-        times.into_iter().map(|time| position("1", time)).collect()
+        times.into_iter().map(|time| record("1", time)).collect()
     }
 
     #[test]
@@ -271,8 +271,8 @@ mod tests {
         remembered.without_repeats(batch(0..many));
         assert_eq!(remembered.order.len(), REMEMBERED_MAX);
         assert_eq!(remembered.known.len(), REMEMBERED_MAX);
-        assert!(remembered.is_new(&position("1", 0).key), "long forgotten");
-        assert!(!remembered.is_new(&position("1", many - 1).key));
+        assert!(remembered.is_new(&record("1", 0).key), "long forgotten");
+        assert!(!remembered.is_new(&record("1", many - 1).key));
     }
 
     #[tokio::test]

@@ -128,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::testing::position;
+    use crate::delivery::forwarding::testing::record;
 
     fn cut(records: &[Record]) -> Vec<Bytes> {
         let mut cutter = Cutter::default();
@@ -165,7 +165,7 @@ mod tests {
                 .zip(&raws)
                 .map(|(time, n_bytes)| Record {
                     raw: Some(vec![7; *n_bytes].into()),
-                    ..position("1", time)
+                    ..record("1", time)
                 })
                 .collect();
             let pieces = cut(&records);
@@ -184,7 +184,7 @@ mod tests {
     fn a_record_of_nearly_four_mebibytes_passes_and_a_longer_one_is_refused() {
         let record = |raw_bytes: usize| Record {
             raw: Some(vec![7; raw_bytes].into()),
-            ..position("1", 1)
+            ..record("1", 1)
         };
         let large = record(RECORD_BYTES_MAX - 200);
         let pieces = cut(std::slice::from_ref(&large));

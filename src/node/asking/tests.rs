@@ -9,8 +9,11 @@ use super::{
     wire::{Part, Question},
 };
 use crate::{
-    delivery::merge::{Disorder, Merge, Newest, Next, Order, Sourced, first_copy, last_of, newest},
-    node::{reading::Reading, testing::position},
+    delivery::{
+        forwarding::testing::record as position,
+        merge::{Disorder, Merge, Newest, Next, Order, Sourced, first_copy, last_of, newest},
+    },
+    node::reading::Reading,
     store::{
         index::{Index as _, MapIndex},
         retention::ShownIndex,

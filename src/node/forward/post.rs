@@ -44,9 +44,10 @@ impl Post {
     pub fn hand_in(&self, batch: Batch, settle: Settle) {
         let n_positions = batch.n_positions();
         self.metrics.in_flight.inc_by(n_positions as i64);
-        self.n_open.fetch_add(n_positions as u64, Ordering::Relaxed);
         let token = settle;
         let mut waiting = self.lock();
+        // Under the lock: whoever counts what waits counts this in both or in neither.
+        self.n_open.fetch_add(n_positions as u64, Ordering::Relaxed);
         waiting.push(Parcel { batch, token });
         let is_first = waiting.len() == 1;
         drop(waiting);
@@ -110,7 +111,7 @@ impl Post {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::verdict::Verdict, metrics::Metrics, node::testing::position};
+    use crate::{base::verdict::Verdict, delivery::forwarding::testing::record, metrics::Metrics};
 
     #[tokio::test]
     async fn what_a_panic_takes_along_is_lost_and_what_waits_is_not() {
@@ -118,7 +119,7 @@ mod tests {
         let post = Post::new(metrics.forward.clone());
         let hand_in = |n: i64| {
             let (settle, verdict) = Settle::new(None);
-            let records: Vec<_> = (0..n).map(|time| position("v", time)).collect();
+            let records: Vec<_> = (0..n).map(|time| record("v", time)).collect();
             post.hand_in(Batch::from(records), settle);
             verdict
         };

@@ -1,10 +1,6 @@
 //! The task that owns the forwarder: gathers what is handed in, carries out what it says.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -17,10 +13,13 @@ use crate::{
     },
     cluster::{
         net::LinkHandle,
-        proto::link::{frame::FrameKind, outcome::CloseReason, outgoing::SendError},
+        proto::{
+            NodeName,
+            link::{frame::FrameKind, outcome::CloseReason, outgoing::SendError},
+        },
     },
     delivery::forwarding::{ForwardInput, ForwardOutput, Forwarder, wire::Acks},
-    metrics::{NodeLabel, forward::ForwardMetrics, names::TaskMetrics},
+    metrics::{Gauge, NodeLabel, forward::ForwardMetrics, names::TaskMetrics},
     node::cluster::{Neighbourhood, Traffic},
     store::Store,
     types::ids::NodeId,
@@ -89,13 +88,14 @@ struct Lasting {
 async fn run(lasting: Arc<Lasting>) {
     let mut traffic = lasting.traffic.lock().await;
     lasting.post.begin();
+    lasting.metrics.outbox_bytes.clear();
     let neighbourhood = lasting.neighbourhood.clone();
     let own = neighbourhood.borrow().own;
     let mut task = Task {
         forwarder: Forwarder::new(own, lasting.room_bytes),
         incoming: Incoming::new(Arc::clone(&lasting.store), lasting.metrics.clone()),
         links: BTreeMap::new(),
-        names: BTreeMap::new(),
+        shown: BTreeMap::new(),
         n_rerouted: 0,
         out: Vec::new(),
         lasting: Arc::clone(&lasting),
@@ -108,8 +108,8 @@ struct Task {
     incoming: Incoming,
     /// The link to each node that the forwarder knows.
     links: BTreeMap<NodeId, LinkHandle>,
-    /// What nodes are called for which something may wait.
-    names: BTreeMap<NodeId, String>,
+    /// Nodes for which something may wait: what they are called, and where it is shown how much.
+    shown: BTreeMap<NodeId, (NodeName, Gauge)>,
     /// Of those already counted.
     n_rerouted: u64,
     out: Vec<ForwardOutput<Settle>>,
@@ -187,19 +187,29 @@ impl Task {
 
     /// Whoever has neither a link nor anything waiting is not shown any more.
     fn meet_names(&mut self, neighbourhood: &Neighbourhood) {
-        let linked = neighbourhood.linked.iter();
-        let linked = linked.map(|(id, neighbour)| (*id, neighbour.name.to_string()));
-        self.names.extend(linked);
-        let waiting: BTreeSet<NodeId> = self.forwarder.waiting_bytes().map(|(to, _)| to).collect();
         let outbox_bytes = &self.lasting.metrics.outbox_bytes;
-        self.names.retain(|id, name| {
-            let is_shown = neighbourhood.linked.contains_key(id) || waiting.contains(id);
-            if !is_shown {
-                let node = name.clone();
-                outbox_bytes.remove(&NodeLabel { node });
+        let label = |name: &NodeName| NodeLabel {
+            node: name.to_string(),
+        };
+        for (id, neighbour) in &neighbourhood.linked {
+            let shown = self.shown.get(id);
+            if shown.is_none_or(|(name, _)| *name != neighbour.name) {
+                let name = neighbour.name.clone();
+                let gauge = outbox_bytes.get_or_create(&label(&name)).clone();
+                self.shown.insert(*id, (name, gauge));
             }
-            is_shown
-        });
+        }
+        let forwarder = &self.forwarder;
+        let is_shown =
+            |id: &NodeId| neighbourhood.linked.contains_key(id) || forwarder.waiting_bytes(*id) > 0;
+        let gone = self.shown.extract_if(.., |id, _| !is_shown(id));
+        let gone: Vec<NodeName> = gone.map(|(_, (name, _))| name).collect();
+        // Another node may have taken the name over.
+        for name in gone {
+            if self.shown.values().all(|(known, _)| *known != name) {
+                outbox_bytes.remove(&label(&name));
+            }
+        }
     }
 
     fn take(&mut self, traffic: Traffic) {
@@ -263,12 +273,8 @@ impl Task {
         let (metrics, forwarder) = (&self.lasting.metrics, &self.forwarder);
         self.lasting.post.show_closed(forwarder.closed());
         metrics.closed.set(forwarder.closed().len() as i64);
-        let waiting: BTreeMap<NodeId, usize> = forwarder.waiting_bytes().collect();
-        for (id, name) in &self.names {
-            let n_bytes = waiting.get(id).copied().unwrap_or_default();
-            let node = name.clone();
-            let gauge = metrics.outbox_bytes.get_or_create(&NodeLabel { node });
-            gauge.set(n_bytes as i64);
+        for (id, (_, gauge)) in &self.shown {
+            gauge.set(forwarder.waiting_bytes(*id) as i64);
         }
         let n_rerouted = forwarder.n_rerouted();
         metrics.rerouted.inc_by(n_rerouted - self.n_rerouted);

@@ -16,7 +16,7 @@ use waymesh::{
 };
 
 use super::sibling::{PATIENCE, Sibling};
-use crate::namespace::Host;
+use crate::{namespace::Host, skipped};
 
 /// Port of vehicles at each node.
 pub const DOOR: u16 = 5_000;
@@ -78,8 +78,7 @@ pub fn has_python() -> bool {
     let found = Command::new("python3").arg("--version").output();
     let has = found.is_ok_and(|output| output.status.success());
     if !has {
-        let line = "SKIPPED: there is no python3, so no foreign vehicle has come\n";
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skipped::say("there is no python3, so no foreign vehicle comes");
     }
     has
 }

@@ -28,7 +28,7 @@ const N_CUTS: u64 = 5;
 fn what_was_acknowledged_survives_power_cuts_once_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = compile(folder.path()) else {
-        eprintln!("SKIPPED: no C compiler (cc), so the power cannot be cut");
+        crate::skipped::say("no C compiler (cc), so the power cannot be cut");
         return;
     };
     let mut disk = Disk::new(folder.path(), library);
