@@ -154,19 +154,8 @@ impl Bench {
             .unwrap()
     }
 
-    /// (time, late) of all positions of vehicle `v`.
     async fn track(&self) -> Vec<(i64, bool)> {
-        assert!(self.store.is_caught_up(Duration::from_secs(20)).await);
-        let query = RangeQuery {
-            vehicle: vehicle(),
-            kind: Kind::Position,
-            from: None,
-            to: None,
-            after: None,
-        };
-        let records = self.store.index().range(&query, 1_000).unwrap();
-        let line = |record: &Record| (record.key.time.0, record.flags.contains(Flags::LATE));
-        records.iter().map(line).collect()
+        track_of(&self.store).await
     }
 
     fn counts(&self) -> (u64, u64, i64) {
@@ -178,6 +167,21 @@ impl Bench {
             metrics.positions_in_flight.get(),
         )
     }
+}
+
+/// (time, late) of all positions of vehicle `v`.
+async fn track_of(store: &Store) -> Vec<(i64, bool)> {
+    assert!(store.is_caught_up(Duration::from_secs(20)).await);
+    let query = RangeQuery {
+        vehicle: vehicle(),
+        kind: Kind::Position,
+        from: None,
+        to: None,
+        after: None,
+    };
+    let records = store.index().range(&query, 1_000).unwrap();
+    let line = |record: &Record| (record.key.time.0, record.flags.contains(Flags::LATE));
+    records.iter().map(line).collect()
 }
 
 pub(super) fn vehicle() -> VehicleId {

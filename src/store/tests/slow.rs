@@ -274,15 +274,10 @@ async fn what_a_hung_disk_holds_can_be_taken_back_and_is_settled_once() {
         stored, 1,
         "a copy that becomes durable later is not counted"
     );
-    assert!(bench.store.is_caught_up(Duration::from_secs(20)).await);
-    let query = RangeQuery {
-        vehicle: vehicle(),
-        kind: Kind::Position,
-        from: None,
-        to: None,
-        after: None,
-    };
-    let found = bench.store.index().range(&query, 10).unwrap();
-    let found: Vec<i64> = found.iter().map(|record| record.key.time.0).collect();
-    assert_eq!(found, [1, 3], "but it does become durable");
+    let found = track_of(&bench.store).await;
+    assert_eq!(
+        found,
+        [(1, false), (3, false)],
+        "but it does become durable"
+    );
 }
