@@ -3,24 +3,19 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     handshake::{self, Fault, First, Session},
     link,
     links::{Admittance, Caller, DialTo, Inner, LinkEvent},
+    resolve::{ResolveError, Resolver},
     tcp::{observed, tune},
 };
 use crate::cluster::proto::{
     DialId,
     link::{hello::Hello, outcome::DialFailure},
 };
-
-/// Addresses of one name that are tried.
-const N_ADDRESSES_MAX: usize = 8;
 
 /// A connection that has become a link.
 struct Reached {
@@ -60,7 +55,7 @@ async fn reach(
     inner: &Inner,
 ) -> Result<Reached, DialFailure> {
     let mut failure = DialFailure::Unreachable;
-    for address in addresses(to, patience).await? {
+    for address in addresses(to, patience, &inner.resolver).await? {
         match reach_one(dial, address, patience, inner).await {
             Ok(reached) => return Ok(reached),
             Err(why) => failure = why,
@@ -69,15 +64,18 @@ async fn reach(
     Err(failure)
 }
 
-async fn addresses(to: &DialTo, patience: Duration) -> Result<Vec<SocketAddr>, DialFailure> {
+async fn addresses(
+    to: &DialTo,
+    patience: Duration,
+    resolver: &Resolver,
+) -> Result<Vec<SocketAddr>, DialFailure> {
     let name = match to {
         DialTo::Address(address) => return Ok(vec![*address]),
         DialTo::Name(name) => name,
     };
-    let found = timeout(patience, lookup_host(name)).await;
-    let found = found.map_err(|_| DialFailure::TimedOut)?;
-    let found = found.map_err(|_| DialFailure::Unreachable)?;
-    Ok(found.take(N_ADDRESSES_MAX).collect())
+    let (host, port) = name.rsplit_once(':').ok_or(DialFailure::Unreachable)?;
+    let port = port.parse().map_err(|_| DialFailure::Unreachable)?;
+    Ok(resolver.resolve(host, port, patience).await?)
 }
 
 async fn reach_one(
@@ -145,6 +143,48 @@ impl From<Fault> for DialFailure {
             Fault::OtherVersion => Self::OtherVersion,
             Fault::OtherCluster => Self::OtherCluster,
             Fault::WrongSecret => Self::WrongSecret,
+        }
+    }
+}
+
+impl From<ResolveError> for DialFailure {
+    fn from(error: ResolveError) -> Self {
+        tracing::debug!(%error, "a peer's name leads nowhere");
+        match error {
+            ResolveError::TimedOut(_) => Self::TimedOut,
+            ResolveError::Failed(..) => Self::Unreachable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn dials_by_name_share_few_lookups_and_dials_by_address_need_none() {
+        let resolver = Resolver::new();
+        let patience = Duration::from_secs(3);
+        let by_name = DialTo::Name("localhost:5001".to_owned());
+        let hanging = resolver.hang().await;
+        let failed = addresses(&by_name, patience, &resolver).await;
+        assert_eq!(failed, Err(DialFailure::TimedOut));
+        let address: SocketAddr = "192.0.2.7:5001".parse().unwrap();
+        let found = addresses(&DialTo::Address(address), patience, &resolver).await;
+        assert_eq!(found, Ok(vec![address]));
+        drop(hanging);
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_found_at_each_address_of_its_name() {
+        let find = async |name: &str| {
+            let to = DialTo::Name(name.to_owned());
+            addresses(&to, Duration::from_secs(5), &Resolver::new()).await
+        };
+        let found = find("localhost:5001").await.unwrap();
+        assert!(!found.is_empty() && found.iter().all(|one| one.port() == 5001));
+        for wrong in ["localhost", "localhost:port", "not a name:5001"] {
+            assert_eq!(find(wrong).await, Err(DialFailure::Unreachable));
         }
     }
 }

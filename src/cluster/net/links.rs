@@ -23,6 +23,7 @@ use super::{
     accept, dial,
     handshake::Identity,
     link::{LinkHandle, Received},
+    resolve::Resolver,
 };
 use crate::{
     base::{rate::RateLimit, task::TaskGroup},
@@ -160,9 +161,9 @@ pub struct NewLink {
     pub dialled: Option<DialId>,
     /// Who is at the other end; addresses as this node reaches them.
     pub card: NodeCard,
-    /// Whether the other end passes on the members it knows.
+    /// Which members the other end dials; nobody acts on it in this version.
     pub mode: ConnectMode,
-    /// Digest of the settings that must be the same on all nodes.
+    /// Room for a digest of settings; nobody compares it in this version.
     pub settings: u64,
     /// Name and version of the other end's program.
     pub software: String,
@@ -177,7 +178,7 @@ pub struct NewLink {
 pub enum DialTo {
     /// An address.
     Address(SocketAddr),
-    /// `HOST:PORT`; resolved now, and all its addresses are tried.
+    /// `HOST:PORT`; looked up now, and all its addresses are tried.
     Name(String),
 }
 
@@ -195,6 +196,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskGroup,
     pub(crate) stop: CancellationToken,
     pub(crate) log_limit: RateLimit,
+    /// Of all dials by name.
+    pub(super) resolver: Resolver,
     next_link: AtomicU64,
 }
 
@@ -241,6 +244,7 @@ impl Links {
             tasks: TaskGroup::new(),
             stop: CancellationToken::new(),
             log_limit: RateLimit::per_second(2),
+            resolver: Resolver::new(),
             next_link: AtomicU64::new(1),
         };
         (Self(Arc::new(inner)), receiver)

@@ -3,12 +3,12 @@
 //!
 //! Discovery: [`interfaces`] lists what the machine has, `plan` says which sockets follow from it,
 //! `multicast` and `broadcast` open them, `watch` notices changes, and [`sockets`] owns them all:
-//! what comes in, comes in there, and what leaves, leaves there. [`resolve`] finds the addresses of
-//! peers given by name.
+//! what comes in, comes in there, and what leaves, leaves there.
 //!
 //! Links: [`secret`] finds or makes what proves that a node belongs here, `accept` and `dial` make a
-//! TCP stream, `handshake` and `noise` a link of it, `link` runs it with a reader and a writer, and
-//! [`Links`] tells of all of them over one channel.
+//! TCP stream (`resolve` finds the addresses of peers given by name), `handshake` and `noise` a link
+//! of it, `link` runs it with a reader and a writer, and [`Links`] tells of all of them over one
+//! channel.
 
 mod accept;
 mod broadcast;
@@ -21,7 +21,7 @@ mod multicast;
 mod noise;
 mod place;
 mod plan;
-pub mod resolve;
+mod resolve;
 pub mod secret;
 pub mod sockets;
 mod tcp;

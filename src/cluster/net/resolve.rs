@@ -1,8 +1,8 @@
-//! Finds the addresses of a peer given by name, anew at each use, within a deadline.
+//! Finds the addresses of a peer that is dialled by name, anew at each dial, within its patience.
 //!
 //! The system's resolver blocks a thread, and a dead name server holds it for half a minute. So
-//! only a few lookups run at once, and one counts until its thread has come back, not until its
-//! caller has lost patience.
+//! of all dials together only [`LOOKUPS_MAX`] look a name up at once, and one counts until its thread
+//! has come back, not until its dial has lost patience.
 
 use std::{
     io,
@@ -20,14 +20,13 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Looks names up. Clones share their limit.
 #[derive(Debug, Clone)]
-pub struct Resolver {
+pub(super) struct Resolver {
     permits: Arc<Semaphore>,
 }
 
 /// Why a name has no address.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResolveError {
+pub(super) enum ResolveError {
     /// No answer within the deadline, or too many lookups have none.
     #[error("no answer about {0} in time")]
     TimedOut(String),
@@ -38,7 +37,7 @@ pub enum ResolveError {
 
 impl Resolver {
     /// A resolver on which nobody waits yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         }
@@ -49,7 +48,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`ResolveError`]; both are normal while a network or a name server is away.
-    pub async fn resolve(
+    pub(super) async fn resolve(
         &self,
         host: &str,
         port: u16,
@@ -87,17 +86,23 @@ impl Resolver {
     }
 }
 
-impl Default for Resolver {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::sync::OwnedSemaphorePermit;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
+
+    impl Resolver {
+        /// Takes all lookups that may run at once, as a dead name server does, until the permit is
+        /// dropped.
+        pub(in crate::cluster::net) async fn hang(&self) -> OwnedSemaphorePermit {
+            let n_permits = u32::try_from(LOOKUPS_MAX).unwrap();
+            let permits = Arc::clone(&self.permits);
+            permits.acquire_many_owned(n_permits).await.unwrap()
+        }
+    }
 
     #[tokio::test]
     async fn an_address_is_its_own_answer() {
@@ -136,8 +141,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lookup_behind_others_that_hang_ends_at_its_deadline() {
         let resolver = Resolver::new();
-        let n_permits = u32::try_from(LOOKUPS_MAX).unwrap();
-        let hanging = resolver.permits.acquire_many(n_permits).await.unwrap();
+        let hanging = resolver.hang().await;
         let error = resolver
             .resolve("localhost", 5001, PATIENCE)
             .await
