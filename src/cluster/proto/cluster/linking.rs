@@ -145,6 +145,7 @@ impl Core {
         if !member.record.is_up() {
             member.path = Path::NONE;
             self.dialling.unlinked(self.now, link.peer);
+            self.misses_company |= self.needs_more_links();
             self.path_changed(link.peer);
             return;
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{testing, *};
 use crate::{
     cluster::proto::{
-        ClusterEvent, DialId, DownReason, Forgotten, LinkId, MemberState, NameMatch, PeerAddress,
-        RememberedMember,
+        ClusterEvent, DialId, DownReason, Forgotten, InterfaceIndex, LinkId, MemberState,
+        MinConnections, NameMatch, PeerAddress, RememberedMember, Transport,
         discovery::Sighting,
         link::outcome::{CloseReason, DialFailure, LinkEnd},
         membership::{Claim, Record, Standing},
@@ -537,6 +537,30 @@ fn a_peer_given_later_is_dialled_at_once() {
     talk.tells(ClusterInput::DialAddress(PeerAddress::Address(address)));
     let is_it = |output: &ClusterOutput| matches!(output, ClusterOutput::Dial { address: found, peer: None, .. } if *found == address);
     assert!(talk.out.iter().any(is_it));
+}
+
+#[test]
+fn a_link_that_is_missed_is_asked_for_at_once_though_its_node_left_in_order() {
+    let mut config = testing::config(5, "me");
+    config.min_connections = MinConnections::AtLeast(1);
+    let mut talk = Talk::with(config);
+    talk.tells(ClusterInput::SocketOpened(SocketPlace {
+        interface: InterfaceIndex(2),
+        transport: Transport::Multicast,
+    }));
+    talk.links(1, 8);
+    talk.links(2, 9);
+    talk.waits(2_000);
+    let mut leaves = |link, id| {
+        talk.out.clear();
+        talk.frame(link, &delta(record(id, 0, Standing::Left)));
+        talk.loses(link, LinkEnd::ClosedFor(CloseReason::Leaving));
+        talk.waits(20);
+        let is_beacon = |output: &ClusterOutput| matches!(output, ClusterOutput::SendBeacon { .. });
+        talk.out.iter().any(is_beacon)
+    };
+    assert!(!leaves(1, 8), "one link is enough");
+    assert!(leaves(2, 9));
 }
 
 #[test]
