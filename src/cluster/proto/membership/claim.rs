@@ -1,4 +1,4 @@
-//! What is said of a member, and which of two sayings counts.
+//! What is said of a member, and which of two claims counts.
 
 use std::{cmp::Reverse, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use crate::{cluster::proto::events::DownReason, types::ids::NodeId};
 
 use super::super::card::{Incarnation, NodeName, Roles, RunNumber};
 
-/// Where a member stands, as it travels. Of two sayings that are alike otherwise the later in this
+/// Where a member stands, as it travels. Of two claims that are alike otherwise the later in this
 /// order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Standing {
@@ -16,13 +16,13 @@ pub(crate) enum Standing {
     Forgotten,
 }
 
-/// A saying about a member. The greatest counts, so that it does not matter in which order sayings
-/// arrive, how often, or over whom: all who have heard the same sayings believe the same.
+/// What is said of a member. The greatest counts, so that it does not matter in which order claims
+/// arrive, how often, or over whom: all who have merged the same claims believe the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Claim {
     /// A later start outranks everything said of an earlier one.
     pub(crate) incarnation: Incarnation,
-    /// Raised by the member itself when it hears that it is down and is not.
+    /// Raised by the member itself when it hears that it is away and is not.
     pub(crate) refutation: u32,
     pub(crate) standing: Standing,
     /// Two runs that say they are the same start (a copied data folder): the lower number counts.
@@ -62,8 +62,8 @@ pub(crate) struct Claimant {
 }
 
 impl Claimant {
-    /// Whether it keeps the name against `other`: a holder against a newcomer; of two holders, or two
-    /// newcomers, the lower identity; of one identity the lower run.
+    /// Whether it keeps the name against `other`: who is settled against who is not; of two that are
+    /// alike in this the lower id; of one id the lower run.
     pub(crate) fn keeps_against(&self, other: &Self) -> bool {
         let rank = |one: &Self| (!one.is_settled, one.id, one.run);
         rank(self) <= rank(other)

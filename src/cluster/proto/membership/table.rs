@@ -42,7 +42,7 @@ pub(crate) struct Announced {
     pub(crate) name: NodeName,
 }
 
-/// How this node reaches a member.
+/// How this node is in touch with a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
     /// By a link of its own.
@@ -55,7 +55,7 @@ pub(crate) enum Path {
     },
     /// Others say that it is up.
     Reported {
-        /// Since when no member that we reach has reported a way to it.
+        /// Since when no neighbour has reported a way to it.
         pathless_since: Option<Instant>,
         /// A link of our own fell silent: without a way it is dead at once.
         is_doubted: bool,
@@ -87,7 +87,7 @@ pub(crate) enum Merged {
 impl Member {
     /// Takes over where it takes links if that means something to more nodes than what was known.
     pub(crate) fn locate(&mut self, address: Option<SocketAddr>) -> Merged {
-        if reach(address) <= reach(self.record.link) {
+        if audience(address) <= audience(self.record.link) {
             return Merged::Known;
         }
         self.record.link = address;
@@ -96,7 +96,7 @@ impl Member {
 }
 
 /// To whom an address means something: nobody, a segment of the network, this host, or all.
-fn reach(address: Option<SocketAddr>) -> u8 {
+fn audience(address: Option<SocketAddr>) -> u8 {
     match address {
         None => 0,
         Some(address) if is_of_segment(&address) => 1,
