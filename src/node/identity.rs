@@ -8,8 +8,9 @@
 //! incarnation = 3
 //! ```
 //!
-//! The id is made once from the system's randomness. The incarnation counts the starts: clocks order
-//! nothing.
+//! The id is made once from the system's randomness. The incarnation orders the starts, since clocks
+//! order nothing: each raises it by one, and it jumps where others know a later start than the
+//! folder does ([`Identity::keep_incarnation`]).
 
 use std::{
     fs::{self, File, TryLockError},
@@ -31,7 +32,7 @@ const FILE_NAME: &str = "identity";
 pub struct Identity {
     /// Made once for the data folder.
     pub id: NodeId,
-    /// How many times a node was started on it, this time included.
+    /// Of this start: higher than that of any start before.
     pub incarnation: u64,
     folder: PathBuf,
     _lock: File,

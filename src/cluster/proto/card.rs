@@ -57,7 +57,8 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// How many times a node was started on its data folder, raised and synced before it says anything.
+/// Orders the starts of a node on its data folder: raised and synced before it says anything, and
+/// once more if others know a later start than the folder does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
@@ -82,7 +83,7 @@ pub struct NodeCard {
     pub id: NodeId,
     /// Label, and key of the shards it owns.
     pub name: NodeName,
-    /// Counts its starts.
+    /// Of this start.
     pub incarnation: Incarnation,
     /// Of this run.
     pub run: RunNumber,

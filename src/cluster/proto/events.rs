@@ -48,7 +48,7 @@ pub enum DownReason {
     Closed,
     /// Nothing was heard from it for about 1.5 s.
     Silent,
-    /// No member that can be reached has a link to it.
+    /// It was reached over neighbours, and none reports a way to it any more.
     Unreachable,
     /// It said goodbye.
     Left,

@@ -1,4 +1,5 @@
-//! The links of this node: whom they lead to, and what the nodes at their other ends report.
+//! The links of this node: whom they lead to, and what the neighbours at their other ends report: from
+//! that follow the ways to other members ([`Links::way_to`]).
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

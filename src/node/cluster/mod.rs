@@ -9,7 +9,9 @@
 //! The driver decides nothing: it carries what comes in to [`Cluster`](crate::cluster::proto::Cluster),
 //! in the order in which it came, and does what that says. Everybody else holds a [`ClusterHandle`].
 //! A panic in the driver ends it with its sockets and links together; the supervisor starts another
-//! one, with a core that knows nobody, on the same link port.
+//! one on the same link port, with a core that knows nothing but the storing members that are
+//! remembered, as away. A core that learns of a later incarnation of this node is replaced by one alike,
+//! which starts from a later one still.
 
 mod act;
 mod count;

@@ -1,13 +1,14 @@
 //! Life and death of members: what a lost link means, and when others' word is all there is.
 //!
-//! | what is known | what follows |
-//! |---|---|
-//! | the link was closed, and a new dial is refused | down at once |
-//! | no answer to the redials until 1.4 s after the last sign of life | down |
-//! | the same, but a member that we reach has a link to it | suspect here, said to nobody |
-//! | then no member that we reach reports a way any more | down |
-//! | never a link of our own, and for 1.4 s no member that we reach reports a way | down |
-//! | it has refuted once, and a member that we reach has a link to it | never said to be down |
+//! | what is known | no way to it | a way to it |
+//! |---|---|---|
+//! | the last link was closed, and a redial is refused | down at once | down at once, but suspect if it has refuted |
+//! | no new link until [`SILENCE`] after the last sign of life; or the last link was given up for silence | down at once | suspect |
+//! | suspect for one of these, and then the way is gone | down at once | |
+//! | never a link of our own | down after [`SILENCE`] without a way | as its claim says |
+//!
+//! A *way* is what `links` says: a neighbour reports that it reaches the member, by a link of its own or
+//! over others. *Suspect* is said to nobody.
 
 use crate::{
     base::time::Instant,
@@ -116,7 +117,7 @@ impl Core {
         is_number && self.company() == Company::Missing
     }
 
-    /// Says that a member is down, unless others know better.
+    /// Says that a member is down, unless there is a way to it that counts for more.
     fn condemn(&mut self, id: NodeId, reason: DownReason) {
         let is_reported = self.links.way_to(id).is_some();
         let Some(member) = self.members.get_mut(id) else {

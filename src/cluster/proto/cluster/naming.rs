@@ -1,4 +1,7 @@
-//! Whose a name is: a living holder keeps it against newcomers; of two holders the lower identity.
+//! Whose a name is: who is settled keeps it against who is not; of two that are alike in this the lower
+//! id does, and of one id the lower run ([`Claimant::keeps_against`]). Who has given its name up
+//! closes its links, takes none, and dials until a dial leads to a link or nobody has refused it for
+//! [`NAME_FREE_AFTER`].
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! What subscribers are told: each change of a member once, and the epoch.
+//! What subscribers are told: each change of a member once, and the [`Epoch`], the digest of the
+//! members that store what this node sends them.
 
 use crate::{
     cluster::proto::{

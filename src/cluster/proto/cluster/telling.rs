@@ -1,6 +1,7 @@
 //! What this node tells over its links: its table at their start, changes after, who is reached, and
 //! what heartbeats carry. Changes leave at once, but not twice within [`TELL_SPACING`], so that many
-//! make one message.
+//! make one message. Beyond [`GATHER_FREE`] links what is not urgent waits [`GATHER_PER_LINK`] for each
+//! link more, up to [`GATHER_MAX`].
 
 use std::{
     collections::BTreeMap,

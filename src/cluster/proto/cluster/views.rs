@@ -30,8 +30,8 @@ use super::{Cluster, core::Core};
 pub enum MemberState {
     /// It can be used.
     Up,
-    /// Silent for a second, or others have a link to it and this node has none. A view of this node
-    /// that does not travel.
+    /// Silent for a second, or this node seeks a link to it and has none at present. A view of this
+    /// node that does not travel.
     Suspect,
     /// It is dead, or cannot be reached by anybody.
     Down,

@@ -1,12 +1,23 @@
 //! Whom to dial, when, and when again.
 //!
-//! A peer is dialled because a beacon was heard from it, because a member reports it, because a link
-//! to it was lost, or because it was given by hand. Of two that learn of each other the lower
-//! identity dials at once, the higher [`HIGHER_WAITS`] later (more where many are to be linked) if no
-//! link stands by then. A peer that
-//! does not listen yet is tried again after 10, 20 and 40 ms. Members that are down are dialled every
-//! [`REDIAL`] for a minute, then once an interval; what is known from beacons alone is forgotten
-//! after a failed dial until the next beacon, which may cause a dial again only after a delay that doubles.
+//! | why a peer is dialled | when | again, after a failure |
+//! |---|---|---|
+//! | a beacon of it was heard | the lower id at once, the higher [`HIGHER_WAITS`] later, up to [`HIGHER_WAITS_MAX`] where many are to be linked | [`RETRIES`] after the failed dial began; then for a later beacon, [`REDIAL`] doubled with each failure after the one before |
+//! | a neighbour tells of it | the same | [`RETRIES`]; then as if it had been lost |
+//! | the last link to it was lost | at once, whatever the ids | every [`REDIAL`], from [`REDIAL_LONG_AFTER`] on once an interval; every [`RETRY_DYING`] at first, for [`DYING`], if somebody takes the call and breaks it off, as a dying process does |
+//! | its address was given by hand | at once, whatever id and name, with [`PATIENCE_FAR`] in place of [`PATIENCE_NEAR`] | [`REDIAL`] later, doubled with each failure up to an interval |
+//!
+//! The answers *not accepted* and *itself* end the dials of a peer until it has another run (of an
+//! address given by hand, *itself* alone does); *name taken* repeats them after [`NAME_RETRY`],
+//! doubled with each failure up to [`NAME_RETRY_MAX`].
+//!
+//! [`RETRIES`]: super::timing::RETRIES
+//! [`REDIAL_LONG_AFTER`]: super::timing::REDIAL_LONG_AFTER
+//! [`RETRY_DYING`]: super::timing::RETRY_DYING
+//! [`DYING`]: super::timing::DYING
+//! [`PATIENCE_FAR`]: super::timing::PATIENCE_FAR
+//! [`NAME_RETRY`]: super::timing::NAME_RETRY
+//! [`NAME_RETRY_MAX`]: super::timing::NAME_RETRY_MAX
 
 mod peer;
 mod statics;

@@ -59,7 +59,7 @@ pub(crate) enum Due {
 pub(crate) enum Company {
     /// No.
     Missing,
-    /// It knows of nobody, and may be the only one.
+    /// It misses nobody that it knows of and has no link: it may be the only one.
     Alone,
     /// Yes.
     Complete,

@@ -19,12 +19,13 @@ const SOFTWARE_BYTES_MAX: usize = 64;
 const ROLE_INGEST: u8 = 1;
 const ROLE_STORE: u8 = 2;
 
-/// Whether a node passes on the members it knows.
+/// Which members a node dials. It is told to the other end, which does not act on it in this
+/// version: members travel over every link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectMode {
-    /// It does, and links them.
+    /// Also those that it only heard of over its links.
     Visible,
-    /// It keeps to its own links.
+    /// Those whose beacons it heard and whose names it means.
     Hidden,
 }
 
@@ -35,9 +36,10 @@ pub struct Hello {
     pub versions: WireVersions,
     /// Who it is. An address of zeros means: as you see me.
     pub card: NodeCard,
-    /// Whether it passes members on.
+    /// Which members it dials.
     pub mode: ConnectMode,
-    /// Digest of the settings that must be the same on all nodes.
+    /// Room for a digest of the settings that must be the same on all nodes: 0 in this version, and
+    /// not compared.
     pub settings: u64,
     /// Name and version of its program, for people; without control characters.
     pub software: String,
