@@ -93,7 +93,7 @@ pub struct DiscoveryConfig {
     pub connect_regex: String,
     /// Regular expression of the names whose links are accepted; empty: all.
     pub accept_regex: String,
-    /// Whether members that this node knows are passed on and linked.
+    /// Whether members that this node only heard of over its links are linked, too.
     pub connect_mode: ConnectMode,
     /// Whether this node searches from its start on.
     pub is_active: bool,
