@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A chunk of a vehicle is eleven small pieces of memory, some freed on another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     waymesh::app::main(std::env::args_os())
 }

@@ -258,8 +258,8 @@ async fn the_task_of_a_connection_is_small() {
     let serving = connection::serve(accepted, Arc::clone(&bench.ingest.0));
     let n_bytes = size_of_val(&serving);
     assert!(
-        n_bytes <= 1_024,
-        "{n_bytes} bytes for a connection's task, of 2 KiB in all"
+        n_bytes <= 904,
+        "{n_bytes} bytes for a connection's task: with the runtime's 120 it must fit in 1 KiB"
     );
     drop(serving);
 }

@@ -176,10 +176,15 @@ impl Connection {
             match wake {
                 Wake::Shut => {}
                 Wake::Readable(room) => {
-                    if let Some((now, room)) = self.read(room.map_err(|_| CloseReason::Reset)?)? {
-                        self.process(now, None, Some(room)).await?;
-                        self.write()?;
-                    }
+                    // A sentence of its own: what a `match` looks at lives as long as its arms.
+                    let read = self.read(room);
+                    let (now, room) = match read {
+                        Ok(Some(read)) => read,
+                        Ok(None) => continue,
+                        Err(reason) => return Err(reason),
+                    };
+                    self.process(now, None, Some(room)).await?;
+                    self.write()?;
                 }
                 Wake::Writable(writable) => {
                     writable.map_err(|_| CloseReason::Reset)?;
@@ -195,7 +200,11 @@ impl Connection {
     }
 
     /// Adds what the socket has to `rest`, if anything; when that was, and the room it takes.
-    fn read(&mut self, mut room: RoomGuard) -> Result<Option<(Instant, RoomGuard)>, CloseReason> {
+    fn read(
+        &mut self,
+        room: io::Result<RoomGuard>,
+    ) -> Result<Option<(Instant, RoomGuard)>, CloseReason> {
+        let mut room = room.map_err(|_| CloseReason::Reset)?;
         let Poll::Ready(read) = SCRATCH.with_borrow_mut(|scratch| self.try_read(scratch)) else {
             return Ok(None);
         };

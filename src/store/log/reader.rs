@@ -37,8 +37,8 @@ impl<S: Storage> LogReader<S> {
     }
 
     /// Appends records that lie from `from` up to `to`, both ends of frames, to `into`: whole frames,
-    /// until there are at least `n_records_max` new ones. Returns the end of the last frame read;
-    /// `to` when there are no more. Blocking.
+    /// until there are at least `n_records_max` new ones, or a mebibyte was read. Returns the end of
+    /// the last frame read; `to` when there are no more. Blocking.
     ///
     /// # Errors
     /// [`LogError`] when a file cannot be read, or is not what was written.
@@ -51,7 +51,8 @@ impl<S: Storage> LogReader<S> {
     ) -> Result<LogOffset, LogError> {
         let mut at = from.0;
         let n_before = into.len();
-        while at < to.0 && into.len() - n_before < n_records_max {
+        let is_enough = |at: u64| at.saturating_sub(from.0) >= READ_BYTES as u64;
+        while at < to.0 && into.len() - n_before < n_records_max && !is_enough(at) {
             let Some(span) = self.segments.first_behind(at) else {
                 return Ok(to);
             };

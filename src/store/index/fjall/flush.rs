@@ -35,6 +35,10 @@ use crate::{
 /// Rows of one batch, about.
 const BATCH_ROWS: usize = 20_000;
 
+/// Their keys and values, in bytes, about: fjall looks only behind a batch whether a keyspace holds
+/// too much.
+const BATCH_BYTES: u64 = 2 * 1024 * 1024;
+
 /// Records that are merged at once.
 const MERGED_RECORDS: usize = 4_096;
 
@@ -42,6 +46,7 @@ const MERGED_RECORDS: usize = 4_096;
 struct Flush<'a> {
     index: &'a FjallIndex,
     batch: OwnedWriteBatch,
+    batch_bytes: u64,
     added: MonthBytes,
     noted: Vec<(&'a VehicleId, NewestKey)>,
     month: Option<(Month, Keyspace)>,
@@ -68,9 +73,7 @@ impl FjallIndex {
         let mut flush = Flush::new(self);
         for (vehicle, staged) in stage.sorted() {
             flush.vehicle(vehicle, staged, writing)?;
-            if flush.batch.len() >= BATCH_ROWS {
-                flush.commit(writing)?;
-            }
+            flush.commit_if_full(writing)?;
         }
         flush.commit(writing)?;
         drop(stage);
@@ -85,6 +88,7 @@ impl<'a> Flush<'a> {
         Self {
             index,
             batch: new_batch(index),
+            batch_bytes: 0,
             added: MonthBytes::default(),
             noted: Vec::new(),
             month: None,
@@ -97,12 +101,22 @@ impl<'a> Flush<'a> {
     fn commit(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
         let batch = std::mem::replace(&mut self.batch, new_batch(self.index));
         batch.commit().map_err(backend)?;
+        self.batch_bytes = 0;
         for (vehicle, newest) in self.noted.drain(..) {
             writing.newest.insert(vehicle, newest);
         }
         let due = writing.memtables.add(std::mem::take(&mut self.added));
         due.into_iter()
-            .try_for_each(|month| self.index.write_out(month))
+            .try_for_each(|month| self.index.write_out(month))?;
+        self.index.wait_for_tables();
+        Ok(())
+    }
+
+    fn commit_if_full(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
+        if self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES {
+            return self.commit(writing);
+        }
+        Ok(())
     }
 
     fn vehicle(
@@ -126,7 +140,7 @@ impl<'a> Flush<'a> {
                 month: lane.month,
             };
             if lane.is_in_order() && self.is_behind_all(track, lane, newest)? {
-                self.put_pieces(track, lane)?;
+                self.put_pieces(track, lane, writing)?;
             } else {
                 self.merge_lane(track, lane, writing)?;
             }
@@ -143,7 +157,11 @@ impl<'a> Flush<'a> {
         let newest = staged.newest().filter(|newest| present <= Some(*newest));
         if newest.is_some() {
             let (batch, last) = (&mut self.batch, &self.index.last);
-            let emit = |key: &[u8], value: &[u8]| batch.insert(last, key, value);
+            let n_bytes = &mut self.batch_bytes;
+            let emit = |key: &[u8], value: &[u8]| {
+                *n_bytes += (key.len() + value.len()) as u64;
+                batch.insert(last, key, value);
+            };
             if let Some(value) = staged.newest_value() {
                 self.writer.last(vehicle, value, emit);
             } else if let Some(record) = staged.newest_record(vehicle)? {
@@ -184,9 +202,15 @@ impl<'a> Flush<'a> {
     }
 
     /// Writes the pieces of a lane as they are.
-    fn put_pieces(&mut self, track: Track<'_>, lane: &Lane) -> Result<(), IndexError> {
+    fn put_pieces(
+        &mut self,
+        track: Track<'_>,
+        lane: &Lane,
+        writing: &mut Writing,
+    ) -> Result<(), IndexError> {
         for piece in lane.pieces() {
             self.put_value(track, piece.moment(lane.kind), piece.value)?;
+            self.commit_if_full(writing)?;
         }
         Ok(())
     }
@@ -278,6 +302,7 @@ impl<'a> Flush<'a> {
             _ => self.index.month_or_new(track.month)?,
         };
         let (batch, added) = (&mut self.batch, &mut self.added);
+        self.batch_bytes += value.len() as u64;
         self.writer
             .value((track.vehicle, moment), value, |key, value| {
                 added.add_row(track.month, key, value);

@@ -29,6 +29,7 @@ use std::{
         Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
@@ -42,6 +43,7 @@ use self::{
     stage::Stage,
 };
 use crate::{
+    base::time::Instant,
     store::{
         index::{
             Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
@@ -66,17 +68,23 @@ const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Fewest open files that fjall works with.
 const OPEN_FILES_MIN: usize = 10;
 
+/// Rows in memory, as times [`IndexConfig::memtables_bytes`], from which more are waited with.
+const UNWRITTEN_PART: u64 = 2;
+/// How long at most before the next batch: fjall is asked to write only by a batch.
+const UNWRITTEN_PATIENCE: Duration = Duration::from_secs(1);
+const UNWRITTEN_POLL: Duration = Duration::from_millis(1);
+
 /// How much memory and how many threads the index may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexConfig {
     /// Blocks of tables kept in memory, in bytes; reads are faster with more. Default 16 MiB.
     pub cache_bytes: u64,
     /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
-    /// positions; fewer and larger tables with more, and more to read at the next start. While
-    /// tables are merged, up to four times as much waits to be written. Holds for keyspaces made
-    /// from now on. Default 4 MiB.
+    /// positions; fewer and larger tables with more, and more to read at the next start. Holds for
+    /// keyspaces made from now on. Default 4 MiB.
     pub memtable_bytes: u64,
-    /// The same for all months together, in bytes. Default 12 MiB.
+    /// The same for all months together, in bytes. While tables are merged, up to twice as much waits
+    /// to be written. Default 12 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
     /// vehicle the fewer rows they take. Default 8 MiB.
@@ -282,6 +290,21 @@ impl FjallIndex {
             keyspace.rotate_memtable().map_err(backend)?;
         }
         Ok(())
+    }
+
+    /// Waits while more rows are in memory than may wait to be written. fjall itself looks at one
+    /// keyspace at a time, and while it merges tables not even at that: what it should write is found
+    /// out by the thread that merges.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "fjall has nothing that could be awaited"
+    )]
+    fn wait_for_tables(&self) {
+        let bytes_max = UNWRITTEN_PART * self.config.memtables_bytes;
+        let until = Instant::now() + UNWRITTEN_PATIENCE;
+        while self.database.write_buffer_size() > bytes_max && Instant::now() < until {
+            std::thread::sleep(UNWRITTEN_POLL);
+        }
     }
 }
 
