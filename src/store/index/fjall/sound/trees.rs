@@ -1,0 +1,194 @@
+//! The tables of the keyspaces, and the lists of them.
+//!
+//! `current` holds the number M of the list `vM` (`u64`, little-endian), the XXH3 of that file in 128
+//! bits, and a zero. Lists and tables end with a list of their sections, and behind that with `SFA!`,
+//! two bytes, the XXH3 of that list in 128 bits, its position and its length (`u64` each). What is
+//! read here is little-endian.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{damaged, unreadable};
+use crate::store::index::IndexError;
+
+const CURRENT: &str = "current";
+const CURRENT_BYTES: usize = 25;
+const TABLES: &str = "tables";
+const TAIL_BYTES: usize = 38;
+const TAIL_MAGIC: [u8; 6] = *b"SFA!\x01\0";
+const LIST_MAGIC: [u8; 4] = *b"TOC!";
+/// Longest list of sections; that of a table has some names of a few letters.
+const SECTIONS_BYTES_MAX: u64 = 64 * 1024;
+
+/// Checks each keyspace in the folder.
+///
+/// # Errors
+/// As [`super::check`].
+pub(super) fn check(folder: &Path) -> Result<(), IndexError> {
+    for keyspace in entries(folder)? {
+        if keyspace.is_dir() {
+            check_keyspace(&keyspace)?;
+        }
+    }
+    Ok(())
+}
+
+/// The paths in a folder, which may be missing.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
+    let read = || -> io::Result<Vec<_>> {
+        fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|error| unreadable(folder, &error)),
+    }
+}
+
+fn check_keyspace(folder: &Path) -> Result<(), IndexError> {
+    let tables = entries(&folder.join(TABLES))?;
+    let path = folder.join(CURRENT);
+    let current = match fs::read(&path) {
+        Ok(current) => current,
+        // One that was being made, which fjall takes away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && tables.is_empty() => return Ok(()),
+        Err(error) => return Err(unreadable(&path, &error)),
+    };
+    let whole = <[u8; CURRENT_BYTES]>::try_from(current.as_slice());
+    let Ok([n0, n1, n2, n3, n4, n5, n6, n7, sum @ .., 0]) = whole else {
+        let why = format!("{} bytes that are not the name of a list", current.len());
+        return Err(damaged(&path, 0, &why));
+    };
+    let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
+    let list = folder.join(format!("v{number}"));
+    let bytes = fs::read(&list).map_err(|error| unreadable(&list, &error))?;
+    if xxh3_128(&bytes).to_le_bytes() != sum {
+        let why = format!(
+            "its {} bytes are not those of which {} has the checksum",
+            bytes.len(),
+            path.display()
+        );
+        return Err(damaged(&list, 0, &why));
+    }
+    check_tables(folder, &list)
+}
+
+/// Checks the ends of the tables that a list names. Others may be half written; fjall takes them away.
+fn check_tables(folder: &Path, list: &Path) -> Result<(), IndexError> {
+    let listed = match tables_of(list).map_err(|error| unreadable(list, &error))? {
+        Ok(listed) => listed,
+        Err((position, why)) => return Err(damaged(list, position, why)),
+    };
+    for number in listed {
+        let path = folder.join(TABLES).join(number.to_string());
+        let sections = sections_of(&path).map_err(|error| unreadable(&path, &error))?;
+        sections.map_err(|(position, why)| damaged(&path, position, why))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a file, and where.
+type Wrong = (u64, &'static str);
+
+/// A part of a file: its name, where it begins, and how long it is.
+type Section = (Vec<u8>, u64, u64);
+
+/// The sections of a file.
+fn sections_of(path: &Path) -> io::Result<Result<Vec<Section>, Wrong>> {
+    let mut file = File::open(path)?;
+    let n_bytes = file.metadata()?.len();
+    let Some(tail_at) = n_bytes.checked_sub(TAIL_BYTES as u64) else {
+        return Ok(Err((n_bytes, "the file is cut")));
+    };
+    file.seek(SeekFrom::Start(tail_at))?;
+    let mut tail = [0; TAIL_BYTES];
+    file.read_exact(&mut tail)?;
+    let mut tail = tail.as_slice();
+    let is_tail = take(&mut tail) == Some(TAIL_MAGIC);
+    let sum: Option<[u8; 16]> = take(&mut tail);
+    let (at, length) = (take_number(&mut tail), take_number(&mut tail));
+    let (Some(at), Some(length), true) = (at, length, is_tail) else {
+        return Ok(Err((tail_at, "the file does not end as it should")));
+    };
+    if at.checked_add(length) != Some(tail_at) || length > SECTIONS_BYTES_MAX {
+        return Ok(Err((
+            tail_at,
+            "there is no list of sections where it should be",
+        )));
+    }
+    file.seek(SeekFrom::Start(at))?;
+    let mut list = Vec::new();
+    file.take(length).read_to_end(&mut list)?;
+    if Some(xxh3_128(&list).to_le_bytes()) != sum {
+        return Ok(Err((at, "the checksum of the list of sections is another")));
+    }
+    let sections = read_sections(&list);
+    Ok(sections.ok_or((at, "the list of sections cannot be read")))
+}
+
+fn read_sections(mut list: &[u8]) -> Option<Vec<Section>> {
+    let is_list = take(&mut list)? == LIST_MAGIC;
+    let n_sections = u32::from_le_bytes(take(&mut list)?);
+    let mut sections = Vec::new();
+    for _ in 0..n_sections {
+        let (at, length) = (take_number(&mut list)?, take_number(&mut list)?);
+        let name_bytes = usize::from(u16::from_le_bytes(take(&mut list)?));
+        let (name, rest) = list.split_at_checked(name_bytes)?;
+        sections.push((name.to_vec(), at, length));
+        list = rest;
+    }
+    Some(sections).filter(|_| is_list)
+}
+
+/// The numbers of the tables that a list names.
+fn tables_of(list: &Path) -> io::Result<Result<Vec<u64>, Wrong>> {
+    let sections = match sections_of(list)? {
+        Ok(sections) => sections,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let tables = sections.into_iter().find(|(name, ..)| name == b"tables");
+    let Some((_, at, length)) = tables else {
+        return Ok(Err((0, "the tables are not listed")));
+    };
+    let mut file = File::open(list)?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    let tables = read_tables(&bytes);
+    Ok(tables.ok_or((at, "the list of tables cannot be read")))
+}
+
+/// Levels of runs of tables; each table has its number, a kind of checksum, that, and a sequence
+/// number.
+fn read_tables(mut bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut tables = Vec::new();
+    let [n_levels] = take(&mut bytes)?;
+    for _ in 0..n_levels {
+        let [n_runs] = take(&mut bytes)?;
+        for _ in 0..n_runs {
+            let n_tables = u32::from_le_bytes(take(&mut bytes)?);
+            for _ in 0..n_tables {
+                tables.push(take_number(&mut bytes)?);
+                let _rest: [u8; 25] = take(&mut bytes)?;
+            }
+        }
+    }
+    Some(tables)
+}
+
+/// Takes the first bytes.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes).map(u64::from_le_bytes)
+}
