@@ -228,6 +228,16 @@ pub enum IndexError {
     /// A row cannot be read as this version writes it: another version, or an altered file.
     #[error("a row of the index is damaged: {0}")]
     Damaged(String),
+    /// A file of it is not what was written. Nothing was changed.
+    #[error("{} is damaged at byte {position}: {why}", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Position in the file, in bytes: behind all that is right, or 0 where that cannot be told.
+        position: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// It cannot be opened, for the reason given.
     #[error("{folder}: {source}; {remedy}", remedy = .source.remedy())]
     Folder {

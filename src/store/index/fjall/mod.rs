@@ -41,7 +41,7 @@ use self::{
     newest::NewestCache,
     read::{Rows, keys_from, newer},
     retention::Sweep,
-    sound::Journals,
+    sound::{Found, Journals},
     stage::Stage,
 };
 use crate::{
@@ -157,6 +157,14 @@ impl FjallIndex {
     /// another process has it open).
     pub fn open(path: &Path, config: IndexConfig) -> Result<Self, IndexError> {
         let found = sound::check(path)?;
+        Self::open_checked(path, config, found).map_err(|error| match error {
+            IndexError::Backend(_) | IndexError::Damaged(_) => sound::blame(path, error),
+            other => other,
+        })
+    }
+
+    /// Opens an index whose files are what was written, as far as that was looked for.
+    fn open_checked(path: &Path, config: IndexConfig, found: Found) -> Result<Self, IndexError> {
         let database = Database::builder(path)
             .cache_size(config.cache_bytes)
             .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))

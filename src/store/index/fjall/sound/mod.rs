@@ -6,6 +6,7 @@
 //!
 //! | file | what fjall takes as it is | what is checked here |
 //! |---|---|---|
+//! | `version` | nothing | that it is the version that this is written for |
 //! | `keyspaces/N/current` | the number of the file that lists the tables | that it is whole ([`trees`]) |
 //! | `keyspaces/N/vM` | all of it: the tables of a keyspace | its checksum, which stands in `current` |
 //! | `keyspaces/N/tables/T` | the number of sections at its end | the checksum of that list |
@@ -30,7 +31,7 @@ mod tests;
 mod trees;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
 };
@@ -42,6 +43,10 @@ use crate::store::index::IndexError;
 
 /// The file that fjall locks.
 const LOCK: &str = "lock";
+const KEYSPACES: &str = "keyspaces";
+const VERSION: &str = "version";
+/// What stands in it: a name, and the version of the format.
+const KNOWN_VERSION: [u8; 4] = *b"FJL\x03";
 
 /// What a check has found.
 #[derive(Debug, Default)]
@@ -65,7 +70,7 @@ struct Cut {
 /// newest journal.
 ///
 /// # Errors
-/// [`IndexError::Damaged`] with the file and, where it can be told, the offset;
+/// [`IndexError::File`] with the file and, where it can be told, the offset;
 /// [`IndexError::Backend`] if a file cannot be read, or another process has the index open.
 pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
     let lock = match OpenOptions::new()
@@ -85,15 +90,58 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
         }
         Err(TryLockError::Error(error)) => return Err(unreadable(&folder.join(LOCK), &error)),
     }
-    trees::check(&folder.join("keyspaces"))?;
+    if check_version(folder)? == Version::Unborn {
+        return Ok(Found::default());
+    }
+    trees::check(&folder.join(KEYSPACES))?;
     seal::check(folder)
+}
+
+/// Why fjall does not open an index whose files have passed [`check`]: a table that is not what was
+/// written, if there is one. Reads all of them.
+pub(super) fn blame(folder: &Path, error: IndexError) -> IndexError {
+    match trees::read_all(&folder.join(KEYSPACES)) {
+        Err(found @ IndexError::File { .. }) => found,
+        _ => error,
+    }
+}
+
+/// Whether there is an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Known,
+    /// The process ended while it was made, which it has to be again.
+    Unborn,
+}
+
+/// Checks the version of fjall's format, which fjall writes when the first journal and the folder of
+/// keyspaces are there. It would not start over these.
+fn check_version(folder: &Path) -> Result<Version, IndexError> {
+    let path = folder.join(VERSION);
+    let found = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        found => found.map_err(|error| unreadable(&path, &error))?,
+    };
+    if found == KNOWN_VERSION {
+        return Ok(Version::Known);
+    }
+    let is_begun = !trees::is_empty(&folder.join(KEYSPACES))? || seal::has_batches(folder)?;
+    if is_begun || !KNOWN_VERSION.starts_with(&found) {
+        let why = "it does not name the version of the format that is known here";
+        return Err(damaged(&path, 0, why));
+    }
+    seal::remove_journals(folder)?;
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(&path, &error)),
+        _ => Ok(Version::Unborn),
+    }
 }
 
 impl Found {
     /// Checks, when fjall has opened it, that no table knows of what was cut off the journal.
     ///
     /// # Errors
-    /// [`IndexError::Damaged`].
+    /// [`IndexError::File`].
     pub(super) fn check_tables<'a>(
         &self,
         keyspaces: impl IntoIterator<Item = &'a Keyspace>,
@@ -118,8 +166,11 @@ impl Found {
 }
 
 fn damaged(path: &Path, position: u64, why: &str) -> IndexError {
-    let shown = path.display();
-    IndexError::Damaged(format!("{shown} at byte {position}: {why}"))
+    IndexError::File {
+        file: path.to_owned(),
+        position,
+        why: why.to_owned(),
+    }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> IndexError {

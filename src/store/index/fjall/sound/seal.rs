@@ -53,7 +53,7 @@ impl Journals {
     /// notes durably how far they go.
     ///
     /// # Errors
-    /// [`IndexError::Damaged`] if what is read is not what was written.
+    /// [`IndexError::File`] if what is read is not what was written.
     pub(in super::super) fn seal(&mut self, folder: &Path) -> Result<(), IndexError> {
         let paths = journals_in(folder).map_err(|error| unreadable(folder, &error))?;
         self.0.retain(|number, _| paths.contains_key(number));
@@ -123,6 +123,36 @@ fn sealed_journal(line: &str) -> Option<(u64, Sealed)> {
     let mut numbers = line.split(' ').map(str::parse);
     let mut next = || numbers.next()?.ok();
     Some((next()?, (next()?, next()?)))
+}
+
+/// Whether anything was ever written to a journal.
+///
+/// # Errors
+/// One cannot be read.
+pub(super) fn has_batches(folder: &Path) -> Result<bool, IndexError> {
+    let paths = journals_in(folder).map_err(|error| unreadable(folder, &error))?;
+    for path in paths.values() {
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let mut journal = Journal::default();
+        let rest = journal.read_on(&file);
+        let rest = rest.map_err(|error| unreadable(path, &error))?;
+        if journal.end > 0 || rest != Rest::Nothing {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes the journals.
+///
+/// # Errors
+/// One cannot be removed.
+pub(super) fn remove_journals(folder: &Path) -> Result<(), IndexError> {
+    let paths = journals_in(folder).map_err(|error| unreadable(folder, &error))?;
+    for path in paths.values() {
+        fs::remove_file(path).map_err(|error| unreadable(path, &error))?;
+    }
+    Ok(())
 }
 
 /// Checks the journals against the seal, and cuts off what is torn at the end of the newest.

@@ -104,7 +104,7 @@ fn files_of(folder: &Path) -> Files {
 
 /// An index as a kill leaves it: in tables up to 200, durable up to 400, in the journal up to 600.
 fn killed() -> Files {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = new_folder();
     let index = open(folder.path()).unwrap();
     apply(&index, 0, 200);
     write_tables(&index);
@@ -116,8 +116,13 @@ fn killed() -> Files {
     files_of(folder.path())
 }
 
+/// In memory where that can be had: it is opened hundreds of times.
+fn new_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 fn lay(files: &Files) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = new_folder();
     for (path, bytes) in files {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -195,7 +200,7 @@ fn an_altered_or_cut_file_is_refused_and_named_or_costs_no_record() {
     let files = killed();
     assert_eq!(use_again(&files, "as it was"), Outcome::Right(400));
     let mut prng = Prng::new(1);
-    let mut n_right = 0;
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for (path, bytes) in &files {
         for at in places(bytes.len(), &mut prng) {
             for is_cut in [false, true] {
@@ -207,16 +212,111 @@ fn an_altered_or_cut_file_is_refused_and_named_or_costs_no_record() {
                     content[at] ^= 1 << prng.below(8);
                 }
                 let case = format!("{} at {at}, cut: {is_cut}", path.display());
-                match use_again(&altered, &case) {
+                let outcome = match use_again(&altered, &case) {
                     Outcome::Right(from) => {
-                        assert!(from <= 400, "{case}");
-                        n_right += 1;
+                        assert_eq!(from, 400, "{case}");
+                        "right"
                     }
-                    Outcome::Refused(why) => println!("{case}: {why}"),
-                    Outcome::Unanswered => println!("{case}: unanswered"),
-                }
+                    Outcome::Refused(why) => {
+                        let is_named = why.contains(&*path.to_string_lossy());
+                        assert!(
+                            is_named && why.contains("is damaged at byte"),
+                            "{case}: {why}"
+                        );
+                        "refused"
+                    }
+                    Outcome::Unanswered => "unanswered",
+                };
+                *outcomes.entry(outcome).or_default() += 1;
             }
         }
     }
-    println!("{n_right} right");
+    println!("{outcomes:?}");
+    assert!(
+        outcomes["right"] > 20 && outcomes["refused"] > 300,
+        "{outcomes:?}"
+    );
+}
+
+/// The path of the only journal.
+fn journal_of(files: &Files) -> PathBuf {
+    let mut paths = files.keys();
+    let is_journal = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "jnl");
+    paths.find(is_journal).unwrap().clone()
+}
+
+#[test]
+fn each_byte_of_a_journal_that_was_made_durable_counts() {
+    let files = killed();
+    let path = journal_of(&files);
+    let seal = String::from_utf8(files[Path::new("synced")].clone()).unwrap();
+    let sealed: usize = seal.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((1_000..files[&path].len()).contains(&sealed));
+    let mut prng = Prng::new(2);
+    for at in (0..sealed).step_by(97).chain(0..40) {
+        let mut altered = files.clone();
+        altered.get_mut(&path).unwrap()[at] ^= 1 << prng.below(8);
+        let outcome = use_again(&altered, &format!("at {at}"));
+        // What has no checksum is the order, which may stay the same.
+        let is_harmless = outcome == Outcome::Right(400);
+        assert!(
+            matches!(outcome, Outcome::Refused(_)) || is_harmless,
+            "{at}: {outcome:?}"
+        );
+        assert!(!is_harmless || at < 13 || at > 40, "{at}");
+    }
+}
+
+/// What is cut off the journal is in a table of the month, and the last positions are not.
+#[test]
+fn a_cut_journal_of_which_tables_know_more_is_refused() {
+    let folder = new_folder();
+    let index = open(folder.path()).unwrap();
+    apply(&index, 0, 100);
+    index.persist(LogOffset(100)).unwrap();
+    apply(&index, 100, 200);
+    index.last.rotate_memtable_and_wait().unwrap();
+    let mut files = files_of(folder.path());
+    let path = journal_of(&files);
+    assert_eq!(use_again(&files, "as it was"), Outcome::Right(100));
+    let journal = files.get_mut(&path).unwrap();
+    journal.truncate(journal.len() - 1);
+    let Outcome::Refused(why) = use_again(&files, "cut") else {
+        panic!("not refused");
+    };
+    assert!(why.contains("0.jnl is damaged at byte"), "{why}");
+}
+
+#[test]
+fn an_index_that_was_never_finished_is_begun_anew_and_one_that_was_is_not() {
+    for (name, bytes) in [
+        ("lock", &b""[..]),
+        ("0.jnl", &[0; 4_096]),
+        ("version", b"FJL"),
+    ] {
+        let folder = new_folder();
+        fs::create_dir(folder.path().join("keyspaces")).unwrap();
+        fs::write(folder.path().join("lock"), b"").unwrap();
+        fs::write(folder.path().join(name), bytes).unwrap();
+        let index = open(folder.path()).unwrap();
+        assert_eq!(index.persisted(), LogOffset(0), "{name}");
+    }
+    let mut files = killed();
+    files.remove(Path::new("version"));
+    let Outcome::Refused(why) = use_again(&files, "no version") else {
+        panic!("not refused");
+    };
+    assert!(why.contains("version is damaged"), "{why}");
+}
+
+#[test]
+fn an_index_that_is_open_is_not_checked_under_who_has_it_open() {
+    let folder = new_folder();
+    let index = open(folder.path()).unwrap();
+    apply(&index, 0, 20);
+    let error = open(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("another process has the index open"),
+        "{error}"
+    );
 }

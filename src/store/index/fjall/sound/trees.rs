@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::{damaged, unreadable};
 use crate::store::index::IndexError;
@@ -25,17 +25,72 @@ const LIST_MAGIC: [u8; 4] = *b"TOC!";
 /// Longest list of sections; that of a table has some names of a few letters.
 const SECTIONS_BYTES_MAX: u64 = 64 * 1024;
 
-/// Checks each keyspace in the folder.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Checks each keyspace in the folder: its list, and the ends of its tables.
 ///
 /// # Errors
 /// As [`super::check`].
 pub(super) fn check(folder: &Path) -> Result<(), IndexError> {
-    for keyspace in entries(folder)? {
-        if keyspace.is_dir() {
-            check_keyspace(&keyspace)?;
+    for table in tables_in(folder)? {
+        let sections = sections_of(&table.path).map_err(|error| unreadable(&table.path, &error))?;
+        sections.map_err(|(position, why)| damaged(&table.path, position, why))?;
+    }
+    Ok(())
+}
+
+/// Reads each table of each keyspace in the folder from end to end.
+///
+/// # Errors
+/// As [`super::check`].
+pub(super) fn read_all(folder: &Path) -> Result<(), IndexError> {
+    for table in tables_in(folder)? {
+        let sum = sum_of(&table.path).map_err(|error| unreadable(&table.path, &error))?;
+        if sum != table.sum {
+            let why = "the checksum of the table is another";
+            return Err(damaged(&table.path, 0, why));
         }
     }
     Ok(())
+}
+
+/// Whether there is nothing in the folder.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn is_empty(folder: &Path) -> Result<bool, IndexError> {
+    entries(folder).map(|entries| entries.is_empty())
+}
+
+/// A table that a list names.
+struct Table {
+    path: PathBuf,
+    /// The XXH3 of its bytes.
+    sum: u128,
+}
+
+fn sum_of(path: &Path) -> io::Result<u128> {
+    let mut file = File::open(path)?;
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let n_read = file.read(&mut buffer)?;
+        if n_read == 0 {
+            return Ok(hash.digest128());
+        }
+        hash.update(buffer.get(..n_read).unwrap_or_default());
+    }
+}
+
+/// The tables of all keyspaces in the folder.
+fn tables_in(folder: &Path) -> Result<Vec<Table>, IndexError> {
+    let mut tables = Vec::new();
+    for keyspace in entries(folder)? {
+        if keyspace.is_dir() {
+            tables.append(&mut tables_of(&keyspace)?);
+        }
+    }
+    Ok(tables)
 }
 
 /// The paths in a folder, which may be missing.
@@ -51,13 +106,17 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
     }
 }
 
-fn check_keyspace(folder: &Path) -> Result<(), IndexError> {
+/// The tables of a keyspace by its list, which is checked. What else lies there may be half written;
+/// fjall takes it away.
+fn tables_of(folder: &Path) -> Result<Vec<Table>, IndexError> {
     let tables = entries(&folder.join(TABLES))?;
     let path = folder.join(CURRENT);
     let current = match fs::read(&path) {
         Ok(current) => current,
         // One that was being made, which fjall takes away.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && tables.is_empty() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && tables.is_empty() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(unreadable(&path, &error)),
     };
     let whole = <[u8; CURRENT_BYTES]>::try_from(current.as_slice());
@@ -67,7 +126,14 @@ fn check_keyspace(folder: &Path) -> Result<(), IndexError> {
     };
     let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
     let list = folder.join(format!("v{number}"));
-    let bytes = fs::read(&list).map_err(|error| unreadable(&list, &error))?;
+    let bytes = match fs::read(&list) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = format!("it names {}, which is not there", list.display());
+            return Err(damaged(&path, 0, &why));
+        }
+        Err(error) => return Err(unreadable(&list, &error)),
+    };
     if xxh3_128(&bytes).to_le_bytes() != sum {
         let why = format!(
             "its {} bytes are not those of which {} has the checksum",
@@ -76,21 +142,13 @@ fn check_keyspace(folder: &Path) -> Result<(), IndexError> {
         );
         return Err(damaged(&list, 0, &why));
     }
-    check_tables(folder, &list)
-}
-
-/// Checks the ends of the tables that a list names. Others may be half written; fjall takes them away.
-fn check_tables(folder: &Path, list: &Path) -> Result<(), IndexError> {
-    let listed = match tables_of(list).map_err(|error| unreadable(list, &error))? {
-        Ok(listed) => listed,
-        Err((position, why)) => return Err(damaged(list, position, why)),
+    let listed = listed_in(&list).map_err(|error| unreadable(&list, &error))?;
+    let listed = listed.map_err(|(position, why)| damaged(&list, position, why))?;
+    let table = |(number, sum): (u64, u128)| Table {
+        path: folder.join(TABLES).join(number.to_string()),
+        sum,
     };
-    for number in listed {
-        let path = folder.join(TABLES).join(number.to_string());
-        let sections = sections_of(&path).map_err(|error| unreadable(&path, &error))?;
-        sections.map_err(|(position, why)| damaged(&path, position, why))?;
-    }
-    Ok(())
+    Ok(listed.into_iter().map(table).collect())
 }
 
 /// What is wrong with a file, and where.
@@ -146,8 +204,8 @@ fn read_sections(mut list: &[u8]) -> Option<Vec<Section>> {
     Some(sections).filter(|_| is_list)
 }
 
-/// The numbers of the tables that a list names.
-fn tables_of(list: &Path) -> io::Result<Result<Vec<u64>, Wrong>> {
+/// The numbers and checksums of the tables that a list names.
+fn listed_in(list: &Path) -> io::Result<Result<Vec<(u64, u128)>, Wrong>> {
     let sections = match sections_of(list)? {
         Ok(sections) => sections,
         Err(wrong) => return Ok(Err(wrong)),
@@ -166,7 +224,7 @@ fn tables_of(list: &Path) -> io::Result<Result<Vec<u64>, Wrong>> {
 
 /// Levels of runs of tables; each table has its number, a kind of checksum, that, and a sequence
 /// number.
-fn read_tables(mut bytes: &[u8]) -> Option<Vec<u64>> {
+fn read_tables(mut bytes: &[u8]) -> Option<Vec<(u64, u128)>> {
     let mut tables = Vec::new();
     let [n_levels] = take(&mut bytes)?;
     for _ in 0..n_levels {
@@ -174,8 +232,10 @@ fn read_tables(mut bytes: &[u8]) -> Option<Vec<u64>> {
         for _ in 0..n_runs {
             let n_tables = u32::from_le_bytes(take(&mut bytes)?);
             for _ in 0..n_tables {
-                tables.push(take_number(&mut bytes)?);
-                let _rest: [u8; 25] = take(&mut bytes)?;
+                let number = take_number(&mut bytes)?;
+                let [_kind] = take(&mut bytes)?;
+                tables.push((number, u128::from_le_bytes(take(&mut bytes)?)));
+                let _sequence_number = take_number(&mut bytes)?;
             }
         }
     }
