@@ -28,7 +28,7 @@ const MONTH_END: i64 = 1_796_083_200_000;
 
 /// Files up to this length are altered at each of their bytes, others at some.
 const SMALL_BYTES: usize = 64;
-const N_SAMPLES: usize = 12;
+const N_SAMPLES: usize = 8;
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -263,7 +263,7 @@ fn each_byte_of_a_journal_that_was_made_durable_counts() {
             matches!(outcome, Outcome::Refused(_)) || is_harmless,
             "{at}: {outcome:?}"
         );
-        assert!(!is_harmless || at < 13 || at > 40, "{at}");
+        assert!(!is_harmless || at >= 40, "{at}");
     }
 }
 
