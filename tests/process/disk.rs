@@ -193,14 +193,13 @@ fn an_index_on_a_full_disk_is_opened_anew_when_there_is_room() {
     assert_eq!(node.stop(), Some(0));
 }
 
-/// Alters a byte of a file that says which tables there are: over the first of them fjall would end the
-/// process. The file.
+/// Alters a byte of the file that says which tables there are: over the first of them fjall would end
+/// the process. The file.
 fn damage_index(data: &Path) -> PathBuf {
     let keyspace = data.join("index/keyspaces/0");
-    let files = fs::read_dir(keyspace).unwrap();
-    let mut paths = files.map(|file| file.unwrap().path());
-    let is_list = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('v');
-    let path = paths.find(is_list).unwrap();
+    let current = fs::read(keyspace.join("current")).unwrap();
+    let number = u64::from_le_bytes(*current.first_chunk().unwrap());
+    let path = keyspace.join(format!("v{number}"));
     let mut bytes = fs::read(&path).unwrap();
     bytes[0] ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -225,8 +224,13 @@ fn a_damaged_index_is_made_anew_while_the_log_has_all_of_it() {
     check(&node, &diaries);
     assert_eq!(count(&node, "waymesh_index_rebuilds_total"), 1);
     assert!(data.join("index.damaged/version").exists());
-    let log = node.kill_and_read_log();
+    let log = &node.beginning;
     assert_eq!(log.matches("is made anew from the log").count(), 1, "{log}");
+    assert!(
+        log.contains(&data.join("index").display().to_string()),
+        "{log}"
+    );
+    node.kill_and_read_log();
     let node = Node::start(&data);
     check(&node, &diaries);
     assert_eq!(count(&node, "waymesh_index_rebuilds_total"), 0);
