@@ -246,6 +246,10 @@ impl<I: Index> Index for IndexGate<I> {
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         self.feed(|index| index.remove_past(horizon))
     }
+
+    fn examine(&self) -> Result<(), IndexError> {
+        self.feed(I::examine)
+    }
 }
 
 #[cfg(test)]

@@ -163,6 +163,14 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`IndexError`]; any part may have been removed.
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError>;
+
+    /// Reads all that is on the disk, which may take minutes, to find out why it fails.
+    ///
+    /// # Errors
+    /// [`IndexError::File`] for the first file that is not what was written.
+    fn examine(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
 }
 
 /// What [`Index::remove_past`] did.

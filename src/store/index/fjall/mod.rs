@@ -158,7 +158,7 @@ impl FjallIndex {
     pub fn open(path: &Path, config: IndexConfig) -> Result<Self, IndexError> {
         let found = sound::check(path)?;
         Self::open_checked(path, config, found).map_err(|error| match error {
-            IndexError::Backend(_) | IndexError::Damaged(_) => sound::blame(path, error),
+            IndexError::Backend(_) | IndexError::Damaged(_) => sound::blame(path).unwrap_or(error),
             other => other,
         })
     }
@@ -409,6 +409,10 @@ impl Index for FjallIndex {
 
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         self.remove_past_rows(horizon)
+    }
+
+    fn examine(&self) -> Result<(), IndexError> {
+        sound::read_all(&self.folder)
     }
 }
 

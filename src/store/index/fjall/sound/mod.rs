@@ -98,12 +98,18 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
 }
 
 /// Why fjall does not open an index whose files have passed [`check`]: a table that is not what was
-/// written, if there is one. Reads all of them.
-pub(super) fn blame(folder: &Path, error: IndexError) -> IndexError {
-    match trees::read_all(&folder.join(KEYSPACES)) {
-        Err(found @ IndexError::File { .. }) => found,
-        _ => error,
-    }
+/// written, if there is one.
+pub(super) fn blame(folder: &Path) -> Option<IndexError> {
+    let read = read_all(folder);
+    read.err().filter(IndexError::is_damage)
+}
+
+/// Reads all tables, of an index that may be open. One that is taken away meanwhile is in others.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn read_all(folder: &Path) -> Result<(), IndexError> {
+    trees::read_all(&folder.join(KEYSPACES))
 }
 
 /// Whether there is an index.
