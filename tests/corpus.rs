@@ -122,6 +122,11 @@ fn nmea_holds() {
 }
 
 #[test]
+fn own_protocols_hold() {
+    hold("own-protocol");
+}
+
+#[test]
 fn connection_holds() {
     hold("connection");
 }

@@ -1,6 +1,10 @@
 //! The store of a node, opened while the node looks for others.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::runtime::Handle;
 
@@ -68,7 +72,9 @@ async fn open_store(
                 let opened = FjallIndex::open(&folder, index_config.clone());
                 opened.map_err(|error| error.in_folder(&folder))
             };
-            let parts = parts(IndexOpener::new(open), &data, errands)?;
+            let index = data.join("index");
+            let opener = IndexOpener::new(open).with_set_aside(move || set_aside(&index));
+            let parts = parts(opener, &data, errands)?;
             return open_with(parts, &store_config, metrics);
         }
         if folder.exists() {
@@ -81,6 +87,19 @@ async fn open_store(
     opened
         .await
         .unwrap_or_else(|error| Err(AppError::Failed(error.to_string())))
+}
+
+/// Puts the folder of a damaged index beside an empty one, in the place of one that was put there
+/// before; where it is.
+fn set_aside(index: &Path) -> io::Result<PathBuf> {
+    let aside = index.with_extension("damaged");
+    match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(index, &aside)?;
+    Disk::open(index)?;
+    Ok(aside)
 }
 
 fn parts<I: Index>(

@@ -66,6 +66,8 @@ pub struct StoreMetrics {
     pub index_lag: Gauge,
     /// Failures of the index, each followed by opening it anew or by the end.
     pub index_failures: Counter,
+    /// Damaged indexes that were made anew from the log.
+    pub index_rebuilds: Counter,
     /// Months that were removed because all in them was older than the retention.
     pub months_removed: Counter,
     /// 1 while nothing expires because the clock has jumped.
@@ -339,6 +341,7 @@ impl StoreMetrics {
             log_syncs: Counter::default(),
             index_lag: Gauge::default(),
             index_failures: Counter::default(),
+            index_rebuilds: Counter::default(),
             months_removed: Counter::default(),
             retention_stopped: Gauge::default(),
             quarantined: Counter::default(),
@@ -419,6 +422,12 @@ impl StoreMetrics {
             "index_failures",
             "Failures of the index, which is opened anew then",
             self.index_failures.clone(),
+        );
+        add(
+            registry,
+            "index_rebuilds",
+            "Damaged indexes that were made anew from the log",
+            self.index_rebuilds.clone(),
         );
         add(
             registry,

@@ -7,8 +7,9 @@
 //! told so when that takes too long. Who feeds the index is let through.
 
 use std::{
-    fmt,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -24,25 +25,50 @@ use crate::types::{
 };
 
 type Open<I> = dyn Fn() -> Result<I, IndexError> + Send + Sync;
+type SetAside = dyn Fn() -> io::Result<PathBuf> + Send + Sync;
 
 /// Opens an index: at a start, and again after a failure, when the one before is closed.
-pub struct IndexOpener<I>(Box<Open<I>>);
+pub struct IndexOpener<I> {
+    open: Box<Open<I>>,
+    set_aside: Option<Box<SetAside>>,
+}
 
 impl<I> IndexOpener<I> {
     /// An opener that calls `open`.
     pub fn new(open: impl Fn() -> Result<I, IndexError> + Send + Sync + 'static) -> Self {
-        Self(Box::new(open))
+        Self {
+            open: Box::new(open),
+            set_aside: None,
+        }
+    }
+
+    /// The same for an index that `set_aside` can put where it is not opened, whereupon an empty one
+    /// is; it says where.
+    #[must_use]
+    pub fn with_set_aside(
+        self,
+        set_aside: impl Fn() -> io::Result<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            set_aside: Some(Box::new(set_aside)),
+            ..self
+        }
+    }
+
+    /// Puts it where it is not opened; where. Nothing if that is not possible.
+    pub(super) fn set_aside(&self) -> Option<io::Result<PathBuf>> {
+        self.set_aside.as_ref().map(|set_aside| set_aside())
     }
 
     /// Opens it. What is behind it may panic over a file that was altered.
-    fn open(&self) -> Result<I, IndexError> {
-        catch_unwind(AssertUnwindSafe(&self.0)).unwrap_or_else(|panic| {
+    pub(super) fn open(&self) -> Result<I, IndexError> {
+        catch_unwind(AssertUnwindSafe(&self.open)).unwrap_or_else(|panic| {
             let message = panic
                 .downcast_ref::<String>()
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied());
             let message = message.unwrap_or("a panic without a message");
-            Err(IndexError::Backend(message.to_owned()))
+            Err(IndexError::Damaged(message.to_owned()))
         })
     }
 }
@@ -80,18 +106,25 @@ impl<I: Index> IndexGate<I> {
     ///
     /// # Errors
     /// What the opener says.
+    #[cfg(test)]
     pub(crate) fn open(opener: IndexOpener<I>, patience: Duration) -> Result<Self, IndexError> {
+        let index = opener.open()?;
+        Ok(Self::around(index, opener, patience))
+    }
+
+    /// The gate before an index that `opener` has opened; questions are let through.
+    pub(crate) const fn around(index: I, opener: IndexOpener<I>, patience: Duration) -> Self {
         let slot = Slot {
-            index: Some(opener.open()?),
+            index: Some(index),
             is_shown: true,
         };
-        Ok(Self {
+        Self {
             opener,
             slot: RwLock::new(slot),
             is_shown: Mutex::new(true),
             changed: Condvar::new(),
             patience,
-        })
+        }
     }
 
     /// Stops questions, closes the index when those under way are through, and opens it anew. By one
@@ -212,6 +245,10 @@ impl<I: Index> Index for IndexGate<I> {
 
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         self.feed(|index| index.remove_past(horizon))
+    }
+
+    fn examine(&self) -> Result<(), IndexError> {
+        self.feed(I::examine)
     }
 }
 

@@ -250,6 +250,8 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                 .free_bytes()
                 .is_ok_and(|free_bytes| free_bytes >= self.feed.room_bytes);
             let Some(delay) = self.feed.mending.failed(Instant::now(), has_room) else {
+                let damage = self.feed.index.examine().err();
+                let fault = damage.map_or(fault, |damage| Fault::Index("it is damaged", damage));
                 return Err(format!("the index fails again and again: {fault}"));
             };
             if let Some(n_unsaid) = WARNINGS.pass() {

@@ -21,6 +21,8 @@
 //! - After a failure that leaves the state of the index unknown it is opened anew and caught up from
 //!   the log, while questions wait. When that fails again and again, or the log cannot be read,
 //!   [`Store::failure`] says so and nothing more is confirmed.
+//! - An index that is damaged is made anew from the log while that has all of it, and else keeps the
+//!   store from opening.
 
 mod config;
 pub mod disk;
@@ -38,6 +40,7 @@ mod known;
 mod live;
 mod mending;
 mod progress;
+mod rebuild;
 mod shared;
 #[cfg(test)]
 mod sim_disk;
@@ -215,7 +218,9 @@ impl Store {
     ) -> Result<(Self, Recovery), OpenError> {
         let quarantine = Quarantine::open(parts.quarantine, limits.store.quarantine_bytes_max)
             .map_err(OpenError::Quarantine)?;
-        let gate = Arc::new(IndexGate::open(parts.index, limits.mending.patience)?);
+        let (log, patience) = (parts.log.as_ref(), limits.mending.patience);
+        let gate = rebuild::open_index(parts.index, log, patience, &metrics)?;
+        let gate = Arc::new(gate);
         let engine = Engine::open(parts.log, Arc::clone(&gate), limits, metrics)?;
         let (writer, indexer) = (engine.writer, engine.indexer);
         let (running, ended) = mpsc::sync_channel(0);

@@ -193,24 +193,70 @@ fn an_index_on_a_full_disk_is_opened_anew_when_there_is_room() {
     assert_eq!(node.stop(), Some(0));
 }
 
+/// Alters a byte of the file that says which tables there are: over the first of them fjall would end
+/// the process. The file.
+fn damage_index(data: &Path) -> PathBuf {
+    let keyspace = data.join("index/keyspaces/0");
+    let current = fs::read(keyspace.join("current")).unwrap();
+    let number = u64::from_le_bytes(*current.first_chunk().unwrap());
+    let path = keyspace.join(format!("v{number}"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    path
+}
+
+/// Waits until the log begins behind its first record.
+fn wait_until_trimmed(data: &Path) {
+    let first = data.join("log/00000000000000000000.segment");
+    wait_until("a trimmed log", || !first.exists());
+}
+
 #[test]
-fn an_index_that_is_damaged_keeps_the_node_from_starting_and_is_named() {
+fn a_damaged_index_is_made_anew_while_the_log_has_all_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    Node::start(&data).kill();
-    let file = data.join("index/version");
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[0] ^= 1;
-    fs::write(&file, &bytes).unwrap();
-    let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output();
-    let output = output.unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    let named = format!(
-        "the index cannot be opened: {}",
-        data.join("index").display()
+    let node = Node::start(&data);
+    let diaries = while_vehicles_send(&node, || wait_for_progress(&node, 200));
+    node.kill_and_read_log();
+    damage_index(&data);
+    let node = Node::start(&data);
+    check(&node, &diaries);
+    assert_eq!(count(&node, "waymesh_index_rebuilds_total"), 1);
+    assert!(data.join("index.damaged/version").exists());
+    let log = &node.beginning;
+    assert_eq!(log.matches("is made anew from the log").count(), 1, "{log}");
+    assert!(
+        log.contains(&data.join("index").display().to_string()),
+        "{log}"
     );
-    assert!(said.contains(&named) && said.contains("restore"), "{said}");
+    node.kill_and_read_log();
+    let node = Node::start(&data);
+    check(&node, &diaries);
+    assert_eq!(count(&node, "waymesh_index_rebuilds_total"), 0);
+}
+
+#[test]
+fn a_damaged_index_that_alone_has_the_records_keeps_the_node_from_starting_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let node = Node::start(&data);
+    while_vehicles_send(&node, || wait_for_progress(&node, 200));
+    node.kill_and_read_log();
+    let node = Node::start(&data);
+    while_vehicles_send(&node, || wait_for_progress(&node, 20));
+    wait_until_trimmed(&data);
+    node.kill_and_read_log();
+    let file = damage_index(&data);
+    for _ in 0..2 {
+        let output = command(&data, "127.0.0.1:0", "127.0.0.1:0").output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let named = format!("{} is damaged at byte 0", file.display());
+        assert!(said.contains(&named) && said.contains("restore"), "{said}");
+        assert!(said.contains("the index cannot be opened"), "{said}");
+    }
 }
 
 /// What was acknowledged and is not in the index yet cannot be read any more: nothing but a look at

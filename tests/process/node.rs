@@ -23,6 +23,8 @@ pub struct Node {
     pub http: SocketAddr,
     /// Kept open, so that the node can go on logging.
     log: BufReader<ChildStderr>,
+    /// What it logged until it had started.
+    pub beginning: String,
 }
 
 impl Node {
@@ -73,6 +75,7 @@ impl Node {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut addresses: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        let mut beginning = String::new();
         loop {
             let mut line = String::new();
             assert!(
@@ -83,6 +86,7 @@ impl Node {
             let Ok(event) = serde_json::from_str::<Value>(&line) else {
                 panic!("not a line of the log: {line}");
             };
+            beginning.push_str(&line);
             match event["message"].as_str().unwrap_or_default() {
                 "node started" => break,
                 message => {
@@ -101,6 +105,7 @@ impl Node {
             listeners: listeners.to_vec(),
             http: addresses["listening for HTTP"][0],
             log,
+            beginning,
         }
     }
 

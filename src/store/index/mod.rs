@@ -163,6 +163,14 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`IndexError`]; any part may have been removed.
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError>;
+
+    /// Reads all that is on the disk, which may take minutes, to find out why it fails.
+    ///
+    /// # Errors
+    /// [`IndexError::File`] for the first file that is not what was written.
+    fn examine(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
 }
 
 /// What [`Index::remove_past`] did.
@@ -225,9 +233,19 @@ pub enum IndexError {
     /// It has failed before and is not back yet. Nothing was done.
     #[error("the index is being opened anew after a failure")]
     Closed,
-    /// A row cannot be read as this version writes it: another version, or an altered file.
-    #[error("a row of the index is damaged: {0}")]
+    /// Something in it is not as this version writes it: another version, or an altered file.
+    #[error("the index is damaged: {0}")]
     Damaged(String),
+    /// A file of it is not what was written. Nothing was changed.
+    #[error("{} is damaged at byte {position}: {why}", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Position in the file, in bytes: behind all that is right, or 0 where that cannot be told.
+        position: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// It cannot be opened, for the reason given.
     #[error("{folder}: {source}; {remedy}", remedy = .source.remedy())]
     Folder {
@@ -254,7 +272,20 @@ impl IndexError {
                 "start the version of the program that wrote it, or this one with another data folder \
                  (--data DIR)"
             }
+            Self::Damaged(_) | Self::File { .. } => {
+                "the log no longer has all that was in it: restore the whole data folder from a copy \
+                 of the disk, or move that folder away to give up what it holds"
+            }
             _ => "if its files are damaged, restore the whole data folder from a copy of the disk",
+        }
+    }
+
+    /// Whether its files are not what was written, so that opening it again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::File { .. } => true,
+            Self::Folder { source, .. } => source.is_damage(),
+            Self::Backend(_) | Self::Closed | Self::Layout { .. } => false,
         }
     }
 

@@ -100,6 +100,16 @@ struct GatheredFrame {
     n_records: u32,
 }
 
+/// Whether a log has its first segment still, so that nothing was ever trimmed. False where there is
+/// none.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn goes_back_to_its_first_record<S: Storage>(storage: &S) -> io::Result<bool> {
+    let names = storage.list()?;
+    Ok(names.contains(&file_name(0)))
+}
+
 impl<S: Storage> Log<S> {
     /// Recovers the log and hands every record at or after `needed_from` to `each`, in order, with
     /// the end of its frame.

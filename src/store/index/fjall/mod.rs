@@ -6,7 +6,8 @@
 //! of whole vehicles, each synced in fjall's journal. A process that ends before loses them, and
 //! applies them again from the log. `persist` then syncs what else there is, writes the offset, and
 //! syncs once more: keyspaces go to tables of their own whenever they are full, so an offset that was
-//! written before its rows were synced could outlive them.
+//! written before its rows were synced could outlive them. Last it notes how far the journals go
+//! ([`sound`]).
 //!
 //! This file must not know how the log is laid out, or who asks.
 
@@ -17,6 +18,7 @@ mod newest;
 mod read;
 mod retention;
 mod scan;
+mod sound;
 mod stage;
 
 use std::{
@@ -40,6 +42,7 @@ use self::{
     newest::NewestCache,
     read::{Rows, keys_from, newer},
     retention::Sweep,
+    sound::{Found, Journals},
     stage::Stage,
 };
 use crate::{
@@ -132,6 +135,8 @@ pub struct FjallIndex {
     stage: RwLock<Stage>,
     persisted: AtomicU64,
     sweep: Mutex<Sweep>,
+    /// What was read back of the journals.
+    journals: Mutex<Journals>,
 }
 
 /// What one [`Index::apply`] hands on to the next.
@@ -151,13 +156,23 @@ impl fmt::Debug for FjallIndex {
 
 impl FjallIndex {
     /// Opens the index in the folder `path`, or makes an empty one there. Reads fjall's journals
-    /// again; the figures stand in the page of [`crate::store::index`].
+    /// again; the figures stand in the page of [`crate::store::index`]. Before that its files are
+    /// checked ([`sound`]).
     ///
     /// # Errors
     /// [`IndexError::Layout`] if another version of the program wrote it, [`IndexError::Damaged`]
-    /// if its own rows cannot be read, [`IndexError::Backend`] if fjall cannot open it (also when
+    /// if its files are not what was written or its own rows cannot be read, [`IndexError::Backend`] if fjall cannot open it (also when
     /// another process has it open).
     pub fn open(path: &Path, config: IndexConfig) -> Result<Self, IndexError> {
+        let found = sound::check(path)?;
+        Self::open_checked(path, config, found).map_err(|error| match error {
+            IndexError::Backend(_) | IndexError::Damaged(_) => sound::blame(path).unwrap_or(error),
+            other => other,
+        })
+    }
+
+    /// Opens an index whose files are what was written, as far as that was looked for.
+    fn open_checked(path: &Path, config: IndexConfig, found: Found) -> Result<Self, IndexError> {
         let database = Database::builder(path)
             .cache_size(config.cache_bytes)
             .max_journaling_size(config.journal_bytes.max(JOURNAL_BYTES_MIN))
@@ -180,10 +195,12 @@ impl FjallIndex {
                 months.insert(month, open(&name)?);
             }
         }
+        let (last, future) = (open("last")?, open("future")?);
+        found.check_tables(months.values().chain([&meta, &last, &future]))?;
         let index = Self {
             folder: path.to_owned(),
-            last: open("last")?,
-            future: open("future")?,
+            last,
+            future,
             months: RwLock::new(months),
             writing: Mutex::new(Writing {
                 newest: NewestCache::new(config.newest_vehicles),
@@ -192,6 +209,7 @@ impl FjallIndex {
             stage: RwLock::default(),
             persisted: AtomicU64::new(persisted),
             sweep: Mutex::default(),
+            journals: Mutex::new(found.journals),
             meta,
             database,
             config,
@@ -282,6 +300,12 @@ impl FjallIndex {
         Ok(Some(record))
     }
 
+    /// Notes how far the journals go, all of which is synced.
+    fn seal(&self) -> Result<(), IndexError> {
+        let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
+        journals.seal(&self.folder)
+    }
+
     /// Has the rows of a month written to a table.
     fn write_out(&self, month: Month) -> Result<(), IndexError> {
         // A call that fjall keeps out of its documentation; its documented limits know one
@@ -346,6 +370,7 @@ impl Index for FjallIndex {
         self.database
             .persist(PersistMode::SyncAll)
             .map_err(backend)?;
+        self.seal()?;
         self.persisted.store(applied.0, Ordering::Release);
         Ok(applied)
     }
@@ -407,6 +432,10 @@ impl Index for FjallIndex {
 
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError> {
         self.remove_past_rows(horizon)
+    }
+
+    fn examine(&self) -> Result<(), IndexError> {
+        sound::read_all(&self.folder)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{cell::RefCell, fs, path::Path};
 use tempfile::TempDir;
 use waymesh::{
     cli::check_config::check_config,
-    config::{AppConfig, Environment, Faults, Loaded, Overlay, Paint, Sources, load},
+    config::{AppConfig, Environment, Faults, Loaded, Overlay, Paint, Place, Sources, load},
     protocol::Registry,
 };
 
@@ -27,14 +27,26 @@ pub(crate) fn check(input: &[u8]) {
     // A file that is named there would be one of this machine.
     let variables = variables.filter(|(name, _)| *name != "WAYMESH_CONFIG");
     let environment: Environment = variables.collect();
+    let _settings = check_file(file, environment, &String::from_utf8_lossy(input));
+}
+
+/// The settings of a file with these variables, if there is nothing wrong with them; `input` is all
+/// that they were made of.
+pub(crate) fn check_file(file: &[u8], environment: Environment, input: &str) -> Option<Loaded> {
     FOLDER.with_borrow(|folder| {
         let path = folder.path().join("waymesh.toml");
         fs::write(&path, file).expect("the folder can be written");
         match loaded(&path, environment.clone()) {
-            Ok(loaded) => check_settings(&path, environment, &loaded),
-            Err(faults) => check_faults(&String::from_utf8_lossy(input), &faults),
+            Ok(loaded) => {
+                check_settings(&path, environment, &loaded);
+                Some(loaded)
+            }
+            Err(faults) => {
+                check_faults(input, &faults);
+                None
+            }
         }
-    });
+    })
 }
 
 fn loaded(path: &Path, environment: Environment) -> Result<Loaded, Faults> {
@@ -54,7 +66,13 @@ fn check_faults(text: &str, faults: &Faults) {
     assert!(faults.iter().count() > 0);
     for fault in faults.iter() {
         assert!(!fault.problem.is_empty() && !fault.remedy.is_empty());
-        assert!(fault.place.is_some(), "{fault:?}");
+        match &fault.place {
+            Some(Place::File { source, span }) => {
+                let part = source.text.get(span.clone());
+                assert!(part.is_some(), "{fault:?}");
+            }
+            place => assert!(place.is_some(), "{fault:?}"),
+        }
     }
     let shown = faults.render(Paint::Plain);
     assert!(!shown.contains('\u{1b}'), "{shown:?}");

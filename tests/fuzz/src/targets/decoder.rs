@@ -16,7 +16,7 @@ use waymesh::{
 use super::{choices::Choices, possible, round_trip, seal::sealed};
 
 /// When all lines are read.
-const RECEIVED: UnixMillis = UnixMillis(1_795_176_000_000);
+pub(crate) const RECEIVED: UnixMillis = UnixMillis(1_795_176_000_000);
 
 /// Time between two lines, by choice; a merge waits for a second.
 const STEPS_MILLIS: [u64; 4] = [0, 100, 400, 1_100];
@@ -25,11 +25,11 @@ const STEPS_MILLIS: [u64; 4] = [0, 100, 400, 1_100];
 const REPLY_BYTES_MAX: usize = 64;
 
 /// Bytes of a record as it is stored, what the line says itself aside.
-const RECORD_BYTES_MAX: usize = 256;
+pub(crate) const RECORD_BYTES_MAX: usize = 256;
 
 /// Bytes of a record for one byte of its line: a name of one byte more with a number of eight, or
 /// three for a byte that is no text.
-const GROWTH_MAX: usize = 12;
+pub(crate) const GROWTH_MAX: usize = 12;
 
 /// Shortest report: the separators of a short one, and the one to the next.
 const REPORT_BYTES_MIN: usize = 10;
@@ -44,7 +44,7 @@ pub(crate) fn check_nmea(input: &[u8]) {
 
 /// Admits everyone but those whose name or password begins with `x`.
 #[derive(Debug)]
-struct Doorman;
+pub(crate) struct Doorman;
 
 impl Admission for Doorman {
     fn admit(&self, vehicle: &str, password: Option<&str>) -> Admittance {

@@ -15,6 +15,7 @@ mod disk;
 mod framing;
 mod links;
 mod log;
+mod own_protocol;
 mod possible;
 mod record;
 mod recovery;
@@ -32,6 +33,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("framing", framing::check),
     ("wialon", decoder::check_wialon),
     ("nmea", decoder::check_nmea),
+    ("own-protocol", own_protocol::check),
     ("connection", connection::check),
     ("decode", decode_command::check),
     ("record", record::check),

@@ -80,9 +80,7 @@ impl Whole<'_> {
                 }
                 Framed::Incomplete { consumed } => {
                     rest = &rest[consumed..];
-                    if !rest.is_empty() || state.discarded_bytes.is_some() {
-                        self.reject(RejectReason::Cut, rest);
-                    }
+                    self.reject_cut(rest, state.discarded_bytes.is_some());
                     return self.flush();
                 }
             };
@@ -91,10 +89,16 @@ impl Whole<'_> {
                 return self.flush();
             }
         }
-        if !rest.is_empty() {
+        self.reject_cut(rest, false);
+        self.flush();
+    }
+
+    /// What is left is a line without its end, line breaks aside.
+    fn reject_cut(&mut self, rest: &[u8], is_dropping: bool) {
+        let has_begun = rest.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if has_begun || is_dropping {
             self.reject(RejectReason::Cut, rest);
         }
-        self.flush();
     }
 
     /// Whether it is known how to set lines apart.
