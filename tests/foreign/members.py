@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 
+sys.dont_write_bytecode = True  # Nothing is left behind in the folder of the tests.
+
 import beacons
 from links import IV, Forged, Link, REASONS, Refused, blake3, frame, hello, id_in, leb128, name_in, text
 
@@ -26,7 +28,7 @@ STANDINGS = ["up", "down", "left", "forgotten"]
 ENDS = ["closed", "silent", "unreachable", "left", "restarted", "forgotten"]
 TABLE, CHANGE, REPORT = 0, 1, 2
 HELLO, HEARTBEAT, CREDIT, MEMBERS, CLOSE, PING, PONG = range(7)
-DUPLICATE, LEAVING = 2, 1
+LEAVING, DUPLICATE = 1, 2
 GROUP, PORT = "239.192.0.1", 50337
 
 # --- The words of the page ---
@@ -280,6 +282,7 @@ class Node:
             self.own.standing, self.own.reason = "left", "left"
             for link in self.links:
                 link.try_send(frame(MEMBERS, change([self.own])), frame(CLOSE, bytes([LEAVING])))
+                link.end()
 
 
 class MemberLink(Link):
@@ -294,6 +297,14 @@ class MemberLink(Link):
                 self.send(*frames)
             except OSError:
                 pass  # Whoever reads notices as well.
+
+    def end(self):
+        """Nothing more is said; the other end closes when it has read what was."""
+        with self.writing:
+            try:
+                self.stream.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # It was quicker.
 
     def run(self, is_caller):
         """From the handshake to the end."""
@@ -339,6 +350,9 @@ def until_told(node):
         if line.strip() == "leave":
             break
     node.leave()
+    deadline = time.monotonic() + 5
+    while node.links and time.monotonic() < deadline:
+        time.sleep(0.01)
     os._exit(0)
 
 
