@@ -57,9 +57,13 @@ fn has_python() -> bool {
 
 /// Runs the foreign program; what it says.
 fn foreign(arguments: &[&str]) -> String {
+    said_by("links.py", arguments)
+}
+
+fn said_by(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new("python3");
     let output = command
-        .arg(top().join("tests/foreign/links.py"))
+        .arg(top().join("tests/foreign").join(program))
         .args(arguments)
         .output()
         .unwrap();
@@ -181,6 +185,65 @@ async fn a_program_in_another_language_is_admitted_or_refused_rightly() {
     let expected =
         "linked gate-1\ncredit 0 1048576\npong pingpong\nmembers all of us\nrecords 2000\n";
     assert_eq!(said, expected);
+}
+
+/// What a member says of itself: identity 100, name, incarnation 7, refutation, standing, run, and that it
+/// takes in vehicles and stores nothing, without an address. See the page of links.
+fn member(refutation: u8, standing: u8, run: RunNumber) -> Vec<u8> {
+    let mut bytes = vec![100, 5];
+    bytes.extend(b"snake\x07");
+    bytes.extend([refutation, standing]);
+    let mut run = run.0;
+    while run >= 0x80 {
+        bytes.push(run as u8 | 0x80);
+        run >>= 7;
+    }
+    bytes.extend([run as u8, 0, 1, 0, 0, 0]);
+    bytes
+}
+
+/// The next frame of members that a node says.
+async fn members(events: &mut Receiver<LinkEvent>) -> Bytes {
+    loop {
+        if let LinkEvent::Frame { frame, .. } = next(events).await
+            && frame.kind == FrameKind::MEMBERS
+        {
+            return frame.payload.clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_in_another_language_that_is_called_down_speaks_up() {
+    if !has_python() {
+        return;
+    }
+    let (_links, mut events, port) = node();
+    let talking = spawn_blocking(move || {
+        let port = port.to_string();
+        let whom = ["talk", "127.0.0.1", &port, "100", SECRET, "depot", "snake"];
+        said_by("members.py", &whom)
+    });
+    let link = up(&mut events).await;
+    let run = link.card.run;
+    let (up, down) = (|refutation| member(refutation, 0, run), member(0, 1, run));
+    assert_eq!(
+        members(&mut events).await,
+        [2, 0, 0].as_slice(),
+        "whom it reaches"
+    );
+    assert_eq!(
+        members(&mut events).await,
+        [&[0, 1], &*up(0), &[1]].concat()
+    );
+    let tell = |bytes: Vec<u8>| link.handle.send(FrameKind::MEMBERS, bytes.into()).unwrap();
+    tell([&[1, 1], &*down].concat());
+    assert_eq!(members(&mut events).await, [&[1, 1], &*up(1)].concat());
+    // Said again by somebody who has not heard of that yet.
+    tell([&[1, 1], &*down].concat());
+    link.handle.close(CloseReason::Leaving);
+    let said = timeout(PATIENCE, talking).await.unwrap().unwrap();
+    assert_eq!(said, "linked gate-1\ncalled down and speaks up 1\n");
 }
 
 #[test]

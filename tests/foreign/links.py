@@ -288,14 +288,15 @@ def text(value):
     return leb128(len(value.encode())) + value.encode()
 
 
-def hello(node_id, name, link_port):
+def hello(node_id, name, link_port, incarnation=1, run=99):
+    """Of a node that takes in vehicles and stores nothing."""
     return b"".join(
         (
             b"\x01\x01",
             struct.pack("<Q", node_id),
             text(name),
-            leb128(1),
-            struct.pack("<Q", 99),
+            leb128(incarnation),
+            struct.pack("<Q", run),
             b"\x01",
             b"\x00" + bytes(4) + leb128(link_port),
             b"\x00",
@@ -304,6 +305,10 @@ def hello(node_id, name, link_port):
             text("links.py"),
         )
     )
+
+
+def id_in(payload):
+    return struct.unpack_from("<Q", payload, 2)[0]
 
 
 def name_in(payload):
@@ -352,6 +357,27 @@ class Link:
         noise.mix_ee()
         noise.open_empty(message[32:])
         self.key_out, self.key_in = noise.split()
+
+    def answer(self, secret, cluster):
+        """The called end's part of the handshake."""
+        call = self.exactly(22)
+        if call[:4] != b"wmlk":
+            raise Refused("no node")
+        verdict = 0 if call == call_of(secret, cluster) else 3
+        (length,) = struct.unpack(">H", self.exactly(2))
+        message = self.exactly(length)
+        answer = b"wmlk\x01\x01" + bytes([verdict])
+        if verdict != 0:
+            self.stream.sendall(answer)
+            raise Refused(VERDICTS[verdict])
+        noise = Noise(call, psk_of(secret), os.urandom(32))
+        noise.read_e(message[:32])
+        noise.open_empty(message[32:])
+        message = noise.write_e()
+        noise.mix_ee()
+        message += noise.seal_empty()
+        self.stream.sendall(answer + struct.pack(">H", len(message)) + message)
+        self.key_in, self.key_out = noise.split()
 
     def send(self, *frames):
         message = seal(self.key_out, self.n_out, b"", b"".join(frames))
@@ -455,4 +481,5 @@ def main():
         print("refused", reason)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -95,39 +95,50 @@ impl Link {
 /// All links of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    by_peer: BTreeMap<(NodeId, LinkId), Link>,
+    /// By the node that they lead to, which is asked for most; each with the oldest number first, and none
+    /// empty.
+    by_peer: BTreeMap<NodeId, Vec<Link>>,
     peers: BTreeMap<LinkId, NodeId>,
 }
 
 impl Links {
+    /// Takes in a link; one of the same number is replaced.
     pub(crate) fn insert(&mut self, link: Link) {
+        self.remove(link.id);
         self.peers.insert(link.id, link.peer);
-        self.by_peer.insert((link.peer, link.id), link);
+        let links = self.by_peer.entry(link.peer).or_default();
+        let at = links.partition_point(|other| other.id < link.id);
+        links.insert(at, link);
     }
 
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let peer = self.peers.remove(&id)?;
-        self.by_peer.remove(&(peer, id))
+        let links = self.by_peer.get_mut(&peer)?;
+        let at = links.iter().position(|link| link.id == id)?;
+        let link = links.remove(at);
+        if links.is_empty() {
+            self.by_peer.remove(&peer);
+        }
+        Some(link)
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        let peer = self.peers.get(&id)?;
-        self.by_peer.get_mut(&(*peer, id))
+        let links = self.by_peer.get_mut(self.peers.get(&id)?)?;
+        links.iter_mut().find(|link| link.id == id)
     }
 
     /// All links, in order of the identities they lead to.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Link> {
-        self.by_peer.values()
+        self.by_peer.values().flatten()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.by_peer.values_mut()
+        self.by_peer.values_mut().flatten()
     }
 
     /// The links to a node, oldest number first.
     pub(crate) fn to(&self, peer: NodeId) -> impl Iterator<Item = &Link> {
-        let all = (peer, LinkId(0))..=(peer, LinkId(u64::MAX));
-        self.by_peer.range(all).map(|(_, link)| link)
+        self.by_peer.get(&peer).into_iter().flatten()
     }
 
     /// The link to a node that is used: the first that is not quiet, or else the first.

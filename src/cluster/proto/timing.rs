@@ -97,6 +97,8 @@ pub(crate) const STATIC_PEERS_MAX: usize = 256;
 pub(crate) const SILENCE: Duration = millis(1_400);
 /// Changes of members, of reports and of heartbeats are told at once, but not twice within this.
 pub(crate) const TELL_SPACING: Duration = millis(10);
+/// How long a way that became longer is not told: longer than news take through the neighbours.
+pub(crate) const HOLD: Duration = millis(200);
 /// Links up to which nothing waits besides.
 pub(crate) const GATHER_FREE: usize = 8;
 /// How long what is not urgent is gathered, for each link beyond these: while many nodes form a

@@ -8,6 +8,7 @@ mod asking;
 mod deaths;
 mod depot;
 mod fleet;
+mod foreign;
 mod formation;
 mod impaired;
 mod sharing;

@@ -133,6 +133,24 @@ fn a_silent_machine_is_suspect_after_1_s_and_down_within_1_5_s() {
     assert!(down.is_some_and(|at| at >= begin + 1_100), "{down:?}");
 }
 
+/// Those who watch hear of it from each other: the more they are, the longer an echo could last.
+#[test]
+fn a_silent_machine_is_down_within_1_5_s_however_many_see_it() {
+    for (n_nodes, seed) in [(5, 12), (20, 13)] {
+        let mut world = formed(seed, n_nodes);
+        let id = world.nodes[2].setup.id;
+        world.kill(2, true);
+        let begin = world.now;
+        let all_down = |world: &World| {
+            let mut living = world.nodes.iter().filter(|node| node.is_alive());
+            living.all(|node| !node.told_up.contains_key(&id))
+        };
+        let down = world.run_until(begin + 1_500, all_down);
+        println!("{n_nodes} nodes: {:?} ms", down.map(|at| at - begin));
+        assert!(down.is_some(), "{n_nodes} nodes");
+    }
+}
+
 #[test]
 fn halves_parted_for_10_s_are_one_within_1_s_of_healing() {
     for seed in 0..3 {

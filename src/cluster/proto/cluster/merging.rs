@@ -32,20 +32,30 @@ impl Core {
                     self.table_is_complete(id, peer);
                 }
             }
-            Some(Said::Report {
-                mut hops,
-                is_storing,
-            }) => {
-                if hops.len() > self.config.members_max {
-                    hops.truncate(self.config.members_max);
-                    self.counts.n_reports_cut += 1;
-                }
-                link.hops = hops;
+            Some(Said::Report { hops, is_storing }) => {
+                self.hear_report(id, hops);
                 self.store_health(peer, is_storing);
-                self.telling.report_is_stale = true;
-                self.look_for_paths_soon();
             }
         }
+    }
+
+    /// A neighbour says whom it reaches.
+    fn hear_report(&mut self, id: LinkId, mut hops: Vec<(NodeId, u8)>) {
+        if hops.len() > self.config.members_max {
+            hops.truncate(self.config.members_max);
+            self.counts.n_reports_cut += 1;
+        }
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        let mut farther = std::mem::replace(&mut link.hops, hops);
+        farther.retain(|(id, n_hops)| link.hops_to(*id).is_none_or(|now| now > *n_hops));
+        // Who believed in a way that is gone must not for long.
+        if farther.iter().any(|(id, _)| !self.links.is_usable(*id)) {
+            self.telling.hurry();
+        }
+        self.telling.report_is_stale = true;
+        self.look_for_paths_soon();
     }
 
     pub(super) fn heartbeat(&mut self, id: LinkId, bytes: &[u8]) {

@@ -172,12 +172,13 @@ impl Core {
             } else {
                 record.name == *name && record.is_up() && self.answers(record.id)
             };
-            let holder = Claimant {
+            // All members are asked, and for each newcomer: what is dear to find out comes last.
+            let holder = || Claimant {
                 is_settled: self.seems_settled(record.id, record.run(), true),
                 id: record.id,
                 run: record.run(),
             };
-            is_claimed && holder.keeps_against(newcomer)
+            is_claimed && holder().keeps_against(newcomer)
         })?;
         holder.record.link.or(Some(self.config.card.link))
     }

@@ -2,6 +2,10 @@
 //! what heartbeats carry. Changes leave at once, but not twice within [`TELL_SPACING`], so that many
 //! make one message. Beyond [`GATHER_FREE`] links what is not urgent waits [`GATHER_PER_LINK`] for each
 //! link more, up to [`GATHER_MAX`].
+//!
+//! What is reached over others is hearsay, and when a node is gone its neighbours hear of it from each
+//! other, a link farther each time they ask. So a way that became longer is not told for [`HOLD`], unless
+//! a neighbour has a link of its own there: by then the echo is over.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +22,8 @@ use crate::{
         output::ClusterOutput,
         place::is_of_segment,
         timing::{
-            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, HOPS_MAX, RECORDS_PER_MESSAGE, TELL_SPACING,
+            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, HOLD, HOPS_MAX, RECORDS_PER_MESSAGE,
+            TELL_SPACING,
         },
         wire::{Heartbeat, MemberMessage, Said},
     },
@@ -36,6 +41,8 @@ pub(super) struct Telling {
     /// The last report.
     report: Vec<Way>,
     report_is_storing: Option<bool>,
+    /// Members whose way became longer or was lost: until when none from hearsay is told.
+    held: BTreeMap<NodeId, Instant>,
     heartbeat: Option<Heartbeat>,
     told_at: Option<Instant>,
     /// Since when there is something new to tell.
@@ -52,6 +59,13 @@ pub(super) struct Way {
     pub(super) via: Option<NodeId>,
 }
 
+impl Way {
+    /// A link of our own, or one that a neighbour itself has.
+    const fn is_first_hand(self) -> bool {
+        self.n_hops <= 2
+    }
+}
+
 impl Telling {
     /// What is new must not wait for more.
     pub(super) const fn hurry(&mut self) {
@@ -65,11 +79,19 @@ impl Telling {
             *known = None;
         }
     }
+
+    /// What was held back long enough may be told.
+    fn release(&mut self, now: Instant) {
+        let n_held = self.held.len();
+        self.held.retain(|_, until| *until > now);
+        self.report_is_stale |= self.held.len() < n_held;
+    }
 }
 
 impl Core {
     /// Tells what is due.
     pub(super) fn tell(&mut self) {
+        self.telling.release(self.now);
         if !self.has_news() {
             self.telling.news_since = None;
         } else {
@@ -99,7 +121,8 @@ impl Core {
     pub(super) fn next_telling(&self) -> Option<Instant> {
         let differing = self.links.iter().filter_map(|link| link.difference);
         let tables = differing.map(|difference| difference.due_at());
-        tables.chain(self.news_due_at()).min()
+        let held = self.telling.held.values().copied();
+        tables.chain(held).chain(self.news_due_at()).min()
     }
 
     /// When what is new is told: at once, unless something was told just now. Where many are linked,
@@ -170,7 +193,8 @@ impl Core {
         if !std::mem::take(&mut self.telling.report_is_stale) {
             return;
         }
-        let report = self.ways();
+        let mut report = self.ways();
+        self.hold_worse(&mut report);
         let is_storing = Some(self.is_storing);
         if report == self.telling.report && self.telling.report_is_storing == is_storing {
             return;
@@ -189,6 +213,21 @@ impl Core {
             shared = Some(message.clone());
             self.send(link.id, message);
         }
+    }
+
+    /// Holds back what is told of members that are reached worse than was told last.
+    fn hold_worse(&mut self, report: &mut Vec<Way>) {
+        for told in &self.telling.report {
+            let way = report.binary_search_by_key(&told.id, |way| way.id).ok();
+            let way = way.and_then(|at| report.get(at));
+            let is_worse = way.is_none_or(|way| way.n_hops > told.n_hops && !way.is_first_hand());
+            let is_up = |member: &Member| member.record.is_up();
+            if is_worse && self.members.get(told.id).is_some_and(is_up) {
+                self.telling.held.insert(told.id, self.now + HOLD);
+            }
+        }
+        let held = &self.telling.held;
+        report.retain(|way| way.is_first_hand() || !held.contains_key(&way.id));
     }
 
     /// Members that are reached, in order of identity.

@@ -672,6 +672,59 @@ fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
     assert!(told);
 }
 
+/// What a link was told of the way to node 9, in links, report by report; 0 for none.
+fn told_of_9(talk: &mut Talk, link: u64) -> Vec<u8> {
+    let out = std::mem::take(&mut talk.out);
+    let told = out.iter().filter_map(|output| match output {
+        ClusterOutput::SendFrame { link: to, message } if to.0 == link => {
+            Said::read(message.as_bytes())
+        }
+        _ => None,
+    });
+    let way = |said| match said {
+        Said::Report { hops, .. } => {
+            let way = hops.into_iter().find(|(id, _)| *id == NodeId(9));
+            Some(way.map_or(0, |(_, n_hops)| n_hops))
+        }
+        _ => None,
+    };
+    told.filter_map(way).collect()
+}
+
+/// The neighbours had links to a node that is gone, and hear of it from each other.
+#[test]
+fn the_echo_of_a_way_that_is_lost_is_not_told_but_a_detour_is() {
+    for is_echo in [true, false] {
+        let mut talk = Talk::new();
+        for (link, id) in [(1, 9), (2, 8), (3, 7)] {
+            talk.links(link, id);
+        }
+        let reports = |talk: &mut Talk, link, n_hops| {
+            let (hops, is_storing) = (vec![(NodeId(9), n_hops)], true);
+            talk.frame(link, &Said::Report { hops, is_storing });
+        };
+        reports(&mut talk, 2, 1);
+        talk.waits(1_000);
+        talk.out.clear();
+        talk.loses(1, LinkEnd::Silent);
+        talk.waits(50);
+        assert_eq!(told_of_9(&mut talk, 3), [2], "a neighbour has a link");
+        reports(&mut talk, 2, 2);
+        talk.waits(100);
+        assert_eq!(told_of_9(&mut talk, 3), [0], "it may be us it speaks of");
+        assert_eq!(talk.state(9), Some(MemberState::Suspect));
+        if is_echo {
+            let (hops, is_storing) = (Vec::new(), true);
+            talk.frame(2, &Said::Report { hops, is_storing });
+            talk.waits(10);
+            assert_eq!(talk.events().last().unwrap(), "down n9 silent");
+        }
+        talk.waits(1_000);
+        let later: &[u8] = if is_echo { &[] } else { &[3] };
+        assert_eq!(told_of_9(&mut talk, 3), later);
+    }
+}
+
 /// What the driver was last told to remember.
 fn remembered(talk: &mut Talk) -> Option<Vec<u64>> {
     let out = std::mem::take(&mut talk.out);

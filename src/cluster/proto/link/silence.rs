@@ -112,7 +112,9 @@ impl Hearing {
     pub fn found_empty(&mut self, now: Instant) -> Option<HearingChange> {
         self.silent = self.silence(now);
         self.last_look = now;
-        self.pause = self.timing.look;
+        // The last look is neither late nor early, though each before was a little late.
+        let left = self.timing.dead.saturating_sub(self.silent);
+        self.pause = self.timing.look.min(left);
         if self.silent >= self.timing.dead {
             return Some(HearingChange::Dead);
         }
