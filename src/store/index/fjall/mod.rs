@@ -157,7 +157,7 @@ impl fmt::Debug for FjallIndex {
 impl FjallIndex {
     /// Opens the index in the folder `path`, or makes an empty one there. Reads fjall's journals
     /// again; the figures stand in the page of [`crate::store::index`]. Before that its files are
-    /// checked ([`sound`]).
+    /// checked.
     ///
     /// # Errors
     /// [`IndexError::Layout`] if another version of the program wrote it, [`IndexError::Damaged`]
