@@ -71,19 +71,24 @@ impl Foreign {
     /// Waits for a line that it says.
     #[track_caller]
     fn wait(&self, wanted: &str) {
+        self.wait_any(wanted, |line| line.trim() == wanted);
+    }
+
+    /// Waits for a line that begins so.
+    #[track_caller]
+    fn wait_begin(&self, begin: &str) {
+        self.wait_any(begin, |line| line.starts_with(begin));
+    }
+
+    #[track_caller]
+    fn wait_any(&self, wanted: &str, is_meant: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut said = self.said.0.lock().unwrap();
-        while !said.iter().any(|line| line.trim() == wanted) {
+        while !said.iter().any(|line| is_meant(line)) {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no {wanted:?} in {said:#?}");
             said = self.said.1.wait_timeout(said, left).unwrap().0;
         }
-    }
-
-    /// Whether it has said a line that begins so.
-    fn has_said(&self, begin: &str) -> bool {
-        let said = self.said.0.lock().unwrap();
-        said.iter().any(|line| line.starts_with(begin))
     }
 
     fn order(&mut self, order: &str) {
@@ -163,12 +168,10 @@ fn a_program_in_another_language_is_a_member_and_knows_the_others() {
     let c = family.start(&hosts[3], "c", "");
     snake.wait("agrees a 4");
     assert_eq!(c.stop().1, Some(0));
-    snake.wait("agrees a 3");
-    assert!(snake.has_said("left c"));
+    snake.wait_begin("left c");
     let b = siblings.pop().unwrap();
     b.kill();
-    snake.wait("agrees a 2");
-    assert!(snake.has_said("down b"));
+    snake.wait_begin("down b");
     let mark = siblings[0].mark();
     drop(snake);
     assert_eq!(
