@@ -19,10 +19,10 @@ use crate::{books, node::Node, vehicle::End};
 pub const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What index and duplicates may hold besides when an attack fills them: rows not yet written, blocks
-/// and vehicles kept at hand, keys of what the index does not show yet, each to its cap. In full size,
-/// release: all in all 114 MiB for a million unknown identities, 201 MiB for large answers of records
-/// of 60 KiB, of which rows that wait to be written are the most.
-const STORE_BYTES_MAX: u64 = 160 * 1024 * 1024;
+/// and vehicles kept at hand, keys of what the index does not show yet, each to its cap, and what the
+/// allocator has not given back yet. In full size, release: all in all 158 MiB for a million unknown
+/// identities, of which a half is alive at once, and 160 MiB for large answers of records of 60 KiB.
+const STORE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Size of the quarantine in every attack.
 pub const QUARANTINE_BYTES_MAX: u64 = 256 * 1024;
