@@ -83,6 +83,33 @@ fn range(numbers: std::ops::Range<i64>) -> Vec<i64> {
 }
 
 #[test]
+fn a_read_takes_about_a_mebibyte_however_few_records_that_is() {
+    const RECORD_BYTES: usize = 60_000;
+    let disk = SimDisk::new(1);
+    let config = LogConfig {
+        segment_bytes_max: 64 << 20,
+        frame_bytes_max: 1 << 20,
+    };
+    let (mut log, ..) = open_from(&disk, 0, &config).unwrap();
+    for number in 0..100 {
+        let raw = vec![b'a'; RECORD_BYTES].into();
+        log.append(&Record {
+            raw: Some(raw),
+            ..record(number)
+        });
+        log.commit().unwrap();
+    }
+    let mut records = Vec::new();
+    let read = log
+        .reader()
+        .read(LogOffset(0), log.durable(), 1_000, &mut records);
+    assert!(read.unwrap() < log.durable());
+    let n_bytes = records.len() * RECORD_BYTES;
+    assert!((1 << 20..3 << 20).contains(&n_bytes), "{n_bytes} bytes");
+    assert_eq!(read_all(&log, LogOffset(0), 1_000), range(0..100));
+}
+
+#[test]
 fn what_is_committed_is_read_back_across_segments_and_starts() {
     let disk = SimDisk::new(1);
     let (mut log, found) = open(&disk);

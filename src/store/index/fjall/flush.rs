@@ -337,3 +337,52 @@ fn new_batch(index: &FjallIndex) -> OwnedWriteBatch {
 const fn moment(kind: Kind, (time, hash): Spot) -> Moment {
     Moment { kind, time, hash }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Index as _, IndexConfig},
+        *,
+    };
+    use crate::types::{
+        attributes::Attributes,
+        record::{Body, Fix, Flags, RecordKey},
+    };
+
+    fn large(time: i64) -> Record {
+        Record {
+            key: RecordKey {
+                vehicle: VehicleId::parse(b"large").unwrap(),
+                time: UnixMillis(time),
+                hash: 1,
+            },
+            received: UnixMillis(time),
+            protocol: "toy".into(),
+            flags: Flags::default(),
+            code: "".into(),
+            attributes: Attributes::new(),
+            raw: Some(vec![b'a'; 60_000].into()),
+            body: Body::Position(Fix::default()),
+        }
+    }
+
+    #[test]
+    fn rows_that_wait_to_be_written_are_bounded_however_much_is_flushed_at_once() {
+        const MIB: u64 = 1024 * 1024;
+        let folder = tempfile::tempdir().unwrap();
+        let config = IndexConfig {
+            stage_bytes: 24 * MIB,
+            memtable_bytes: MIB,
+            memtables_bytes: MIB,
+            ..IndexConfig::default()
+        };
+        let index = FjallIndex::open(folder.path(), config).unwrap();
+        let records: Vec<Record> = (0..400).map(large).collect();
+        index.apply(&records).unwrap();
+        index.flush_waiting().unwrap();
+        let n_bytes = index.database.write_buffer_size();
+        assert!(n_bytes <= 8 * MIB, "{n_bytes} bytes wait to be written");
+        let last = index.last_on_disk(&records[0].key.vehicle).unwrap();
+        assert_eq!(last.as_ref(), records.last());
+    }
+}
