@@ -40,28 +40,30 @@
 //!    holds its name: at once if our id is the lower one; [`HIGHER_WAITS`] later (more where many are to be
 //!    linked) if it is the higher one and no link stands by then. Members that neighbours tell of are dialled
 //!    alike if we seek them; with `connect_mode = "hidden"` only if we heard them, too. Addresses given by
-//!    hand are dialled at once, whoever lives there. After the loss of a link both ends dial at once. What a
+//!    hand are dialled at once, whoever lives there, and so is who keeps our name or id against us, since it tells us
+//!    so. After the loss of a link both ends dial at once. What a
 //!    dial that fails leads to is told in [`dialling`].
 //! 3. **Link.** The handshake proves the secret on both sides and carries the hello. The side that is called
 //!    asks [`Cluster::admit`]. Refused are this node *itself*; who claims a name, or an id, that another
 //!    holds and keeps (*name taken*); a name that `accept_regex` does not match (*not accepted*); everybody,
-//!    while this node has no name or no room, or leaves (*not ready*); and, if this node's id is the lower
+//!    while this node has no name or leaves, and whom it does not know while it has no room, not even that
+//!    of a member that is away (*not ready*); and, if this node's id is the lower
 //!    one, a second link to the same run while the first is not quiet (*duplicate*). The side that dialled
 //!    looks at id, name and room in the same way, and closes the link if they will not do. So of two links
 //!    between two runs the lower id keeps the one it had first; a link to an earlier run is closed by either
 //!    end.
 //! 4. **Member.** The hello makes the node known. Over a new link each side tells whom it reaches and then
-//!    all members it knows: its *table*. When the other side's table is in, the link can be used, and
-//!    subscribers are told `node-up`. So they are of members that we do not seek and have a way to; one that
+//!    all members it knows: its *table*. The member is *up* with the link; when the other side's table is in, the
+//!    link can be used, and subscribers are told `node-up`. So they are of members that we do not seek and have a way to; one that
 //!    we seek and have only a way to is *suspect*, without a `node-up`. From then on changes travel [at
 //!    once](timing::TELL_SPACING), or a little [gathered](timing::GATHER_MAX) where links are many and it is
-//!    not urgent. Heartbeats carry a digest of the members that are up: two nodes whose digests go on to
-//!    differ exchange their tables.
+//!    not urgent. Heartbeats carry a digest of the members whose standing is *up*, suspects too: two nodes
+//!    whose digests go on to differ exchange their tables.
 //!
 //! # From a link to a death
 //!
 //! ```text
-//!             link, table is in          last link lost, or quiet        redial refused, or
+//!                   link                 last link lost, or quiet        redial refused, or
 //!                                                                        silence and no way
 //!  (unknown) ──────────────────▶  up  ────────────────────────▶ suspect ───────────────────▶ down
 //!                                ▲  ▲                              │                          │
@@ -71,7 +73,8 @@
 //!
 //! A *refused* redial, after the connection was closed, is death at once; a way holds it off only if the
 //! member has refuted before. *Silence* is [`SILENCE`] since the last sign of life without a new link (a link
-//! that was given up for silence has that behind it); a way holds it off as long as there is one. `judging`
+//! that was given up for silence has that behind it); a way holds it off as long as there is one: the
+//! member stays suspect if we seek it, and else up. `judging`
 //! has the whole table. Its own goodbye makes a member *left*, wherever it stood.
 //!
 //! *Suspect* is a view of one node and is told to nobody; subscribers hear `node-down` when the member is
@@ -94,17 +97,18 @@
 //!
 //! # What must always hold
 //!
-//! 1. No beacon does more than lead to a dial, a PONG or a series, each at a limited rate.
+//! 1. A beacon admits nobody: it leads to a dial, a PONG or a series, each at a limited rate, and is
+//!    believed about addresses of known members and about who is settled.
 //! 2. No beacon silences a node: its first series goes out whatever it hears, and while its need
 //!    ([`beacons`]) is open, lower ids hold back a later PING for one interval at most.
-//! 3. A member to which we have a link is never reported down, unless by its own word or by a greater claim
-//!    of another run of it.
+//! 3. A member to which we have a link is never reported down, unless by its own word or by another run of
+//!    it: a greater claim, or a hello of its id in another run.
 //! 4. Subscribers hear of each change once: up and down in turn, this node first.
 //! 5. Whoever has heard the same claims believes the same, in whatever order they came; but not of members
 //!    that it has a link to, and not of those for which it has no room or that it never knew until they were
 //!    forgotten.
-//! 6. At rest nothing is sent but one beat an interval; one dial an interval to each member that is down and
-//!    each address given by hand where nobody answers; and heartbeats over idle links.
+//! 6. At rest nothing is sent but one beat an interval; one dial an interval to each member that is down and that we seek
+//!    (hidden: and heard), and to each address given by hand where nobody answers; and heartbeats over idle links.
 //! 7. Every table has a cap, and what finds it full has a name among the counters
 //!    (`waymesh_cluster_tables_full_total`).
 //! 8. A name has one holder: who is settled keeps it against who is not; of two that are alike in this the

@@ -3,9 +3,9 @@
 //! | what is known | no way to it | a way to it |
 //! |---|---|---|
 //! | the last link was closed, and a redial is refused | down at once | down at once, but suspect if it has refuted |
-//! | no new link until [`SILENCE`] after the last sign of life; or the last link was given up for silence | down at once | suspect |
+//! | no new link until [`SILENCE`] after the last sign of life; or the last link was given up for silence | down at once | suspect if we seek it, else up |
 //! | suspect for one of these, and then the way is gone | down at once | |
-//! | never a link of our own | down after [`SILENCE`] without a way | as its claim says |
+//! | never a link of our own | down after [`SILENCE`] without a way | suspect if we seek it, else up |
 //!
 //! A *way* is what `links` says: a neighbour reports that it reaches the member, by a link of its own or
 //! over others. *Suspect* is said to nobody.

@@ -1,10 +1,11 @@
 //! Discovery: PING and PONG, and what is learned from them.
 //!
 //! A datagram passes these doors, in this order: it is a beacon of this cluster ([`Beacon::read`]), it
-//! is not our own (that feeds the [`watchdog`] only), and if it is a PONG it echoes a nonce heard within
-//! the last second ([`nonces`]). What comes through is a [`Sighting`]: who, and where it takes links. A
-//! sighting leads to a dial, no more; a PING or a beat may lead to a PONG ([`Pongs`]), and a beat of a
-//! node that this one has no path to, or whose digest differs, to a series of our own ([`series`]). No
+//! is not our own (that feeds the [`watchdog`] only), and if it is a PONG it echoes a nonce sent or heard
+//! within the last second ([`nonces`]). What comes through is a [`Sighting`]: who, and where it takes
+//! links. A sighting leads to a dial; a PING or a beat may lead to a PONG ([`Pongs`]), and a beat of a node
+//! that this one has no link to to a series of our own ([`series`]), if it wants one, or has another path
+//! to it and another digest. No
 //! beacon makes a node silent that needs company: the only thing that holds a PING back is the PING
 //! of a lower id, never one of the first series, and never for longer than an interval.
 

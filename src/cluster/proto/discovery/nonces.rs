@@ -1,4 +1,4 @@
-//! The nonces heard within the last second: a PONG counts only if it echoes one of them.
+//! The nonces sent or heard within the last second: a PONG counts only if it echoes one of them.
 
 use std::collections::VecDeque;
 
