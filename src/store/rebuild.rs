@@ -32,7 +32,7 @@ pub(super) fn open_index<S: Storage, I: Index>(
             };
             match aside {
                 Ok(aside) => tracing::warn!(
-                    %error,
+                    error = %error.cause(),
                     aside = %aside.display(),
                     "the index is damaged and is made anew from the log, which has all of it"
                 ),

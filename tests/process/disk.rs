@@ -227,6 +227,10 @@ fn a_damaged_index_is_made_anew_while_the_log_has_all_of_it() {
     let log = &node.beginning;
     assert_eq!(log.matches("is made anew from the log").count(), 1, "{log}");
     assert!(
+        !log.contains("restore"),
+        "nothing is left to be done: {log}"
+    );
+    assert!(
         log.contains(&data.join("index").display().to_string()),
         "{log}"
     );

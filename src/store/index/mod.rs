@@ -289,6 +289,14 @@ impl IndexError {
         }
     }
 
+    /// What has happened, without the folder and what may help.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Folder { source, .. } => source.cause(),
+            _ => self,
+        }
+    }
+
     /// The same with the folder that it is about.
     #[must_use]
     pub fn in_folder(self, folder: &Path) -> Self {
