@@ -176,12 +176,9 @@ impl Connection {
             match wake {
                 Wake::Shut => {}
                 Wake::Readable(room) => {
-                    // A sentence of its own: what a `match` looks at lives as long as its arms.
-                    let read = self.read(room);
-                    let (now, room) = match read {
-                        Ok(Some(read)) => read,
-                        Ok(None) => continue,
-                        Err(reason) => return Err(reason),
+                    // Not an `if let` around the wait: what it looks at would live as long.
+                    let Some((now, room)) = self.read(room)? else {
+                        continue;
                     };
                     self.process(now, None, Some(room)).await?;
                     self.write()?;

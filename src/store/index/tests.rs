@@ -28,7 +28,7 @@ fn vehicle(id: &str) -> VehicleId {
     VehicleId::parse(id.as_bytes()).unwrap()
 }
 
-fn position(id: &str, time: i64, hash: u64) -> Record {
+pub(super) fn position(id: &str, time: i64, hash: u64) -> Record {
     Record {
         key: RecordKey {
             vehicle: vehicle(id),

@@ -2,10 +2,11 @@
 //!
 //! [`Hearing`] measures the time in which nothing came **while we listened**. It is not told what
 //! the clock says about the other end, but each time the socket was found empty; between two such
-//! looks no more counts than was to pass and one look's pause, however much has passed. So a process that was stopped, or
-//! starved by its neighbours, drains its sockets before it accuses anyone: its first look finds what
-//! came meanwhile. A link on which heartbeats come in time is not looked at. [`Beat`] says something whenever nothing was said for a while, and at once when
-//! what it has to say has changed.
+//! looks no more counts than was to pass and one look's pause, however much has passed. So a process
+//! that was stopped, or starved by its neighbours, drains its sockets before it accuses anyone: its
+//! first look finds what came meanwhile. A link on which heartbeats come in time is not looked at.
+//! [`Beat`] says something whenever nothing was said for a while, and at once when what it has to say
+//! has changed.
 
 use std::time::Duration;
 

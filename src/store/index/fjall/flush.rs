@@ -4,6 +4,9 @@
 //! there are merged with the block that they fall into. The last record of that block stays the last
 //! one, so its row is overwritten and none has to be removed.
 //!
+//! A block that is merged is written in one batch with what is merged into it. Else a flush may end
+//! between any two batches: what follows comes again from the log, and is merged then.
+//!
 //! What lies behind the last position of a vehicle needs no look at its track. So nothing of a track
 //! may outlive its row in `last`: that goes with the first rows of the track or before them, and each
 //! batch is synced before it is visible, since keyspaces go to tables of their own at any time. The
@@ -302,9 +305,10 @@ impl<'a> Flush<'a> {
             _ => self.index.month_or_new(track.month)?,
         };
         let (batch, added) = (&mut self.batch, &mut self.added);
-        self.batch_bytes += value.len() as u64;
+        let n_bytes = &mut self.batch_bytes;
         self.writer
             .value((track.vehicle, moment), value, |key, value| {
+                *n_bytes += (key.len() + value.len()) as u64;
                 added.add_row(track.month, key, value);
                 batch.insert(&keyspace, key, value);
             });
@@ -344,25 +348,12 @@ mod tests {
         super::{Index as _, IndexConfig},
         *,
     };
-    use crate::types::{
-        attributes::Attributes,
-        record::{Body, Fix, Flags, RecordKey},
-    };
+    use crate::store::index::tests::position;
 
     fn large(time: i64) -> Record {
         Record {
-            key: RecordKey {
-                vehicle: VehicleId::parse(b"large").unwrap(),
-                time: UnixMillis(time),
-                hash: 1,
-            },
-            received: UnixMillis(time),
-            protocol: "toy".into(),
-            flags: Flags::default(),
-            code: "".into(),
-            attributes: Attributes::new(),
             raw: Some(vec![b'a'; 60_000].into()),
-            body: Body::Position(Fix::default()),
+            ..position("large", time, 1)
         }
     }
 

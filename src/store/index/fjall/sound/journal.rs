@@ -14,6 +14,8 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::take;
+
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -162,30 +164,8 @@ fn read_item(reader: &mut impl Read, n_left: u64, hash: &mut Xxh3) -> Result<u64
     }
     let head = read_bytes::<{ ITEM_BYTES - 1 }>(reader)?;
     hash.update(&head);
-    let [
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        k0,
-        k1,
-        _,
-        _,
-        _,
-        _,
-        v0,
-        v1,
-        v2,
-        v3,
-    ] = head;
-    let key_bytes = u64::from(u16::from_le_bytes([k0, k1]));
-    let value_bytes = u64::from(u32::from_le_bytes([v0, v1, v2, v3]));
+    let lengths = lengths_in(&head).ok_or_else(|| torn("an item has no lengths"))?;
+    let (key_bytes, value_bytes) = lengths;
     let n_bytes = ITEM_BYTES as u64 + key_bytes + value_bytes;
     if n_bytes > n_left {
         return Err(torn("an item is longer than the file"));
@@ -205,6 +185,15 @@ fn read_item(reader: &mut impl Read, n_left: u64, hash: &mut Xxh3) -> Result<u64
         return Err(torn("the file ends in the middle of an item"));
     }
     Ok(n_bytes)
+}
+
+/// How long key and value are, by what stands before them.
+fn lengths_in(mut head: &[u8]) -> Option<(u64, u64)> {
+    let _type_compression_keyspace: [u8; 10] = take(&mut head)?;
+    let key_bytes = u16::from_le_bytes(take(&mut head)?);
+    let _unpacked_bytes: [u8; 4] = take(&mut head)?;
+    let value_bytes = u32::from_le_bytes(take(&mut head)?);
+    Some((key_bytes.into(), value_bytes.into()))
 }
 
 fn read_bytes<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {

@@ -12,13 +12,11 @@ use crate::{
     base::prng::Prng,
     store::{
         gate::{IndexGate, IndexOpener},
-        index::{Index as _, IndexError, ScanQuery},
+        index::{Index as _, IndexError, ScanQuery, tests::position},
         log::LogOffset,
     },
     types::{
-        attributes::Attributes,
-        ids::VehicleId,
-        record::{Body, Fix, Flags, Kind, Record, RecordKey},
+        record::{Kind, Record},
         time::{Month, UnixMillis},
     },
 };
@@ -36,20 +34,7 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 fn record(offset: usize) -> Record {
     let id = format!("v{}", offset % 7);
     let seconds = i64::try_from(offset).unwrap() - 300;
-    Record {
-        key: RecordKey {
-            vehicle: VehicleId::parse(id.as_bytes()).unwrap(),
-            time: UnixMillis(MONTH_END + seconds * 1_000),
-            hash: 1,
-        },
-        received: UnixMillis(MONTH_END),
-        protocol: "toy".into(),
-        flags: Flags::default(),
-        code: "".into(),
-        attributes: Attributes::new(),
-        raw: None,
-        body: Body::Position(Fix::default()),
-    }
+    position(&id, MONTH_END + seconds * 1_000, 1)
 }
 
 fn records() -> Vec<Record> {

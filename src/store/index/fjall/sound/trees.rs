@@ -7,13 +7,13 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::{damaged, unreadable};
+use super::{damaged, take, unreadable};
 use crate::store::index::IndexError;
 
 const CURRENT: &str = "current";
@@ -33,7 +33,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// As [`super::check`].
 pub(super) fn check(folder: &Path) -> Result<(), IndexError> {
     for table in tables_in(folder)? {
-        let sections = sections_of(&table.path).map_err(|error| unreadable(&table.path, &error))?;
+        let sections = File::open(&table.path).and_then(sections_of);
+        let sections = sections.map_err(|error| unreadable(&table.path, &error))?;
         sections.map_err(|(position, why)| damaged(&table.path, position, why))?;
     }
     Ok(())
@@ -145,7 +146,7 @@ fn tables_of(folder: &Path) -> Result<Vec<Table>, IndexError> {
         );
         return Err(damaged(&list, 0, &why));
     }
-    let listed = listed_in(&list).map_err(|error| unreadable(&list, &error))?;
+    let listed = listed_in(&bytes).map_err(|error| unreadable(&list, &error))?;
     let listed = listed.map_err(|(position, why)| damaged(&list, position, why))?;
     let table = |(number, sum): (u64, u128)| Table {
         path: folder.join(TABLES).join(number.to_string()),
@@ -161,9 +162,8 @@ type Wrong = (u64, &'static str);
 type Section = (Vec<u8>, u64, u64);
 
 /// The sections of a file.
-fn sections_of(path: &Path) -> io::Result<Result<Vec<Section>, Wrong>> {
-    let mut file = File::open(path)?;
-    let n_bytes = file.metadata()?.len();
+fn sections_of(mut file: impl Read + Seek) -> io::Result<Result<Vec<Section>, Wrong>> {
+    let n_bytes = file.seek(SeekFrom::End(0))?;
     let Some(tail_at) = n_bytes.checked_sub(TAIL_BYTES as u64) else {
         return Ok(Err((n_bytes, "the file is cut")));
     };
@@ -208,8 +208,8 @@ fn read_sections(mut list: &[u8]) -> Option<Vec<Section>> {
 }
 
 /// The numbers and checksums of the tables that a list names.
-fn listed_in(list: &Path) -> io::Result<Result<Vec<(u64, u128)>, Wrong>> {
-    let sections = match sections_of(list)? {
+fn listed_in(list: &[u8]) -> io::Result<Result<Vec<(u64, u128)>, Wrong>> {
+    let sections = match sections_of(Cursor::new(list))? {
         Ok(sections) => sections,
         Err(wrong) => return Ok(Err(wrong)),
     };
@@ -217,7 +217,7 @@ fn listed_in(list: &Path) -> io::Result<Result<Vec<(u64, u128)>, Wrong>> {
     let Some((_, at, length)) = tables else {
         return Ok(Err((0, "the tables are not listed")));
     };
-    let mut file = File::open(list)?;
+    let mut file = Cursor::new(list);
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes)?;
@@ -243,13 +243,6 @@ fn read_tables(mut bytes: &[u8]) -> Option<Vec<(u64, u128)>> {
         }
     }
     Some(tables)
-}
-
-/// Takes the first bytes.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*first)
 }
 
 fn take_number(bytes: &mut &[u8]) -> Option<u64> {
