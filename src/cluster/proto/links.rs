@@ -1,14 +1,14 @@
 //! The links of this node: whom they lead to, and what the neighbours at their other ends report: from
 //! that follow the ways to other members ([`Links::way_to`]).
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{base::time::Instant, types::ids::NodeId};
 
 use super::{
     card::RunNumber,
     link_id::LinkId,
-    timing::{DIGEST_PAIRS_MAX, HOPS_MAX, TABLES_AFTER, TABLES_AFTER_MAX},
+    timing::{DIGEST_PAIRS_MAX, HOPS_MAX, TABLES_AFTER_MAX},
     view::ViewDigest,
 };
 
@@ -45,9 +45,9 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Tables are to be exchanged then.
-    pub(crate) fn due_at(&self) -> Instant {
-        (self.still_since + TABLES_AFTER).min(self.since + TABLES_AFTER_MAX)
+    /// Tables are to be exchanged then, if nothing has moved for so long as `patience`.
+    pub(crate) fn due_at(&self, patience: Duration) -> Instant {
+        (self.still_since + patience).min(self.since + TABLES_AFTER_MAX)
     }
 }
 
@@ -67,10 +67,10 @@ impl Link {
     }
 
     /// Whether tables are to be exchanged now; if so, they count as exchanged for these views.
-    pub(crate) fn take_difference(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_difference(&mut self, now: Instant, patience: Duration) -> bool {
         let due = self
             .difference
-            .take_if(|difference| difference.due_at() <= now);
+            .take_if(|difference| difference.due_at(patience) <= now);
         due.is_some_and(|difference| self.note_exchange(difference.pair))
     }
 
@@ -120,6 +120,11 @@ impl Links {
             self.by_peer.remove(&peer);
         }
         Some(link)
+    }
+
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
+        let links = self.by_peer.get(self.peers.get(&id)?)?;
+        links.iter().find(|link| link.id == id)
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -220,15 +225,20 @@ mod tests {
         let mut link = link(1, 10, &[]);
         link.digest = Some(ViewDigest(0));
         link.compare(at(0), ViewDigest(1));
-        assert!(!link.take_difference(at(199)));
+        let patience = Duration::from_millis(200);
+        assert!(!link.take_difference(at(199), patience));
         link.compare(at(199), ViewDigest(2));
-        assert!(!link.take_difference(at(398)) && link.take_difference(at(399)));
+        assert!(
+            !link.take_difference(at(398), patience) && link.take_difference(at(399), patience)
+        );
         link.compare(at(400), ViewDigest(2));
         assert_eq!(link.difference, None, "these were exchanged");
         for moved in 0..20 {
             link.compare(at(400 + moved * 100), ViewDigest(10 + moved));
         }
-        assert!(!link.take_difference(at(2_399)) && link.take_difference(at(2_400)));
+        assert!(
+            !link.take_difference(at(2_399), patience) && link.take_difference(at(2_400), patience)
+        );
         link.compare(at(2_400), ViewDigest(0));
         assert_eq!(link.difference, None);
     }

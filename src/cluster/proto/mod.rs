@@ -168,7 +168,7 @@ pub use self::{
     input::{ClusterInput, Forgotten},
     keys::BeaconKeys,
     link_id::{DialId, LinkId},
-    output::{BeaconTo, ClusterOutput, Refusal},
+    output::{BeaconTo, ClusterOutput, Haste, Refusal},
     place::{InterfaceIndex, SocketPlace, Transport},
     view::{Epoch, ViewDigest},
     wire::MemberMessage,

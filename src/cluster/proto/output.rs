@@ -16,6 +16,15 @@ use super::{
     wire::MemberMessage,
 };
 
+/// When something is to be sent over a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Now.
+    AtOnce,
+    /// With whatever goes next, at the latest with the next heartbeat: it costs no message of its own.
+    WithBeat,
+}
+
 /// One thing to do. The order counts, of frames of a link above all.
 #[derive(Debug, Clone)]
 pub enum ClusterOutput {
@@ -63,11 +72,15 @@ pub enum ClusterOutput {
         link: LinkId,
         /// What it holds.
         message: MemberMessage,
+        /// When.
+        haste: Haste,
     },
-    /// What heartbeats carry from now on, over every link; to be sent at once.
+    /// What heartbeats carry from now on, over every link.
     SetHeartbeat {
         /// Opaque to the links.
         bytes: Bytes,
+        /// When it is to be said first.
+        haste: Haste,
     },
     /// Tell the subscribers.
     Notify(ClusterEvent),

@@ -104,11 +104,14 @@ pub(crate) const GATHER_FREE: usize = 8;
 /// How long what is not urgent is gathered, for each link beyond these: while many nodes form a
 /// cluster, all of them have news for all others at each moment, and telling must not take the time
 /// in which links come to stand.
-pub(crate) const GATHER_PER_LINK: Duration = millis(2);
+pub(crate) const GATHER_PER_LINK: Duration = millis(3);
 /// The longest that becomes.
 pub(crate) const GATHER_MAX: Duration = millis(150);
 /// Views that differ this long, and have stood still meanwhile, make two nodes exchange their tables.
 pub(crate) const TABLES_AFTER: Duration = millis(200);
+/// And as many times the gathering longer: tables that all exchange with all are the last thing that
+/// many nodes need which are busy with telling.
+pub(crate) const GATHERS_UNTIL_TABLES: u32 = 4;
 /// The same for views that do not stand still: what moves is being told anyway.
 pub(crate) const TABLES_AFTER_MAX: Duration = millis(2_000);
 /// Pairs of digests remembered of a link, for which tables were exchanged.

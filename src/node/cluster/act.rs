@@ -6,7 +6,7 @@ use super::driver::Driver;
 use crate::cluster::{
     net::{DialTo, LinkHandle},
     proto::{
-        ClusterEvent, ClusterOutput, Incarnation,
+        ClusterEvent, ClusterOutput, Haste, Incarnation,
         link::{frame::FrameKind, outcome::CloseReason, outgoing::SendError},
     },
 };
@@ -36,14 +36,18 @@ impl Driver {
                     handle.close(reason);
                 }
             }
-            ClusterOutput::SendFrame { link, message } => {
+            ClusterOutput::SendFrame {
+                link,
+                message,
+                haste,
+            } => {
                 if let Some(handle) = self.handles.get(&link) {
-                    send_members(handle, message.into_bytes());
+                    send_members(handle, message.into_bytes(), haste);
                 }
             }
-            ClusterOutput::SetHeartbeat { bytes } => {
+            ClusterOutput::SetHeartbeat { bytes, haste } => {
                 for handle in self.handles.values() {
-                    set_heartbeat(handle, bytes.clone());
+                    set_heartbeat(handle, bytes.clone(), haste);
                 }
                 self.heartbeat = bytes;
             }
@@ -98,8 +102,12 @@ impl Driver {
 
 /// What is said of members builds on what was said before: where one message finds no room, the link
 /// is of no use any more, and the next one begins from the start.
-fn send_members(handle: &LinkHandle, payload: Bytes) {
-    match handle.send(FrameKind::MEMBERS, payload) {
+fn send_members(handle: &LinkHandle, payload: Bytes, haste: Haste) {
+    let sent = match haste {
+        Haste::AtOnce => handle.send(FrameKind::MEMBERS, payload),
+        Haste::WithBeat => handle.send_with_beat(FrameKind::MEMBERS, payload),
+    };
+    match sent {
         // It has ended, and its end is on the way.
         Ok(()) | Err(SendError::Closed) => {}
         Err(error @ (SendError::Full | SendError::Impossible)) => {
@@ -110,8 +118,12 @@ fn send_members(handle: &LinkHandle, payload: Bytes) {
 }
 
 /// What heartbeats of a link carry from now on.
-pub(super) fn set_heartbeat(handle: &LinkHandle, payload: Bytes) {
-    if let Err(error) = handle.set_heartbeat(payload) {
+pub(super) fn set_heartbeat(handle: &LinkHandle, payload: Bytes, haste: Haste) {
+    let set = match haste {
+        Haste::AtOnce => handle.set_heartbeat(payload),
+        Haste::WithBeat => handle.set_next_heartbeat(payload),
+    };
+    if let Err(error) = set {
         tracing::error!(link = %handle.link(), %error, "a heartbeat is too long");
     }
 }

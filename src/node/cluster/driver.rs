@@ -33,8 +33,8 @@ use crate::{
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
-            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Epoch, Incarnation,
-            LinkId, NodeName,
+            Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Epoch, Haste,
+            Incarnation, LinkId, NodeName,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
             shard_map::ShardMap,
         },
@@ -327,7 +327,7 @@ impl Driver {
     fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::LinkUp(new) => {
-                set_heartbeat(&new.handle, self.heartbeat.clone());
+                set_heartbeat(&new.handle, self.heartbeat.clone(), Haste::AtOnce);
                 self.handles.insert(new.link, new.handle);
                 self.tell(ClusterInput::LinkUp {
                     link: new.link,

@@ -15,7 +15,7 @@ pub type KeepMembers = Arc<dyn Fn(&[RememberedMember]) -> io::Result<()> + Send 
 
 /// So long a set waits for later ones before it is written: nodes often come together, and each
 /// writing waits for the disk twice.
-const GATHERING: Duration = Duration::from_millis(100);
+const GATHERING: Duration = Duration::from_millis(300);
 
 /// After so long a disk that refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);

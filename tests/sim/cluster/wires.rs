@@ -103,6 +103,8 @@ pub(crate) struct End {
     pub(crate) arrives_at: u64,
     /// What waits for the network to be whole again.
     pub(crate) held: Vec<Parcel>,
+    /// What goes with the next word.
+    pub(crate) later: Vec<Parcel>,
 }
 
 /// What the core at an end knows of the link.
@@ -132,6 +134,7 @@ impl End {
             said_at: now,
             arrives_at: now,
             held: Vec::new(),
+            later: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use waymesh::{
     base::prng::Prng,
     cluster::proto::{
-        ClusterEvent, ClusterInput, ClusterOutput, DialId, LinkId, Refusal,
+        ClusterEvent, ClusterInput, ClusterOutput, DialId, Haste, LinkId, Refusal,
         link::outcome::{DialFailure, LinkEnd},
     },
     types::ids::NodeId,
@@ -381,12 +381,21 @@ impl World {
                     self.push(self.now + delay, Event::Dial(dial, Step::Connect));
                 }
                 ClusterOutput::CloseLink { link, .. } => self.close(at, link.0),
-                ClusterOutput::SendFrame { link, message } => {
-                    self.say(at, link.0, Parcel::Members(message.into_bytes()));
+                ClusterOutput::SendFrame {
+                    link,
+                    message,
+                    haste,
+                } => {
+                    let parcel = Parcel::Members(message.into_bytes());
+                    match haste {
+                        Haste::AtOnce => self.say(at, link.0, parcel),
+                        Haste::WithBeat => self.say_later(at, link.0, parcel),
+                    }
                 }
-                ClusterOutput::SetHeartbeat { bytes } => {
+                ClusterOutput::SetHeartbeat { bytes, haste } => {
                     self.nodes[at].heartbeat = bytes.clone();
-                    for link in self.pipes_of(at) {
+                    let now = haste == Haste::AtOnce;
+                    for link in self.pipes_of(at).into_iter().filter(|_| now) {
                         self.say(at, link, Parcel::Heartbeat(bytes.clone()));
                     }
                 }
@@ -604,8 +613,20 @@ impl World {
 
     fn say(&mut self, at: usize, id: u64, parcel: Parcel) {
         if let Some(end) = self.end_of(at, id) {
-            self.pipes.get_mut(&id).unwrap().ends[end].said_at = self.now;
-            self.send(id, end, parcel);
+            let this = &mut self.pipes.get_mut(&id).unwrap().ends[end];
+            this.said_at = self.now;
+            let later = std::mem::take(&mut this.later);
+            for parcel in later.into_iter().chain([parcel]) {
+                self.send(id, end, parcel);
+            }
+        }
+    }
+
+    /// Goes with what is said next.
+    fn say_later(&mut self, at: usize, id: u64, parcel: Parcel) {
+        if let Some(end) = self.end_of(at, id) {
+            let pipe = self.pipes.get_mut(&id).unwrap();
+            pipe.ends[end].later.push(parcel);
         }
     }
 

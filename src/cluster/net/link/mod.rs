@@ -211,9 +211,18 @@ impl LinkHandle {
     /// # Errors
     /// [`SendError`]; the frame is not taken then.
     pub fn send(&self, kind: FrameKind, payload: Bytes) -> Result<(), SendError> {
-        self.0.lock().outgoing.push(kind, payload)?;
+        self.send_with_beat(kind, payload)?;
         self.0.wake.notify_one();
         Ok(())
+    }
+
+    /// The same for what need not go before the next heartbeat: it goes with that, or with whatever goes
+    /// before.
+    ///
+    /// # Errors
+    /// [`SendError`]; the frame is not taken then.
+    pub fn send_with_beat(&self, kind: FrameKind, payload: Bytes) -> Result<(), SendError> {
+        self.0.lock().outgoing.push(kind, payload)
     }
 
     /// Waits until there is room, and puts a frame behind the others of its priority. Cancel safe: a
@@ -239,12 +248,20 @@ impl LinkHandle {
     /// # Errors
     /// [`SendError::Impossible`] if it is longer.
     pub fn set_heartbeat(&self, payload: Bytes) -> Result<(), SendError> {
-        if payload.len() > FrameKind::HEARTBEAT.payload_bytes_max() {
-            return Err(SendError::Impossible);
-        }
+        check_heartbeat(&payload)?;
         if self.0.lock().beat.set_payload(payload) {
             self.0.wake.notify_one();
         }
+        Ok(())
+    }
+
+    /// The same for what may wait for the next heartbeat.
+    ///
+    /// # Errors
+    /// [`SendError::Impossible`] if it is longer.
+    pub fn set_next_heartbeat(&self, payload: Bytes) -> Result<(), SendError> {
+        check_heartbeat(&payload)?;
+        self.0.lock().beat.set_next_payload(payload);
         Ok(())
     }
 
@@ -301,12 +318,17 @@ impl LinkHandle {
     }
 }
 
+fn check_heartbeat(payload: &Bytes) -> Result<(), SendError> {
+    let is_possible = payload.len() <= FrameKind::HEARTBEAT.payload_bytes_max();
+    is_possible.then_some(()).ok_or(SendError::Impossible)
+}
+
 impl Shared {
     fn new(link: LinkId, config: &LinksConfig) -> Self {
         let mut state = State {
             outgoing: Outgoing::new(config.limits),
             grants: Grants::new(config.records_window_bytes, config.bulk_window_bytes),
-            beat: Beat::new(config.timing.heartbeat, Instant::now()),
+            beat: Beat::new(config.timing, Instant::now()),
             pings: VecDeque::new(),
             next_ping: 0,
         };

@@ -41,7 +41,7 @@ pub(super) struct Reader {
     plain: BytesMut,
     frames: FrameReader,
     heartbeat: Bytes,
-    /// Credit has come, or a pong has to go.
+    /// Credit has come, or a pong or a heartbeat has to go.
     wakes_writer: bool,
     /// What is to be told, in its order.
     events: Vec<LinkEvent>,
@@ -149,7 +149,9 @@ impl Reader {
         match frame.kind {
             FrameKind::HELLO => return Err(LinkEnd::Protocol("a second hello")),
             FrameKind::HEARTBEAT => {
-                if self.heartbeat != frame.payload {
+                if self.heartbeat == frame.payload {
+                    self.wakes_writer |= state.beat.answer(Instant::now());
+                } else {
                     self.heartbeat = frame.payload.clone();
                     let bytes = frame.payload;
                     self.events.push(LinkEvent::Heartbeat { link, bytes });

@@ -1,7 +1,5 @@
 //! What other nodes say of members, of themselves, and of this node.
 
-use std::net::SocketAddr;
-
 use crate::{
     cluster::proto::{
         card::Incarnation,
@@ -9,7 +7,7 @@ use crate::{
         input::Forgotten,
         link_id::LinkId,
         membership::{Claimant, Merged, Path, Record, Standing},
-        output::ClusterOutput,
+        output::{ClusterOutput, Haste},
         wire::{Heartbeat, Said},
     },
     types::ids::NodeId,
@@ -68,7 +66,7 @@ impl Core {
             return;
         };
         link.digest = Some(heartbeat.digest);
-        self.compare_views();
+        link.compare(self.now, self.digest);
         self.store_health(peer, heartbeat.is_storing);
     }
 
@@ -146,7 +144,7 @@ impl Core {
         match self.members.get(id).map(|member| member.record.claim) {
             Some(known) if record.claim < known => return,
             Some(known) if record.claim == known => {
-                self.hear_place(id, record.link, link);
+                self.hear_again(&record, link);
                 return;
             }
             _ => {}
@@ -177,14 +175,18 @@ impl Core {
         }
     }
 
-    /// Somebody says where a member takes links, and nothing else that is new.
-    fn hear_place(&mut self, id: NodeId, address: Option<SocketAddr>, link: LinkId) {
+    /// Somebody says what is known, but perhaps for where the member takes links.
+    fn hear_again(&mut self, record: &Record, link: LinkId) {
+        let id = record.id;
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
-        if member.locate(address) == Merged::Located {
+        if member.locate(record.link) == Merged::Located {
             self.located(id, Some(link));
-        } else if let Some(address) = address {
+            return;
+        }
+        self.heard_alike(record, link);
+        if let Some(address) = record.link {
             self.dialling.also_at(id, address);
         }
     }
@@ -213,7 +215,7 @@ impl Core {
         if let Some(link) = self.links.main(record.id).map(|link| link.id) {
             let records = vec![record];
             let message = Said::Delta { records }.to_message();
-            self.out.push(ClusterOutput::SendFrame { link, message });
+            self.send(link, message, Haste::AtOnce);
         }
     }
 

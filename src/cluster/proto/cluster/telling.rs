@@ -1,14 +1,14 @@
 //! What this node tells over its links: its table at their start, changes after, who is reached, and
 //! what heartbeats carry. Changes leave at once, but not twice within [`TELL_SPACING`], so that many
 //! make one message. Beyond [`GATHER_FREE`] links what is not urgent waits [`GATHER_PER_LINK`] for each
-//! link more, up to [`GATHER_MAX`].
+//! link more, up to [`GATHER_MAX`], and goes with the next heartbeat then where all nodes link all.
 //!
 //! What is reached over others is hearsay, and when a node is gone its neighbours hear of it from each
 //! other, a link farther each time they ask. So a way that became longer is not told for [`HOLD`], unless
 //! a neighbour has a link of its own there: by then the echo is over.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -16,14 +16,15 @@ use std::{
 use crate::{
     base::time::Instant,
     cluster::proto::{
+        config::ConnectMode,
         link_id::LinkId,
         links::Link,
         membership::{Member, Path, Record},
-        output::ClusterOutput,
+        output::{ClusterOutput, Haste},
         place::is_of_segment,
         timing::{
-            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, HOLD, HOPS_MAX, RECORDS_PER_MESSAGE,
-            TELL_SPACING,
+            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, GATHERS_UNTIL_TABLES, HOLD, HOPS_MAX,
+            RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING,
         },
         wire::{Heartbeat, MemberMessage, Said},
     },
@@ -35,8 +36,8 @@ use super::core::Core;
 /// What was told, and what is still to be.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
-    /// Members that changed, each with the link that the change was heard over.
-    pending: BTreeMap<NodeId, Option<LinkId>>,
+    /// Members that changed, each with the links over which the same was heard.
+    pending: BTreeMap<NodeId, BTreeSet<LinkId>>,
     pub(super) report_is_stale: bool,
     /// The last report.
     report: Vec<Way>,
@@ -72,12 +73,9 @@ impl Telling {
         self.is_urgent = true;
     }
 
-    /// A member changed. A change heard over two links is told over both.
+    /// A member changed. Whoever told what it was before is told again.
     pub(super) fn changed(&mut self, id: NodeId, source: Option<LinkId>) {
-        let known = self.pending.entry(id).or_insert(source);
-        if *known != source {
-            *known = None;
-        }
+        self.pending.insert(id, source.into_iter().collect());
     }
 
     /// What was held back long enough may be told.
@@ -107,20 +105,22 @@ impl Core {
     pub(super) fn tell_now(&mut self) {
         self.telling.told_at = Some(self.now);
         self.telling.news_since = None;
+        let haste = self.haste();
         self.telling.is_urgent = false;
-        self.tell_report();
-        self.tell_changes();
+        self.tell_report(haste);
+        self.tell_changes(haste);
         let heartbeat = self.current_heartbeat();
         if self.telling.heartbeat != Some(heartbeat) {
             self.telling.heartbeat = Some(heartbeat);
             let bytes = heartbeat.to_bytes();
-            self.out.push(ClusterOutput::SetHeartbeat { bytes });
+            self.out.push(ClusterOutput::SetHeartbeat { bytes, haste });
         }
     }
 
     pub(super) fn next_telling(&self) -> Option<Instant> {
         let differing = self.links.iter().filter_map(|link| link.difference);
-        let tables = differing.map(|difference| difference.due_at());
+        let patience = self.patience();
+        let tables = differing.map(|difference| difference.due_at(patience));
         let held = self.telling.held.values().copied();
         tables.chain(held).chain(self.news_due_at()).min()
     }
@@ -138,12 +138,29 @@ impl Core {
             .or(Some(since))
     }
 
+    /// Where all link all, each learns of a member by a link of its own, and what fifty nodes tell each
+    /// other of it would only keep them from that: what is not urgent goes with their heartbeats.
+    fn haste(&self) -> Haste {
+        let is_mesh = self.config.connect_mode == ConnectMode::Visible;
+        if is_mesh && !self.telling.is_urgent && !self.gathering().is_zero() {
+            Haste::WithBeat
+        } else {
+            Haste::AtOnce
+        }
+    }
+
     /// How long news are gathered.
     pub(super) fn gathering(&self) -> Duration {
         // Members that are known are links a moment later.
         let n_links = self.links.len().max(self.n_up);
         let n_crowding = u32::try_from(n_links.saturating_sub(GATHER_FREE)).unwrap_or(u32::MAX);
         GATHER_PER_LINK.saturating_mul(n_crowding).min(GATHER_MAX)
+    }
+
+    /// How long views that stand still may differ. What was said is gathered at the other end, and read
+    /// by a node that has to do as much as this one.
+    fn patience(&self) -> Duration {
+        TABLES_AFTER + self.gathering() * GATHERS_UNTIL_TABLES
     }
 
     /// A new link: who is reached, then the whole table.
@@ -153,7 +170,7 @@ impl Core {
         };
         let link = link.clone();
         let report = self.report_for(&link);
-        self.send(id, report);
+        self.send(id, report, Haste::AtOnce);
         self.send_table(&link);
     }
 
@@ -166,9 +183,9 @@ impl Core {
     }
 
     fn exchange_tables(&mut self) {
-        let now = self.now;
+        let (now, patience) = (self.now, self.patience());
         let all = self.links.iter_mut();
-        let due = all.filter_map(|link| link.take_difference(now).then(|| link.clone()));
+        let due = all.filter_map(|link| link.take_difference(now, patience).then(|| link.clone()));
         for link in due.collect::<Vec<Link>>() {
             self.counts.n_tables_exchanged += 1;
             self.send_table(&link);
@@ -189,7 +206,7 @@ impl Core {
         }
     }
 
-    fn tell_report(&mut self) {
+    fn tell_report(&mut self, haste: Haste) {
         if !std::mem::take(&mut self.telling.report_is_stale) {
             return;
         }
@@ -211,7 +228,7 @@ impl Core {
                 _ => self.report_for(&link),
             };
             shared = Some(message.clone());
-            self.send(link.id, message);
+            self.send(link.id, message, haste);
         }
     }
 
@@ -262,7 +279,7 @@ impl Core {
         Said::Report { hops, is_storing }.to_message()
     }
 
-    fn tell_changes(&mut self) {
+    fn tell_changes(&mut self, haste: Haste) {
         let pending = std::mem::take(&mut self.telling.pending);
         if pending.is_empty() {
             return;
@@ -271,7 +288,7 @@ impl Core {
         for link in links {
             let news = pending
                 .iter()
-                .filter(|(_, source)| **source != Some(link.id));
+                .filter(|(_, sources)| !sources.contains(&link.id));
             let records = news.filter_map(|(id, _)| {
                 let record = self.record(*id)?;
                 let is_needless = *id == link.peer && record.is_up();
@@ -280,8 +297,26 @@ impl Core {
             let records: Vec<Record> = records.collect();
             for part in records.chunks(RECORDS_PER_MESSAGE) {
                 let records = part.to_vec();
-                self.send(link.id, Said::Delta { records }.to_message());
+                self.send(link.id, Said::Delta { records }.to_message(), haste);
             }
+        }
+    }
+
+    /// A claim that is known was heard once more: who makes it need not be told, unless it lacks where
+    /// the member is reached.
+    pub(super) fn heard_alike(&mut self, heard: &Record, from: LinkId) {
+        let is_pending = self.telling.pending.contains_key(&heard.id);
+        let known = self.record(heard.id).filter(|_| is_pending);
+        let link = self.links.get(from);
+        let told = known
+            .zip(link)
+            .map(|(known, link)| self.for_link(known, link));
+        let is_new_to_them = told.is_none_or(|told| {
+            told.link.is_some() && heard.link.is_none()
+                || told.http.is_some() && heard.http.is_none()
+        });
+        if !is_new_to_them && let Some(sources) = self.telling.pending.get_mut(&heard.id) {
+            sources.insert(from);
         }
     }
 
@@ -293,7 +328,7 @@ impl Core {
         for (at, part) in records.chunks(RECORDS_PER_MESSAGE).enumerate() {
             let (records, is_last) = (part.to_vec(), at + 1 == n_parts);
             let table = Said::Table { records, is_last };
-            self.send(link.id, table.to_message());
+            self.send(link.id, table.to_message(), Haste::AtOnce);
         }
     }
 
@@ -319,8 +354,12 @@ impl Core {
         self.members.get(id).map(|member| &member.record)
     }
 
-    fn send(&mut self, link: LinkId, message: MemberMessage) {
-        self.out.push(ClusterOutput::SendFrame { link, message });
+    pub(super) fn send(&mut self, link: LinkId, message: MemberMessage, haste: Haste) {
+        self.out.push(ClusterOutput::SendFrame {
+            link,
+            message,
+            haste,
+        });
     }
 }
 

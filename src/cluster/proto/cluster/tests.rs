@@ -269,7 +269,7 @@ fn our_own_link_counts_more_than_what_others_say_and_the_member_is_told() {
     talk.events();
     talk.frame(2, &delta(record(9, 0, Standing::Down)));
     let told = talk.out.iter().any(|output| match output {
-        ClusterOutput::SendFrame { link, message } => {
+        ClusterOutput::SendFrame { link, message, .. } => {
             let said = Said::read(message.as_bytes());
             *link == LinkId(1) && said == Some(delta(record(9, 0, Standing::Down)))
         }
@@ -663,7 +663,7 @@ fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
     talk.frame(1, &delta(record(7, 0, Standing::Up)));
     talk.waits(100);
     let told = talk.out.iter().any(|output| match output {
-        ClusterOutput::SendFrame { link, message } if link.0 == 2 => matches!(
+        ClusterOutput::SendFrame { link, message, .. } if link.0 == 2 => matches!(
             Said::read(message.as_bytes()),
             Some(Said::Report { hops, .. }) if hops.contains(&(NodeId(7), 2))
         ),
@@ -676,9 +676,9 @@ fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
 fn told_of_9(talk: &mut Talk, link: u64) -> Vec<u8> {
     let out = std::mem::take(&mut talk.out);
     let told = out.iter().filter_map(|output| match output {
-        ClusterOutput::SendFrame { link: to, message } if to.0 == link => {
-            Said::read(message.as_bytes())
-        }
+        ClusterOutput::SendFrame {
+            link: to, message, ..
+        } if to.0 == link => Said::read(message.as_bytes()),
         _ => None,
     });
     let way = |said| match said {

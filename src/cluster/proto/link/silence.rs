@@ -5,8 +5,12 @@
 //! looks no more counts than was to pass and one look's pause, however much has passed. So a process
 //! that was stopped, or starved by its neighbours, drains its sockets before it accuses anyone: its
 //! first look finds what came meanwhile. A link on which heartbeats come in time is not looked at.
+//!
 //! [`Beat`] says something whenever nothing was said for a while, and at once when what it has to say
-//! has changed.
+//! has changed. A node with fifty links would be woken by each of them four times a second for its own
+//! beats, as often for those of the others, and as often for looks. So all links of a node beat and look
+//! at the same moments, multiples of [`LinkTiming::look`] on its clock; and a beat that is heard is
+//! answered by the one that would be due a moment later: the two ends of a link wake each other once.
 
 use std::time::Duration;
 
@@ -17,7 +21,8 @@ use crate::base::time::Instant;
 /// The times of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkTiming {
-    /// A direction in which nothing was sent for this long gets a heartbeat; 250 ms.
+    /// A direction in which nothing was sent for this long gets a heartbeat, at the next multiple of
+    /// `look`; 250 ms.
     pub heartbeat: Duration,
     /// Silence after which the other end is suspect; 1 s.
     pub quiet: Duration,
@@ -27,7 +32,8 @@ pub struct LinkTiming {
     /// Silence after which a socket is looked at first; 400 ms, more than a heartbeat is late.
     pub first_look: Duration,
     /// Time between two looks from then on; 50 ms. A look that comes later than it should counts as
-    /// this much more at most.
+    /// this much more at most. What all links of a node do at some time, they do together at a multiple
+    /// of this.
     pub look: Duration,
 }
 
@@ -56,10 +62,13 @@ pub enum HearingChange {
 /// When this end must say something.
 #[derive(Debug)]
 pub struct Beat {
-    every: Duration,
+    timing: LinkTiming,
     last_said: Instant,
     payload: Bytes,
+    /// A payload that was never said.
     is_changed: bool,
+    /// The other end is to be answered.
+    is_asked: bool,
 }
 
 impl Default for LinkTiming {
@@ -74,23 +83,35 @@ impl Default for LinkTiming {
     }
 }
 
+impl LinkTiming {
+    /// The first moment that all links of this node share, not before `due`.
+    fn together(&self, due: Instant) -> Instant {
+        let look = u64::try_from(self.look.as_millis()).unwrap_or(u64::MAX);
+        let millis = due.as_millis().checked_next_multiple_of(look);
+        millis.map_or(due, Instant::from_millis)
+    }
+}
+
 impl Hearing {
     /// A link on which something was heard just `now`.
-    pub const fn new(timing: LinkTiming, now: Instant) -> Self {
+    pub fn new(timing: LinkTiming, now: Instant) -> Self {
         Self {
             timing,
             silent: Duration::ZERO,
             last_look: now,
-            pause: timing.first_look,
+            pause: timing.together(now + timing.first_look).since(now),
             is_quiet: false,
         }
     }
 
     /// Any byte came in.
-    pub const fn heard(&mut self, now: Instant) -> Option<HearingChange> {
+    pub fn heard(&mut self, now: Instant) -> Option<HearingChange> {
         self.silent = Duration::ZERO;
         self.last_look = now;
-        self.pause = self.timing.first_look;
+        self.pause = self
+            .timing
+            .together(now + self.timing.first_look)
+            .since(now);
         if self.is_quiet {
             self.is_quiet = false;
             return Some(HearingChange::Lively);
@@ -129,12 +150,13 @@ impl Hearing {
 
 impl Beat {
     /// A beat that has said something just `now`, and has no payload yet.
-    pub const fn new(every: Duration, now: Instant) -> Self {
+    pub const fn new(timing: LinkTiming, now: Instant) -> Self {
         Self {
-            every,
+            timing,
             last_said: now,
             payload: Bytes::new(),
             is_changed: false,
+            is_asked: false,
         }
     }
 
@@ -148,24 +170,38 @@ impl Beat {
         self.is_changed
     }
 
+    /// What heartbeats say from the next one on; that one goes when it would.
+    pub fn set_next_payload(&mut self, payload: Bytes) {
+        self.payload = payload;
+    }
+
     /// Something was sent, be it a heartbeat or not.
     pub const fn said(&mut self, now: Instant) {
         self.last_said = now;
+        self.is_asked = false;
+    }
+
+    /// A heartbeat came in that says nothing new. True if one goes now rather than by itself later: half
+    /// the time has passed. Of two ends that beat at different times one finds that, so they beat together
+    /// from then on.
+    pub fn answer(&mut self, now: Instant) -> bool {
+        self.is_asked |= now.since(self.last_said) * 2 >= self.timing.heartbeat;
+        self.is_asked
     }
 
     /// The payload of the heartbeat that is due, which counts as said.
     pub fn take_due(&mut self, now: Instant) -> Option<Bytes> {
-        let is_due = self.is_changed || now >= self.next_deadline();
+        let is_due = self.is_changed || self.is_asked || now >= self.next_deadline();
         is_due.then(|| {
             self.is_changed = false;
-            self.last_said = now;
+            self.said(now);
             self.payload.clone()
         })
     }
 
     /// When a heartbeat is due at the latest.
     pub fn next_deadline(&self) -> Instant {
-        self.last_said + self.every
+        self.timing.together(self.last_said + self.timing.heartbeat)
     }
 }
 
@@ -236,14 +272,14 @@ mod tests {
         assert_eq!(changes, [HearingChange::Quiet]);
         assert_eq!(hearing.heard(at(1_210)), Some(HearingChange::Lively));
         assert_eq!(hearing.heard(at(1_220)), None);
-        assert_eq!(hearing.next_look(), at(1_620));
-        assert_eq!(hearing.found_empty(at(1_620)), None);
-        assert_eq!(hearing.next_look(), at(1_670));
+        assert_eq!(hearing.next_look(), at(1_650));
+        assert_eq!(hearing.found_empty(at(1_650)), None);
+        assert_eq!(hearing.next_look(), at(1_700));
     }
 
     #[test]
     fn a_beat_is_due_when_nothing_was_said() {
-        let mut beat = Beat::new(Duration::from_millis(250), at(0));
+        let mut beat = Beat::new(LinkTiming::default(), at(0));
         assert_eq!(beat.take_due(at(249)), None);
         assert_eq!(beat.take_due(at(250)), Some(Bytes::new()));
         beat.said(at(400));
@@ -252,13 +288,65 @@ mod tests {
     }
 
     #[test]
+    fn links_beat_and_look_at_the_same_moments() {
+        let timing = LinkTiming::default();
+        for start in 0..50 {
+            let (beat, hearing) = (
+                Beat::new(timing, at(start)),
+                Hearing::new(timing, at(start)),
+            );
+            let due = |pause: u64| at((start + pause).next_multiple_of(50));
+            assert_eq!(beat.next_deadline(), due(250));
+            assert_eq!(hearing.next_look(), due(400));
+        }
+    }
+
+    /// Counts the beats of each end in ten seconds; what is said is heard a millisecond later.
+    #[test]
+    fn the_two_ends_of_a_link_beat_together() {
+        let phases = [1, 7, 63, 124, 125, 126, 249];
+        for phase in phases {
+            let mut ends = [0, phase].map(|start| Beat::new(LinkTiming::default(), at(start)));
+            let (mut n_said, mut n_answers, mut last_said) = ([0; 2], 0, [0, phase]);
+            for time in phase..10_000 {
+                for from in 0..2 {
+                    if ends[from].take_due(at(time)).is_none() {
+                        continue;
+                    }
+                    assert!(time - last_said[from] <= 300, "nothing for long at {time}");
+                    (n_said[from], last_said[from]) = (n_said[from] + 1, time);
+                    n_answers += u32::from(ends[1 - from].answer(at(time + 1)));
+                }
+            }
+            assert!(n_said.iter().all(|n| (38..=41).contains(n)), "{n_said:?}");
+            assert!(
+                n_answers >= 38,
+                "{n_answers} answers of {n_said:?} at {phase}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_beat_is_not_answered_by_who_spoke_just_now() {
+        let mut beat = Beat::new(LinkTiming::default(), at(0));
+        assert!(!beat.answer(at(124)));
+        assert_eq!(beat.take_due(at(124)), None);
+        assert!(beat.answer(at(125)));
+        assert_eq!(beat.take_due(at(125)), Some(Bytes::new()));
+        assert!(!beat.answer(at(126)));
+        assert!(beat.answer(at(400)));
+        beat.said(at(401));
+        assert_eq!(beat.take_due(at(402)), None, "something else was said");
+    }
+
+    #[test]
     fn a_new_payload_is_said_at_once_and_once() {
-        let mut beat = Beat::new(Duration::from_millis(250), at(0));
+        let mut beat = Beat::new(LinkTiming::default(), at(0));
         assert!(beat.set_payload(Bytes::from_static(b"healthy")));
         beat.said(at(5));
         assert_eq!(beat.take_due(at(6)), Some(Bytes::from_static(b"healthy")));
         assert!(!beat.set_payload(Bytes::from_static(b"healthy")));
         assert_eq!(beat.take_due(at(7)), None);
-        assert_eq!(beat.take_due(at(256)), Some(Bytes::from_static(b"healthy")));
+        assert_eq!(beat.take_due(at(300)), Some(Bytes::from_static(b"healthy")));
     }
 }
