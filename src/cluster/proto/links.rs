@@ -8,7 +8,7 @@ use crate::{base::time::Instant, types::ids::NodeId};
 use super::{
     card::RunNumber,
     link_id::LinkId,
-    timing::{DIGEST_PAIRS_MAX, HOPS_MAX, TABLES_AFTER_MAX},
+    timing::{DIGEST_PAIRS_MAX, HOPS_MAX, TABLES_AFTER_MOVING},
     view::ViewDigest,
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Difference {
 impl Difference {
     /// Tables are to be exchanged then, if nothing has moved for so long as `patience`.
     pub(crate) fn due_at(&self, patience: Duration) -> Instant {
-        (self.still_since + patience).min(self.since + TABLES_AFTER_MAX)
+        (self.still_since + patience).min(self.since + patience * TABLES_AFTER_MOVING)
     }
 }
 

@@ -201,6 +201,13 @@ impl Admission for Doorkeeper {
     }
 }
 
+/// Whom it concerns what happened on a link.
+enum Happened {
+    ForCore(ClusterInput),
+    /// A frame of records or of questions.
+    Traffic(LinkId, Received),
+}
+
 pub(super) struct Driver {
     pub(super) lasting: Arc<Lasting>,
     pub(super) core: Cluster,
@@ -284,7 +291,7 @@ impl Driver {
                     if n_events == 0 {
                         return End::Again;
                     }
-                    events.drain(..).for_each(|event| self.on_link(event));
+                    self.on_links(&mut events);
                 }
                 () = self.sockets.recv(&mut datagrams) => {
                     datagrams.drain(..).for_each(|event| self.on_socket(event));
@@ -297,8 +304,12 @@ impl Driver {
 
     /// Hands one thing to the core and does what it says.
     pub(super) fn tell(&mut self, input: ClusterInput) {
+        self.tell_all([input]);
+    }
+
+    fn tell_all(&mut self, inputs: impl IntoIterator<Item = ClusterInput>) {
         let mut out = std::mem::take(&mut self.out);
-        self.core.handle(Instant::now(), input, &mut out);
+        self.core.handle_all(Instant::now(), inputs, &mut out);
         self.act(&mut out);
         self.out = out;
     }
@@ -324,17 +335,35 @@ impl Driver {
         }
     }
 
-    fn on_link(&mut self, event: LinkEvent) {
-        match event {
+    /// Hands on what happened on the links: to the core together, but before anything that is not for
+    /// the core, which may be about a link that it has not heard of yet.
+    fn on_links(&mut self, events: &mut Vec<LinkEvent>) {
+        let mut inputs = Vec::with_capacity(events.len());
+        for event in events.drain(..) {
+            match self.on_link(event) {
+                Happened::ForCore(input) => inputs.push(input),
+                Happened::Traffic(link, frame) => {
+                    self.tell_all(inputs.drain(..));
+                    self.on_traffic(link, frame);
+                }
+            }
+        }
+        if !inputs.is_empty() {
+            self.tell_all(inputs);
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) -> Happened {
+        Happened::ForCore(match event {
             LinkEvent::LinkUp(new) => {
                 set_heartbeat(&new.handle, self.heartbeat.clone(), Haste::AtOnce);
                 self.handles.insert(new.link, new.handle);
-                self.tell(ClusterInput::LinkUp {
+                ClusterInput::LinkUp {
                     link: new.link,
                     dialled: new.dialled,
                     card: new.card,
                     observed: new.observed,
-                });
+                }
             }
             LinkEvent::LinkDown {
                 link,
@@ -342,30 +371,26 @@ impl Driver {
                 silence,
             } => {
                 self.handles.remove(&link);
-                self.tell(ClusterInput::LinkDown {
+                ClusterInput::LinkDown {
                     link,
                     reason,
                     silence,
-                });
+                }
             }
-            LinkEvent::LinkQuiet { link } => self.tell(ClusterInput::LinkQuiet { link }),
-            LinkEvent::LinkLively { link } => self.tell(ClusterInput::LinkLively { link }),
-            LinkEvent::Heartbeat { link, bytes } => {
-                self.tell(ClusterInput::Heartbeat { link, bytes });
+            LinkEvent::LinkQuiet { link } => ClusterInput::LinkQuiet { link },
+            LinkEvent::LinkLively { link } => ClusterInput::LinkLively { link },
+            LinkEvent::Heartbeat { link, bytes } => ClusterInput::Heartbeat { link, bytes },
+            LinkEvent::Frame { link, frame } if frame.kind == FrameKind::MEMBERS => {
+                let bytes = frame.payload.clone();
+                ClusterInput::MemberFrame { link, bytes }
             }
-            LinkEvent::Frame { link, frame } => self.on_frame(link, frame),
-            LinkEvent::DialFailed { dial, why } => {
-                self.tell(ClusterInput::DialFailed { dial, why });
-            }
-        }
+            LinkEvent::Frame { link, frame } => return Happened::Traffic(link, frame),
+            LinkEvent::DialFailed { dial, why } => ClusterInput::DialFailed { dial, why },
+        })
     }
 
-    fn on_frame(&mut self, link: LinkId, frame: Received) {
+    fn on_traffic(&mut self, link: LinkId, frame: Received) {
         let traffic = match frame.kind {
-            FrameKind::MEMBERS => {
-                let bytes = frame.payload.clone();
-                return self.tell(ClusterInput::MemberFrame { link, bytes });
-            }
             FrameKind::RECORDS | FrameKind::RECORD_ACKS => &self.lasting.traffic.records,
             _ => &self.lasting.traffic.questions,
         };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use waymesh::{
     base::time::Instant,
     cluster::proto::{
-        BeaconKeys, Cluster, ClusterConfig, ConnectMode, Incarnation, InterfaceIndex,
+        BeaconKeys, Cluster, ClusterConfig, ClusterInput, ConnectMode, Incarnation, InterfaceIndex,
         MinConnections, NameMatch, NodeCard, NodeName, PeerAddress, RememberedMember, Roles,
         RunNumber, SocketPlace, Transport,
     },
@@ -73,6 +73,8 @@ pub(crate) struct Node {
     /// While the process is stopped: until when.
     pub(crate) stopped_until: Option<u64>,
     pub(crate) heartbeat: Bytes,
+    /// What the core is to take in.
+    pub(crate) inputs: Vec<ClusterInput>,
     /// Runs that subscribers were told are up.
     pub(crate) told_up: BTreeMap<NodeId, Incarnation>,
     pub(crate) is_refused: bool,
@@ -100,6 +102,7 @@ impl Node {
             is_powered: true,
             stopped_until: None,
             heartbeat: Bytes::new(),
+            inputs: Vec::new(),
             told_up: BTreeMap::new(),
             is_refused: false,
             is_leaving: false,

@@ -27,6 +27,8 @@ pub(crate) struct Network {
     pub(crate) has_segment: bool,
     /// Whether datagrams are heard from there only.
     pub(crate) is_segment_only: bool,
+    /// Whether processes take in several things together now and then.
+    pub(crate) is_busy: bool,
     /// Pairs of nodes between which nothing passes, from the first to the second.
     cut: BTreeMap<(usize, usize), ()>,
 }
@@ -41,6 +43,7 @@ impl Network {
             repeat_percent: 0.0,
             has_segment: false,
             is_segment_only: false,
+            is_busy: false,
             cut: BTreeMap::new(),
         }
     }

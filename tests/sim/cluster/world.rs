@@ -84,6 +84,7 @@ enum Event {
     HelloOverdue(u64),
     Continue(usize),
     SocketOpens(usize, u64),
+    TakesIn(usize, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -149,6 +150,7 @@ impl World {
     /// The process dies. Its system closes the connections, unless the machine dies, too.
     pub(crate) fn kill(&mut self, at: usize, is_power_cut: bool) {
         self.nodes[at].cluster = None;
+        self.nodes[at].inputs.clear();
         self.nodes[at].stopped_until = None;
         self.nodes[at].is_powered = !is_power_cut;
         self.note(at, || "dies".to_owned());
@@ -230,12 +232,29 @@ impl World {
 
     /// Gives a node an input and does what it asks for.
     pub(crate) fn feed(&mut self, at: usize, input: ClusterInput) {
+        let node = &mut self.nodes[at];
+        if node.cluster.is_none() {
+            return;
+        }
+        let is_first = node.inputs.is_empty();
+        node.inputs.push(input);
+        // A busy node takes in together what came one after the other.
+        if is_first && self.network.is_busy && self.prng.chance(20.0) {
+            let (run, delay) = (node.run, self.prng.below(5));
+            self.push(self.now + delay, Event::TakesIn(at, run));
+        } else if is_first {
+            self.take_in(at);
+        }
+    }
+
+    fn take_in(&mut self, at: usize) {
         let clock = self.nodes[at].clock(self.now);
+        let inputs = std::mem::take(&mut self.nodes[at].inputs);
         let Some(cluster) = self.nodes[at].cluster.as_mut() else {
             return;
         };
         let mut out = Vec::new();
-        cluster.handle(clock, input, &mut out);
+        cluster.handle_all(clock, inputs, &mut out);
         self.obey(at, out);
         checks::after_step(self, at);
         self.schedule_tick(at);
@@ -309,6 +328,11 @@ impl World {
             Event::Watch { pipe, end } => self.watch(pipe, end),
             Event::HelloOverdue(pipe) => self.hello_overdue(pipe),
             Event::Continue(at) => self.go_on(at),
+            Event::TakesIn(at, run) => {
+                if self.nodes[at].run == run {
+                    self.take_in(at);
+                }
+            }
             Event::SocketOpens(at, run) => {
                 if self.nodes[at].run == run {
                     self.feed(at, ClusterInput::SocketOpened(PLACE));
@@ -320,7 +344,7 @@ impl World {
     /// Whether an event concerns a process that is stopped: it comes about when that goes on.
     fn stopped(&self, event: &Event) -> Option<u64> {
         let node = match event {
-            Event::Tick(at) | Event::SocketOpens(at, _) => *at,
+            Event::Tick(at) | Event::SocketOpens(at, _) | Event::TakesIn(at, _) => *at,
             Event::Datagram { to, .. } => *to,
             Event::DialEnds { node, .. } => *node,
             Event::Parcel { pipe, to, .. } => self.pipes.get(pipe)?.ends[*to].node,

@@ -56,9 +56,22 @@ impl Cluster {
     /// done. `now` never goes backwards. Afterwards [`next_deadline`](Self::next_deadline) may be
     /// another.
     pub fn handle(&mut self, now: Instant, input: ClusterInput, out: &mut Vec<ClusterOutput>) {
+        self.handle_all(now, [input], out);
+    }
+
+    /// The same for things that happened together, in this order. What is due is looked for once: that
+    /// costs something for each member, and where many meet there is much to take in.
+    pub fn handle_all(
+        &mut self,
+        now: Instant,
+        inputs: impl IntoIterator<Item = ClusterInput>,
+        out: &mut Vec<ClusterOutput>,
+    ) {
         self.core.now = now;
         self.core.out.append(out);
-        self.take(now, input);
+        for input in inputs {
+            self.take(now, input);
+        }
         self.core.settle();
         if std::mem::take(&mut self.core.misses_company) {
             self.discovery.lost(now);
