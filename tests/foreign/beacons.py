@@ -25,7 +25,7 @@ def keys(secret, cluster):
 def write(fields):
     tag_key, cluster = keys(bytes.fromhex(fields["secret"]), fields["cluster"])
     kind = {name: number for number, name in KINDS.items()}[fields["kind"]]
-    signed = b"WMSH" + bytes([1, kind, int(fields["settled"])]) + cluster
+    signed = b"WMSH" + bytes([1, kind, int(fields["settled"]) | int(fields["few"]) << 1]) + cluster
     signed += struct.pack(
         ">QQQQQQH",
         int(fields["id"], 16),
@@ -85,6 +85,7 @@ def read(datagram, secret, cluster):
             "cluster": cluster,
             "kind": KINDS[kind],
             "settled": str(flags & 1),
+            "few": str(flags >> 1 & 1),
             "id": f"{node:016x}",
             "incarnation": str(incarnation),
             "run": f"{run:016x}",
@@ -126,6 +127,7 @@ def make(n_beacons):
             "cluster": "waymesh",
             "kind": kind,
             "settled": str(dice.getrandbits(1)),
+            "few": str(dice.getrandbits(1)),
             "id": number(),
             "incarnation": str(dice.getrandbits(20)),
             "run": number(),

@@ -24,6 +24,8 @@ pub const WIRE_VERSION: u8 = 1;
 
 const MAGIC: [u8; 4] = *b"WMSH";
 const SETTLED: u8 = 0b0000_0001;
+/// Bit of the flags.
+const WANTS_FEW: u8 = 0b0000_0010;
 /// Magic, version, kind and flags: where the hash of the cluster's name begins.
 const CLUSTER_HASH_AT: usize = 7;
 
@@ -71,6 +73,8 @@ pub struct Beacon {
     pub run: RunNumber,
     /// Whether the sender holds its name already, rather than having just started.
     pub is_settled: bool,
+    /// Whether answers of some will do: the sender takes their word for where the others are.
+    pub wants_few: bool,
     /// Digest of the members that the sender takes for up.
     pub digest: ViewDigest,
     /// Port of the sender's links, at the datagram's source address.
@@ -153,7 +157,9 @@ impl Beacon {
             BeaconKind::Beat(nonce) => (3, nonce, NodeId(0)),
         };
         bytes.put_u8(kind);
-        bytes.put_u8(if self.is_settled { SETTLED } else { 0 });
+        let flags = [(self.is_settled, SETTLED), (self.wants_few, WANTS_FEW)];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        bytes.put_u8(flags.fold(0, |flags, (_, bit)| flags | bit));
         bytes.put_slice(&keys.cluster_hash());
         bytes.put_u64(self.id.0);
         bytes.put_u64(self.incarnation.0);
@@ -236,6 +242,7 @@ fn read_signed(signed: &[u8]) -> Option<Beacon> {
         incarnation,
         run,
         is_settled: flags & SETTLED != 0,
+        wants_few: flags & WANTS_FEW != 0,
         digest,
         link_port,
         advertised,

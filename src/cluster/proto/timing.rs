@@ -30,6 +30,13 @@ pub(crate) const FIRST_SERIES: Duration = millis(250);
 pub(crate) const FIRST_SERIES_WITHOUT_NETWORK: Duration = millis(400);
 /// Longest random delay of a PONG.
 pub(crate) const PONG_JITTER_MS: u64 = 10;
+/// Where some answers will do, so many of nodes that this one is linked with are enough.
+pub(crate) const ANSWERS_ENOUGH: usize = 8;
+/// What the longest delay is longer then for each member beyond these, so that the first answers are heard
+/// before the others leave.
+pub(crate) const PONG_JITTER_PER_MEMBER_MS: u64 = 2;
+/// The longest it becomes.
+pub(crate) const PONG_JITTER_MAX_MS: u64 = 200;
 /// Two PONGs are at least so far apart.
 pub(crate) const PONG_SPACING: Duration = millis(50);
 /// What it is instead for each member, where that is more: many that ask at once would each have an

@@ -294,7 +294,8 @@ impl Driver {
                     self.on_links(&mut events);
                 }
                 () = self.sockets.recv(&mut datagrams) => {
-                    datagrams.drain(..).for_each(|event| self.on_socket(event));
+                    let inputs: Vec<ClusterInput> = datagrams.drain(..).filter_map(on_socket).collect();
+                    self.tell_all(inputs);
                 }
                 () = sleep_until(wake_at.map(Instant::to_tokio)) => self.tell(ClusterInput::Tick),
             }
@@ -316,23 +317,6 @@ impl Driver {
 
     pub(super) fn act(&mut self, out: &mut Vec<ClusterOutput>) {
         out.drain(..).for_each(|output| self.carry_out(output));
-    }
-
-    fn on_socket(&mut self, event: SocketEvent) {
-        match event {
-            SocketEvent::Opened(place) => self.tell(ClusterInput::SocketOpened(place)),
-            SocketEvent::Closed(place) => self.tell(ClusterInput::SocketClosed(place)),
-            SocketEvent::Datagram(datagram) => self.tell(ClusterInput::Datagram {
-                bytes: datagram.bytes,
-                from: datagram.from,
-                interface: datagram.interface,
-                transport: datagram.transport,
-            }),
-            // Counted by the socket.
-            SocketEvent::TooLong { place, from } => {
-                tracing::trace!(?place, %from, "a datagram is too long for a beacon");
-            }
-        }
     }
 
     /// Hands on what happened on the links: to the core together, but before anything that is not for
@@ -471,6 +455,24 @@ impl Driver {
             self.counted
                 .note(&core.counts(), &core.discovery().places, &sockets.status());
             self.counted.note_members(&core.members());
+        }
+    }
+}
+
+fn on_socket(event: SocketEvent) -> Option<ClusterInput> {
+    match event {
+        SocketEvent::Opened(place) => Some(ClusterInput::SocketOpened(place)),
+        SocketEvent::Closed(place) => Some(ClusterInput::SocketClosed(place)),
+        SocketEvent::Datagram(datagram) => Some(ClusterInput::Datagram {
+            bytes: datagram.bytes,
+            from: datagram.from,
+            interface: datagram.interface,
+            transport: datagram.transport,
+        }),
+        // Counted by the socket.
+        SocketEvent::TooLong { place, from } => {
+            tracing::trace!(?place, %from, "a datagram is too long for a beacon");
+            None
         }
     }
 }

@@ -32,9 +32,9 @@ use self::{
 use super::{
     beacon::{Beacon, BeaconKind, BeaconRejection, Nonce, Rejected},
     card::{Incarnation, NodeName, RunNumber},
-    config::ClusterConfig,
+    config::{ClusterConfig, ConnectMode},
     output::{BeaconTo, ClusterOutput},
-    place::SocketPlace,
+    place::{SocketPlace, is_of_segment},
     timing::{FIRST_SERIES, FIRST_SERIES_WITHOUT_NETWORK},
     view::ViewDigest,
 };
@@ -163,7 +163,7 @@ impl Discovery {
             Ok(beacon) => {
                 self.watchdog.heard(now, arrival.place, false);
                 self.senders.ours(now, arrival.from, &beacon);
-                self.answer(now, &beacon, config.card.id, around);
+                self.answer(now, &beacon, arrival.from, config, around);
                 Some(sighting(beacon, arrival.from))
             }
             Err(rejected) => {
@@ -266,7 +266,14 @@ impl Discovery {
     }
 
     /// Answers a PING or a beat, makes way for a lower identity, asks islands who else is there.
-    fn answer(&mut self, now: Instant, beacon: &Beacon, own: NodeId, around: &impl Surroundings) {
+    fn answer(
+        &mut self,
+        now: Instant,
+        beacon: &Beacon,
+        from: SocketAddr,
+        config: &ClusterConfig,
+        around: &impl Surroundings,
+    ) {
         let has_path = around.has_path(beacon.id);
         let is_of_one_mind = || has_path && beacon.digest == around.introduction().digest;
         // What the views of two differ in that have a link, they tell each other over it.
@@ -275,16 +282,21 @@ impl Discovery {
             nonce,
             pinger: beacon.id,
             run: beacon.run,
+            wants_few: beacon.wants_few && tells_of_others(config) && !is_of_segment(&from),
         };
         let n_members = around.n_members();
         match beacon.kind {
-            BeaconKind::Pong { .. } => {}
+            BeaconKind::Pong { nonce, pinger } => {
+                if around.is_linked(beacon.id, beacon.run) {
+                    self.pongs.answered(nonce, pinger, beacon.id);
+                }
+            }
             BeaconKind::Ping(nonce) => {
                 if !agrees {
                     self.pongs
                         .plan(now, question(nonce), n_members, &mut self.prng);
                 }
-                if beacon.id < own {
+                if beacon.id < config.card.id {
                     let company = || around.company();
                     self.pings.yield_to_lower(now, company, &mut self.prng);
                 }
@@ -338,6 +350,7 @@ fn send(
         incarnation: introduction.incarnation,
         run: config.card.run,
         is_settled: introduction.is_settled,
+        wants_few: tells_of_others(config) && !matches!(kind, BeaconKind::Pong { .. }),
         digest: introduction.digest,
         link_port: config.card.link.port(),
         advertised: config.advertised,
@@ -346,6 +359,11 @@ fn send(
         bytes: beacon.to_bytes(&config.keys),
         to: BeaconTo::All,
     });
+}
+
+/// Whether this node tells its members on, and takes the word of others for theirs.
+fn tells_of_others(config: &ClusterConfig) -> bool {
+    config.connect_mode == ConnectMode::Visible
 }
 
 fn sighting(beacon: Beacon, from: SocketAddr) -> Sighting {

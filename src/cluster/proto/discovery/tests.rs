@@ -92,6 +92,7 @@ impl Talk {
             incarnation: card.incarnation,
             run: card.run,
             is_settled: true,
+            wants_few: false,
             digest: ViewDigest(5),
             link_port: 5_001,
             advertised: None,

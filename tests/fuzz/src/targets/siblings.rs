@@ -240,17 +240,20 @@ impl Node {
             0..128 => OWN,
             _ => id(choices).0,
         });
+        let kind = match choices.below(3) {
+            0 => BeaconKind::Ping(nonce),
+            1 => BeaconKind::Pong { nonce, pinger },
+            _ => BeaconKind::Beat(nonce),
+        };
+        let flags = choices.byte();
         let beacon = Beacon {
-            kind: match choices.below(3) {
-                0 => BeaconKind::Ping(nonce),
-                1 => BeaconKind::Pong { nonce, pinger },
-                _ => BeaconKind::Beat(nonce),
-            },
+            kind,
             id: card.id,
             name: card.name,
             incarnation: card.incarnation,
             run: card.run,
-            is_settled: choices.byte() < 128,
+            is_settled: flags < 128,
+            wants_few: flags % 2 == 1,
             digest: ViewDigest(u64::from(choices.byte())),
             link_port: 5_001,
             advertised: None,
