@@ -1,6 +1,6 @@
 //! Discovery as a conversation: what a datagram leads to, and what it does not.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
 use super::{super::cluster::testing, *};
 use crate::cluster::proto::{BeaconKeys, InterfaceIndex, NodeCard, Transport, keys::TAG_BYTES};
@@ -100,7 +100,11 @@ impl Talk {
     }
 
     fn hears_bytes(&mut self, millis: u64, bytes: &[u8]) -> Option<Sighting> {
-        let from = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 9).into(), 50_337);
+        self.hears_from("192.0.2.9:50337", millis, bytes)
+    }
+
+    fn hears_from(&mut self, from: &str, millis: u64, bytes: &[u8]) -> Option<Sighting> {
+        let from = from.parse().unwrap();
         let arrival = Arrival {
             bytes,
             from,
@@ -186,6 +190,86 @@ fn who_is_reached_and_agrees_gets_no_answer() {
     };
     talk.hears(3_000, &differs);
     assert_eq!(talk.said(4_000).len(), 1, "its view differs");
+}
+
+/// Whether a PING is answered that others have answered before, heard from some addresses.
+fn answers_after(talk: &mut Talk, ping: &Beacon, from: &[&str], n_answers: u64) -> bool {
+    let bytes = ping.to_bytes(&talk.config.keys);
+    for from in from {
+        talk.hears_from(from, 2_000, &bytes);
+    }
+    let (nonce, pinger) = (ping.kind.nonce(), ping.id);
+    for id in 100..100 + n_answers {
+        let pong = talk.beacon(id, BeaconKind::Pong { nonce, pinger });
+        talk.hears(2_000, &pong);
+    }
+    talk.said(2_999).len() == 1
+}
+
+#[test]
+fn answers_of_eight_linked_nodes_are_enough_for_who_takes_their_word() {
+    const HERE: &str = "192.0.2.9:50337";
+    const SEGMENT: &str = "[fe80::9%2]:50337";
+    let talk = |n_linked: u64| {
+        let mut talk = Talk::at_rest();
+        for id in 100..100 + n_linked {
+            let run = talk.beacon(id, BeaconKind::Ping(Nonce(1))).run;
+            talk.around.linked.push((NodeId(id), run));
+        }
+        talk
+    };
+    let few = Beacon {
+        wants_few: true,
+        ..talk(0).beacon(9, BeaconKind::Ping(Nonce(7)))
+    };
+    let all = Beacon {
+        wants_few: false,
+        ..few.clone()
+    };
+    assert!(!answers_after(&mut talk(8), &few, &[HERE], 8));
+    assert!(!answers_after(&mut talk(8), &few, &[SEGMENT, HERE], 8));
+    assert!(
+        answers_after(&mut talk(8), &few, &[HERE], 7),
+        "one is missing"
+    );
+    assert!(
+        answers_after(&mut talk(7), &few, &[HERE], 8),
+        "one is a stranger"
+    );
+    assert!(
+        answers_after(&mut talk(8), &all, &[HERE], 8),
+        "it wants all"
+    );
+    assert!(
+        answers_after(&mut talk(8), &few, &[SEGMENT], 8),
+        "others cannot tell where it is"
+    );
+    let mut hidden = talk(8);
+    hidden.config.connect_mode = ConnectMode::Hidden;
+    assert!(
+        answers_after(&mut hidden, &few, &[HERE], 8),
+        "others do not tell of us"
+    );
+}
+
+#[test]
+fn who_tells_of_others_asks_for_few_answers() {
+    for mode in [ConnectMode::Visible, ConnectMode::Hidden] {
+        let mut talk = Talk::new();
+        talk.config.connect_mode = mode;
+        talk.discovery.socket_opened(at(0), PLACE);
+        let mut out = Vec::new();
+        let first = talk.discovery.next_deadline().unwrap();
+        talk.discovery
+            .poll(first, &talk.config, &talk.around, &mut out);
+        let asks = out.iter().find_map(|output| match output {
+            ClusterOutput::SendBeacon { bytes, .. } => {
+                Some(Beacon::read(bytes, &talk.config.keys).unwrap().wants_few)
+            }
+            _ => None,
+        });
+        assert_eq!(asks, Some(mode == ConnectMode::Visible));
+    }
 }
 
 #[test]
