@@ -160,10 +160,11 @@ impl Discovery {
     ) -> Option<Sighting> {
         self.counts.n_received += 1;
         match self.admit(now, arrival, config) {
-            Ok(beacon) => {
+            Ok(mut beacon) => {
                 self.watchdog.heard(now, arrival.place, false);
                 self.senders.ours(now, arrival.from, &beacon);
-                self.answer(now, &beacon, arrival.from, config, around);
+                beacon.wants_few &= tells_of_others(config) && !is_of_segment(&arrival.from);
+                self.answer(now, &beacon, config.card.id, around);
                 Some(sighting(beacon, arrival.from))
             }
             Err(rejected) => {
@@ -266,14 +267,7 @@ impl Discovery {
     }
 
     /// Answers a PING or a beat, makes way for a lower identity, asks islands who else is there.
-    fn answer(
-        &mut self,
-        now: Instant,
-        beacon: &Beacon,
-        from: SocketAddr,
-        config: &ClusterConfig,
-        around: &impl Surroundings,
-    ) {
+    fn answer(&mut self, now: Instant, beacon: &Beacon, own: NodeId, around: &impl Surroundings) {
         let has_path = around.has_path(beacon.id);
         let is_of_one_mind = || has_path && beacon.digest == around.introduction().digest;
         // What the views of two differ in that have a link, they tell each other over it.
@@ -282,7 +276,7 @@ impl Discovery {
             nonce,
             pinger: beacon.id,
             run: beacon.run,
-            wants_few: beacon.wants_few && tells_of_others(config) && !is_of_segment(&from),
+            wants_few: beacon.wants_few,
         };
         let n_members = around.n_members();
         match beacon.kind {
@@ -296,7 +290,7 @@ impl Discovery {
                     self.pongs
                         .plan(now, question(nonce), n_members, &mut self.prng);
                 }
-                if beacon.id < config.card.id {
+                if beacon.id < own {
                     let company = || around.company();
                     self.pings.yield_to_lower(now, company, &mut self.prng);
                 }
