@@ -17,7 +17,7 @@ pub(crate) fn world(seed: u64, n_nodes: usize) -> World {
     let mut world = World::new(seed);
     let mut dice = Prng::new(seed ^ 0x5eed);
     world.network.delay_max_ms = 1 + dice.below(20);
-    world.network.is_busy = seed % 3 == 0;
+    world.network.is_busy = seed.is_multiple_of(3);
     for at in 0..n_nodes {
         // Identities in no order.
         let id = dice.next_u64() >> 1;
