@@ -19,7 +19,9 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 fn n_nodes(seed: u64) -> usize {
-    let n_nodes = from_environment("NODES").unwrap_or(2 + seed % 6);
+    // A crowd now and then: many tell each other less at once.
+    let usual = if seed % 25 == 24 { 12 } else { 2 + seed % 6 };
+    let n_nodes = from_environment("NODES").unwrap_or(usual);
     usize::try_from(n_nodes).unwrap()
 }
 
