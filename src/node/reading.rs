@@ -161,8 +161,12 @@ impl Reading {
     }
 }
 
-/// What is said of an index that cannot be read; its own log says why.
+/// What is said of an index that cannot be read. Which file is damaged is told; else its own log says
+/// why.
 pub(super) fn unreadable(error: &IndexError) -> AnswerError {
     tracing::error!(%error, "the index cannot be read");
+    if error.is_damage() {
+        return AnswerError::Damaged(error.to_string());
+    }
     AnswerError::Store
 }

@@ -46,6 +46,7 @@ mod shared;
 mod sim_disk;
 #[cfg(test)]
 mod sim_tests;
+mod survey;
 mod thread_guard;
 mod writer;
 
