@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn who_has_no_patience_is_not_kept_and_the_next_hears_of_it() {
         let survey = Arc::new(Survey::default());
-        let (go_on, wait) = mpsc::channel::<()>();
+        let (go_on, wait) = mpsc::sync_channel::<()>(1);
         let examination: Examination = Box::new(move || {
             wait.recv().unwrap();
             Err(IndexError::Damaged("found".to_owned()))
