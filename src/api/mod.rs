@@ -224,6 +224,9 @@ pub enum AnswerError {
     /// The store could not be read; the log has the cause.
     #[error("the store could not be read")]
     Store,
+    /// A file of the store is damaged: its name, where, and what to do. Other questions are answered.
+    #[error("the store could not be read: {0}")]
+    Damaged(String),
     /// The cluster's task is being made anew. Asking again later may work.
     #[error("the cluster is not there at the moment; try again")]
     NoCluster,

@@ -1,6 +1,7 @@
 //! Problems: every answer that is no answer, as RFC 9457 puts it.
 //!
-//! What the asker is told says what to do; causes inside the node stay in its log.
+//! What the asker is told says what to do; causes inside the node stay in its log, but for a damaged
+//! file, about which nobody else can do anything.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -59,6 +60,7 @@ impl From<AnswerError> for Problem {
             AnswerError::UnknownNode(_) => StatusCode::NOT_FOUND,
             AnswerError::NotAway(_) => StatusCode::CONFLICT,
             AnswerError::NotLinked(_) | AnswerError::NoPong(_) => StatusCode::GATEWAY_TIMEOUT,
+            AnswerError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
             AnswerError::Store => {
                 let detail = format!("{error}; the log of the node says why");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail);

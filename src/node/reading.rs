@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     api::AnswerError,
+    base::rate::RateLimit,
     metrics::names::TaskMetrics,
     store::{
         Store,
@@ -29,6 +30,9 @@ pub(super) const STEP: usize = 64;
 
 /// Records of a page of a scan, which has a cap in bytes too.
 pub(super) const SCAN_STEP: usize = 1_024;
+
+/// A damaged file is met by each question that needs it.
+static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 /// Asks the index of a store; cheap to clone.
 #[derive(Debug, Clone)]
@@ -161,8 +165,14 @@ impl Reading {
     }
 }
 
-/// What is said of an index that cannot be read; its own log says why.
+/// What is said of an index that cannot be read. Which file is damaged is told; else its own log says
+/// why.
 pub(super) fn unreadable(error: &IndexError) -> AnswerError {
-    tracing::error!(%error, "the index cannot be read");
+    if let Some(n_unsaid) = WARNINGS.pass() {
+        tracing::error!(%error, n_unsaid, "the index cannot be read");
+    }
+    if error.is_damage() {
+        return AnswerError::Damaged(error.to_string());
+    }
     AnswerError::Store
 }

@@ -9,11 +9,16 @@
 //! looked for, since the newest fix says nothing about them. What is known of a vehicle covers the
 //! tail and the index, also when the index lags: a key that goes from the one to the other is never
 //! newer than what is known.
+//!
+//! Where a damaged file of the index keeps it from telling, a record counts as new: the log is whole,
+//! so it can be confirmed, and the index puts a repeat in the place of what it repeats. It is not
+//! flagged as late then.
 
 use std::{
     collections::{HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
@@ -24,12 +29,15 @@ use super::{
     log::LogOffset,
 };
 use crate::{
+    base::rate::RateLimit,
     delivery::frame::RecordHead,
     types::{
         ids::VehicleId,
         record::{Flags, Kind, Record, RecordKey},
     },
 };
+
+static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 /// A record's key and kind in 128 bits, since there may be many: of a thousand million records the
 /// chance that any two share them is below 1e-20.
@@ -123,7 +131,23 @@ impl<I: Index> Dedupe<I> {
             time: record.time,
             hash: record.hash,
         };
-        self.index.contains(record.kind, &key)
+        let is_there = self.index.contains(record.kind, &key);
+        self.unless_damaged(is_there, false)
+    }
+
+    /// What the index says, or `unknown` where a damaged file keeps it from saying.
+    fn unless_damaged<T>(&self, said: Result<T, IndexError>, unknown: T) -> Result<T, IndexError> {
+        match said {
+            Err(error) if error.is_damage() => {
+                // Who makes records durable does not wait for files to be looked through.
+                let error = self.index.blame(error, Duration::ZERO);
+                if let Some(n_unsaid) = WARNINGS.pass() {
+                    tracing::error!(%error, n_unsaid, "a record may be a repeat and is taken as new");
+                }
+                Ok(unknown)
+            }
+            said => said,
+        }
     }
 
     /// The records admitted since the last call are durable in a group that ends at `end`.
@@ -176,12 +200,18 @@ impl<I: Index> Dedupe<I> {
         if known.is_whole {
             return Ok(known);
         }
-        let in_index = Known {
+        let in_index = self.known_in_index(vehicle);
+        // Not whole: the index is asked again.
+        let in_index = self.unless_damaged(in_index, Known::default())?;
+        Ok(known.merge(in_index))
+    }
+
+    fn known_in_index(&self, vehicle: &VehicleId) -> Result<Known, IndexError> {
+        Ok(Known {
             newest: self.index.last(vehicle)?.map(|record| record.key.time),
             has_future: self.index.has_future(vehicle)?,
             is_whole: true,
-        };
-        Ok(known.merge(in_index))
+        })
     }
 }
 

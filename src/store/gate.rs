@@ -10,14 +10,17 @@ use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    },
     time::Duration,
 };
 
 use super::{
-    index::{Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery},
+    index::{Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery},
     log::LogOffset,
     retention::{Age, Horizon},
+    survey::Survey,
 };
 use crate::types::{
     ids::VehicleId,
@@ -91,6 +94,8 @@ pub(crate) struct IndexGate<I> {
     changed: Condvar,
     /// How long a question waits.
     patience: Duration,
+    /// What is known of damaged files.
+    survey: Arc<Survey>,
 }
 
 #[derive(Debug)]
@@ -113,7 +118,7 @@ impl<I: Index> IndexGate<I> {
     }
 
     /// The gate before an index that `opener` has opened; questions are let through.
-    pub(crate) const fn around(index: I, opener: IndexOpener<I>, patience: Duration) -> Self {
+    pub(crate) fn around(index: I, opener: IndexOpener<I>, patience: Duration) -> Self {
         let slot = Slot {
             index: Some(index),
             is_shown: true,
@@ -124,6 +129,7 @@ impl<I: Index> IndexGate<I> {
             is_shown: Mutex::new(true),
             changed: Condvar::new(),
             patience,
+            survey: Arc::default(),
         }
     }
 
@@ -150,6 +156,12 @@ impl<I: Index> IndexGate<I> {
         self.write_slot().is_shown = true;
         *self.lock_shown() = true;
         self.changed.notify_all();
+    }
+
+    /// What is wrong with the files of the index, if anything is found within `patience`. Holds up
+    /// nobody else.
+    pub(crate) fn look_for_damage(&self, patience: Duration) -> Option<IndexError> {
+        self.survey.look(self.examination(), patience)
     }
 
     /// For who feeds the index.
@@ -247,8 +259,18 @@ impl<I: Index> Index for IndexGate<I> {
         self.feed(|index| index.remove_past(horizon))
     }
 
-    fn examine(&self) -> Result<(), IndexError> {
-        self.feed(I::examine)
+    fn examination(&self) -> Option<Examination> {
+        let slot = self.read_slot();
+        slot.index.as_ref().and_then(I::examination)
+    }
+
+    fn blame(&self, error: IndexError, patience: Duration) -> IndexError {
+        match error {
+            IndexError::Backend(_) | IndexError::Damaged(_) => {
+                self.look_for_damage(patience).unwrap_or(error)
+            }
+            other => other,
+        }
     }
 }
 

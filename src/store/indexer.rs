@@ -6,7 +6,9 @@
 //! trimmed: seldom, since an index packs records of one vehicle that come to the disk together.
 //!
 //! An index that fails is opened anew and caught up from the log, after a delay that grows. The store
-//! fails when that happens again and again, or when the log cannot be read.
+//! fails when that happens again and again, or when the log cannot be read. One that cannot be fed
+//! because a file of it is damaged would fail again when it is opened anew: it stays as it is, and
+//! answers what it can, while the log goes on as far as it may without it.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -37,6 +39,12 @@ pub(super) const PERSIST_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How much of the log may wait for it, about; the next start applies as much again.
 const PERSIST_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long to wait for the files of an index that failed to be looked through.
+const LOOK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an index with a damaged file is left as it is before it is looked at again.
+const HOLD: Duration = Duration::from_secs(60);
 
 /// Which part of a small log may wait for it.
 const LOG_PART: u64 = 4;
@@ -168,8 +176,19 @@ impl<S: Storage, I: Index> Indexer<S, I> {
         if self.is_persist_due() || self.feed.keeper.is_note_due() {
             self.persist()?;
         }
-        let swept = self.feed.keeper.sweep(self.feed.index.as_ref());
-        swept.map_err(|error| Fault::Index("what is too old cannot be removed", error))
+        match self.feed.keeper.sweep(self.feed.index.as_ref()) {
+            // Months still go as a whole, and nothing that is shown depends on the rest.
+            Err(error) if error.is_damage() => {
+                self.feed.index.look_for_damage(Duration::ZERO);
+                if let Some(n_unsaid) = WARNINGS.pass() {
+                    tracing::warn!(%error, n_unsaid, "what is too old cannot be removed");
+                }
+                Ok(())
+            }
+            swept => {
+                swept.map_err(|error| Fault::Index("what is too old cannot be removed", error))
+            }
+        }
     }
 
     fn is_persist_due(&self) -> bool {
@@ -249,9 +268,16 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                 .disk
                 .free_bytes()
                 .is_ok_and(|free_bytes| free_bytes >= self.feed.room_bytes);
+            while has_room && let Some(damage) = self.damage() {
+                tracing::error!(
+                    error = %fault, %damage,
+                    "the index cannot be fed; records are taken as long as the log may go on without it"
+                );
+                if self.shared.progress.wait_for_stop(HOLD) {
+                    return Err(damage.to_string());
+                }
+            }
             let Some(delay) = self.feed.mending.failed(Instant::now(), has_room) else {
-                let damage = self.feed.index.examine().err();
-                let fault = damage.map_or(fault, |damage| Fault::Index("it is damaged", damage));
                 return Err(format!("the index fails again and again: {fault}"));
             };
             if let Some(n_unsaid) = WARNINGS.pass() {
@@ -267,6 +293,12 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                 Err(next) => fault = next,
             }
         }
+    }
+
+    /// What is wrong with the files of the index.
+    fn damage(&self) -> Option<IndexError> {
+        let found = self.feed.index.look_for_damage(LOOK_PATIENCE);
+        found.filter(IndexError::is_damage)
     }
 
     /// Opens the index anew, applies the log up to where it was before, and shows it.

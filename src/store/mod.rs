@@ -15,13 +15,16 @@
 //!   its records, or the record that it repeats.
 //! - A record that is durable is in the index or in the part of the log that the index will apply:
 //!   the log is trimmed only below what the index keeps through a power cut.
-//! - A key that is in the index or in that part of the log is not appended again.
+//! - A key that is in the index or in that part of the log is not appended again, unless a damaged
+//!   file keeps the index from telling: it puts the repeat in the place of what it repeats.
 //! - The live stream and the answers show durable records only.
 //! - What is older than the retention is confirmed and not kept; nothing else is left out.
 //! - After a failure that leaves the state of the index unknown it is opened anew and caught up from
 //!   the log, while questions wait. When that fails again and again, or the log cannot be read,
 //!   [`Store::failure`] says so and nothing more is confirmed.
-//! - An index that is damaged is made anew from the log while that has all of it, and else keeps the
+//! - An index that meets a damaged file while it is in use names it, answers what it can, and does not
+//!   keep the log from taking records; it is left as it is where it cannot be fed.
+//! - An index that is damaged at the start is made anew from the log while that has all of it, and else keeps the
 //!   store from opening.
 
 mod config;
@@ -46,6 +49,7 @@ mod shared;
 mod sim_disk;
 #[cfg(test)]
 mod sim_tests;
+mod survey;
 mod thread_guard;
 mod writer;
 

@@ -11,6 +11,20 @@ use std::{
     time::Duration,
 };
 
+use waymesh::{
+    base::time::wall_millis,
+    store::{
+        index::{FjallIndex, Index as _, IndexConfig},
+        log::LogOffset,
+    },
+    types::{
+        attributes::Attributes,
+        ids::VehicleId,
+        record::{Body, Fix, Flags, Record, RecordKey},
+        time::UnixMillis,
+    },
+};
+
 use crate::{
     kill::{check, id, wait_for_progress},
     node::{Node, command},
@@ -261,6 +275,145 @@ fn a_damaged_index_that_alone_has_the_records_keeps_the_node_from_starting_and_i
         assert!(said.contains(&named) && said.contains("restore"), "{said}");
         assert!(said.contains("the index cannot be opened"), "{said}");
     }
+}
+
+/// A folder with an index of many vehicles, in tables, and an empty log.
+fn index_in_tables(data: &Path) -> Vec<VehicleId> {
+    let folder = data.join("index");
+    fs::create_dir_all(&folder).unwrap();
+    // Small enough that all of it goes to tables, in which a record is written at once.
+    let config = IndexConfig {
+        memtable_bytes: 4_096,
+        stage_bytes: 0,
+        ..IndexConfig::default()
+    };
+    let index = FjallIndex::open(&folder, config).unwrap();
+    let ids: Vec<_> = (0..400)
+        .map(|number| VehicleId::parse(format!("fleet-of-many-{number:03}").as_bytes()).unwrap())
+        .collect();
+    let records: Vec<_> = ids.iter().map(position_of).collect();
+    for part in records.chunks(100) {
+        index.apply(part).unwrap();
+    }
+    index.persist(LogOffset(0)).unwrap();
+    wait_until("large tables", || large_tables(data).len() >= 2);
+    ids
+}
+
+fn position_of(vehicle: &VehicleId) -> Record {
+    Record {
+        key: RecordKey {
+            vehicle: vehicle.clone(),
+            time: UnixMillis(wall_millis() - 3_600_000),
+            hash: 1,
+        },
+        received: UnixMillis(wall_millis()),
+        protocol: "wialon".into(),
+        flags: Flags::default(),
+        code: "".into(),
+        attributes: Attributes::new(),
+        raw: None,
+        body: Body::Position(Fix::default()),
+    }
+}
+
+/// Tables with several blocks of rows.
+fn large_tables(data: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for keyspace in fs::read_dir(data.join("index/keyspaces")).unwrap() {
+        for table in fs::read_dir(keyspace.unwrap().path().join("tables")).unwrap() {
+            let path = table.unwrap().path();
+            if fs::metadata(&path).is_ok_and(|known| known.len() > 8_192) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// An answer as it comes.
+fn answer(node: &Node, path: &str) -> String {
+    let mut socket = TcpStream::connect(node.http).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The body of an answer that is not 200; nothing if it is.
+fn problem(node: &Node, path: &str) -> Option<String> {
+    let answer = answer(node, path);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (!head.starts_with("HTTP/1.1 200")).then(|| body.to_owned())
+}
+
+/// Sends a position of each of some vehicles; whether all are acknowledged.
+fn report(node: &Node, ids: &[VehicleId]) -> bool {
+    ids.iter().all(|id| {
+        let mut socket = BufReader::new(TcpStream::connect(node.vehicles).unwrap());
+        write!(socket.get_mut(), "#L#{};NA\r\n", id.as_str()).unwrap();
+        let mut answer = String::new();
+        socket.read_line(&mut answer).unwrap();
+        let line = "#SD#NA;NA;5926.2320;N;02445.2100;E;42;181;34;9\r\n";
+        socket.get_mut().write_all(line.as_bytes()).unwrap();
+        answer.clear();
+        socket.read_line(&mut answer).unwrap();
+        answer == "#ASD#1\r\n"
+    })
+}
+
+/// One byte in a block of rows of each large table is altered while the node is off.
+#[test]
+fn a_damaged_table_is_named_and_costs_no_other_answer_and_no_acknowledgement() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let ids = index_in_tables(&data);
+    let damaged = large_tables(&data);
+    for path in &damaged {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[100] ^= 1;
+        fs::write(path, &bytes).unwrap();
+    }
+    let node = Node::start(&data);
+    let path = |id: &VehicleId| format!("/v1/vehicles/{}", id.as_str());
+    let ask = |id: &VehicleId| problem(&node, &path(id)).map(|problem| (id.clone(), problem));
+    let (unanswered, problems): (Vec<_>, Vec<_>) = ids.iter().filter_map(ask).unzip();
+    println!("{} of {} are not answered", unanswered.len(), ids.len());
+    assert!((1..ids.len() / 2).contains(&unanswered.len()));
+    let is_named = |text: &str| {
+        damaged.iter().any(|path| {
+            text.contains(&format!(
+                "{} is damaged at byte 0: the block",
+                path.display()
+            ))
+        })
+    };
+    for problem in &problems {
+        assert!(is_named(problem), "{problem}");
+        assert!(problem.contains("move the folder"), "{problem}");
+    }
+    let are_taken = report(&node, &unanswered);
+    // It has what waits in memory written, which the damaged blocks are needed for.
+    let exported = answer(&node, "/v1/export");
+    assert!(!exported.ends_with("0\r\n\r\n"), "whole: {exported}");
+    let are_taken = are_taken && report(&node, &unanswered);
+    let log = node.kill_and_read_log();
+    assert!(are_taken, "{log}");
+    assert!(
+        log.contains("a file of the index is damaged") && is_named(&log),
+        "{log}"
+    );
+    // What the message says to do.
+    fs::rename(data.join("index"), folder.path().join("away")).unwrap();
+    let node = Node::start(&data);
+    for id in &unanswered {
+        assert_eq!(problem(&node, &path(id)), None);
+    }
+    assert_eq!(node.stop(), Some(0));
 }
 
 /// What was acknowledged and is not in the index yet cannot be read any more: nothing but a look at

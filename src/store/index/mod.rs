@@ -56,6 +56,7 @@ mod tests;
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -164,14 +165,25 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// [`IndexError`]; any part may have been removed.
     fn remove_past(&self, horizon: &Horizon) -> Result<Removed, IndexError>;
 
-    /// Reads all that is on the disk, which may take minutes, to find out why it fails.
-    ///
-    /// # Errors
-    /// [`IndexError::File`] for the first file that is not what was written.
-    fn examine(&self) -> Result<(), IndexError> {
-        Ok(())
+    /// What reads all that is on the disk, which may take minutes, to find out why it fails; none where
+    /// nothing is. It does not hold this index.
+    fn examination(&self) -> Option<Examination> {
+        None
+    }
+
+    /// The file that is behind an error of this index in place of it, if one is known or found within
+    /// `patience`. Looking for it begins with this.
+    fn blame(&self, error: IndexError, patience: Duration) -> IndexError {
+        let _patience = patience;
+        error
     }
 }
+
+/// Reads all files of an index. Blocking.
+///
+/// # Errors
+/// [`IndexError::InUse`] for the first file that is not what was written.
+pub type Examination = Box<dyn FnOnce() -> Result<(), IndexError> + Send>;
 
 /// What [`Index::remove_past`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -224,7 +236,7 @@ pub struct ScanPage {
 pub struct ScanCursor(pub Vec<u8>);
 
 /// Why the index did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// The database behind it failed; what was asked may be half done.
@@ -252,6 +264,19 @@ pub enum IndexError {
         /// Where it is.
         folder: PathBuf,
         /// Why.
+        source: Box<Self>,
+    },
+    /// A file was found to be damaged while the index was in use. What does not need it is answered.
+    #[error(
+        "{source}; what needs it is not answered: stop the node and move the folder {} away, it is made \
+         anew from the log if that still goes back to its first record; else the node does not start \
+         without it: restore the whole data folder from a copy of the disk",
+        .folder.display()
+    )]
+    InUse {
+        /// Where the index is.
+        folder: PathBuf,
+        /// What was found.
         source: Box<Self>,
     },
     /// The folder holds an index that another version of the program wrote; it was left as it is.
@@ -284,7 +309,7 @@ impl IndexError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) | Self::File { .. } => true,
-            Self::Folder { source, .. } => source.is_damage(),
+            Self::Folder { source, .. } | Self::InUse { source, .. } => source.is_damage(),
             Self::Backend(_) | Self::Closed | Self::Layout { .. } => false,
         }
     }
@@ -292,7 +317,7 @@ impl IndexError {
     /// What has happened, without the folder and what may help.
     pub fn cause(&self) -> &Self {
         match self {
-            Self::Folder { source, .. } => source.cause(),
+            Self::Folder { source, .. } | Self::InUse { source, .. } => source.cause(),
             _ => self,
         }
     }

@@ -3,7 +3,7 @@
 //! What is too old is removed in larger steps; here it is hidden from the moment on when it is. Who
 //! tells duplicates must not look through this: what is hidden may be there still.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::horizon::{Horizon, SharedHorizon};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     store::index::{Index, IndexError, RangeQuery, ScanPage, ScanQuery},
     types::{ids::VehicleId, record::Record, time::UnixMillis},
 };
+
+/// How long a question that failed waits for the files of the index to be looked through.
+const BLAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The index, for questions. Blocking.
 #[derive(Debug, Clone)]
@@ -29,7 +32,10 @@ impl ShownIndex {
     /// # Errors
     /// [`IndexError`] when it cannot be read.
     pub fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError> {
-        let last = self.index.last(vehicle)?;
+        let last = self
+            .index
+            .last(vehicle)
+            .map_err(|error| self.blame(error))?;
         Ok(last.filter(|record| is_shown(self.horizon.now(), record)))
     }
 
@@ -44,7 +50,8 @@ impl ShownIndex {
     ) -> Result<Vec<Record>, IndexError> {
         let mut after = after.cloned();
         self.fill(limit, |limit| {
-            let page = self.index.vehicles(after.as_ref(), limit)?;
+            let page = self.index.vehicles(after.as_ref(), limit);
+            let page = page.map_err(|error| self.blame(error))?;
             if let Some(last) = page.last() {
                 after = Some(last.key.vehicle.clone());
             }
@@ -62,7 +69,8 @@ impl ShownIndex {
             ..query.clone()
         };
         self.fill(limit, |limit| {
-            let page = self.index.range(&query, limit)?;
+            let page = self.index.range(&query, limit);
+            let page = page.map_err(|error| self.blame(error))?;
             if let Some(last) = page.last() {
                 query.after = Some((last.key.time, last.key.hash));
             }
@@ -79,10 +87,16 @@ impl ShownIndex {
             from: self.from(query.from),
             ..query.clone()
         };
-        let mut page = self.index.scan(&query, limit)?;
+        let page = self.index.scan(&query, limit);
+        let mut page = page.map_err(|error| self.blame(error))?;
         let horizon = self.horizon.now();
         page.records.retain(|record| is_shown(horizon, record));
         Ok(page)
+    }
+
+    /// Says which file is behind an error, where that can be found out.
+    fn blame(&self, error: IndexError) -> IndexError {
+        self.index.blame(error, BLAME_PATIENCE)
     }
 
     /// The beginning of what is shown of what begins at `from`: no record that is shown lies before

@@ -185,6 +185,46 @@ async fn an_index_that_fails_for_ever_ends_the_store_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn records_are_taken_while_a_damaged_file_keeps_the_index_from_what_it_is_told_to_do() {
+    for (call, follows) in CALLS {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Arc::<TestIndex>::default();
+        let bench = Bench::with_retention(folder.path(), Arc::clone(&index));
+        assert_eq!(bench.put(vec![position(5)]).await, Verdict::Durable);
+        wait_until("a sync", || index.map.persisted() > LogOffset(0));
+        index.is_damaged.store(true, Ordering::Relaxed);
+        index.fail(call, 0, u64::MAX);
+        let mut stranger = position(6);
+        stranger.key.vehicle = VehicleId::parse(b"w").unwrap();
+        for time in 6..40 {
+            let records = vec![position(time), position(3), stranger.clone()];
+            assert_eq!(bench.put(records).await, Verdict::Durable, "{call:?}");
+        }
+        // To remove what is too old can wait; what cannot be told of a repeat is not asked again.
+        let is_held = follows == Follows::Mending && call != Call::RemovePast;
+        wait_until("held", || is_held != bench.store.is_answering());
+        assert_eq!(bench.n_failures(), u64::from(is_held), "{call:?}");
+        assert_eq!(index.n_opened.load(Ordering::Relaxed), 1, "{call:?}");
+        assert!(!bench.store.has_failed(), "{call:?}");
+        if follows == Follows::Error {
+            let found = bench.store.index().vehicles(None, 9);
+            let why = found.map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(
+                call != Call::Vehicles || why.contains("found in a file"),
+                "{why}"
+            );
+        }
+        bench.store.close();
+        index.heal();
+        index.is_damaged.store(false, Ordering::Relaxed);
+        let bench = Bench::with_retention(folder.path(), index);
+        let times: Vec<_> = bench.track().await.iter().map(|(time, _)| *time).collect();
+        let expected: Vec<_> = [3].into_iter().chain(5..40).collect();
+        assert_eq!(times, expected, "{call:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_index_that_cannot_be_opened_anew_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let index = Arc::<TestIndex>::default();

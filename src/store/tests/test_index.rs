@@ -11,7 +11,9 @@ use std::{
 use crate::{
     store::{
         gate::IndexOpener,
-        index::{Index, IndexError, MapIndex, RangeQuery, Removed, ScanPage, ScanQuery},
+        index::{
+            Examination, Index, IndexError, MapIndex, RangeQuery, Removed, ScanPage, ScanQuery,
+        },
         log::LogOffset,
         retention::{Age, Horizon},
     },
@@ -56,6 +58,8 @@ pub(in crate::store) struct TestIndex {
     pub(in crate::store) forgets: AtomicBool,
     /// Whether a look for a key panics.
     pub(in crate::store) is_panicking: AtomicBool,
+    /// Whether what fails does so because a file is damaged.
+    pub(in crate::store) is_damaged: AtomicBool,
     /// Looks for a key.
     pub(in crate::store) n_looks: AtomicU64,
     /// Times that it was opened.
@@ -114,7 +118,12 @@ impl TestIndex {
         if failing.n_times == 0 {
             all.remove(&call);
         }
-        Err(IndexError::Backend(format!("{call:?} told to fail")))
+        drop(all);
+        let why = format!("{call:?} told to fail");
+        Err(match self.is_damaged.load(Ordering::Relaxed) {
+            true => IndexError::Damaged(why),
+            false => IndexError::Backend(why),
+        })
     }
 }
 
@@ -190,10 +199,21 @@ impl Index for TestIndex {
         self.call(Call::RemovePast)?;
         self.map.remove_past(horizon)
     }
+
+    fn examination(&self) -> Option<Examination> {
+        let is_damaged = self.is_damaged.load(Ordering::Relaxed);
+        is_damaged.then(|| -> Examination {
+            Box::new(|| Err(IndexError::Damaged("found in a file".to_owned())))
+        })
+    }
 }
 
 /// An index that a test holds while a store has it.
 impl<I: Index> Index for Arc<I> {
+    fn examination(&self) -> Option<Examination> {
+        I::examination(self)
+    }
+
     fn takes_records(&self) -> bool {
         I::takes_records(self)
     }

@@ -11,6 +11,7 @@
 //!
 //! This file must not know how the log is laid out, or who asks.
 
+mod failure;
 mod flush;
 mod lane;
 mod memtables;
@@ -37,6 +38,7 @@ use std::{
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
 use self::{
+    failure::backend,
     lane::only_position,
     memtables::Memtables,
     newest::NewestCache,
@@ -49,7 +51,7 @@ use crate::{
     base::time::Instant,
     store::{
         index::{
-            Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
+            Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
             rows::{self, RowValue, RowWriter},
         },
         log::LogOffset,
@@ -434,8 +436,17 @@ impl Index for FjallIndex {
         self.remove_past_rows(horizon)
     }
 
-    fn examine(&self) -> Result<(), IndexError> {
-        sound::read_all(&self.folder)
+    fn examination(&self) -> Option<Examination> {
+        let folder = self.folder.clone();
+        Some(Box::new(move || {
+            sound::read_all(&folder).map_err(|found| match found {
+                IndexError::File { .. } => IndexError::InUse {
+                    source: Box::new(found),
+                    folder,
+                },
+                other => other,
+            })
+        }))
     }
 }
 
@@ -471,15 +482,6 @@ fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
         .expect_point_read_hits(is_hit)
-}
-
-fn backend(error: ::fjall::Error) -> IndexError {
-    IndexError::Backend(match error {
-        ::fjall::Error::Io(error) => error.to_string(),
-        ::fjall::Error::Locked => "another process has the index open".to_owned(),
-        ::fjall::Error::Poisoned => "an earlier write or sync failed".to_owned(),
-        other => other.to_string(),
-    })
 }
 
 fn missing_row(vehicle: &str, number: u32) -> IndexError {

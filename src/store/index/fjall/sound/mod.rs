@@ -22,8 +22,10 @@
 //!   holds a batch behind the cut ([`Found::check_tables`]).
 //!
 //! A file that is missing as a whole is noticed where other files name it. Blocks of tables are left
-//! to fjall: a question that meets a bad one is told so.
+//! to fjall, since to read all of them would take as long as the index is large: it says that it has
+//! met a bad one, not where, and then all tables are read ([`read_all`], [`blocks`]).
 
+mod blocks;
 mod journal;
 mod seal;
 #[cfg(test)]

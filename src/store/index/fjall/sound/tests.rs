@@ -1,5 +1,7 @@
 //! Bytes of an index that are altered or cut, in every one of its files.
 
+mod tables;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -149,7 +151,10 @@ fn use_again(files: &Files, case: &str) -> Outcome {
         to: None,
         after: None,
     };
-    let unanswered = || Outcome::Unanswered(index.examine().unwrap_err().to_string());
+    let unanswered = || {
+        let examination = index.examination().unwrap();
+        Outcome::Unanswered(examination().unwrap_err().to_string())
+    };
     if index.apply(missing).is_err() {
         return unanswered();
     }

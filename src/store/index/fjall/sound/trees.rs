@@ -11,9 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::{damaged, take, unreadable};
+use super::{blocks, damaged, take, unreadable};
 use crate::store::index::IndexError;
 
 const CURRENT: &str = "current";
@@ -25,7 +25,8 @@ const LIST_MAGIC: [u8; 4] = *b"TOC!";
 /// Longest list of sections; that of a table has some names of a few letters.
 const SECTIONS_BYTES_MAX: u64 = 64 * 1024;
 
-const BUFFER_BYTES: usize = 64 * 1024;
+/// How often the list of a keyspace that changes meanwhile is read again.
+const LIST_READS_MAX: usize = 16;
 
 /// Checks each keyspace in the folder: its list, and the ends of its tables.
 ///
@@ -33,29 +34,42 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// As [`super::check`].
 pub(super) fn check(folder: &Path) -> Result<(), IndexError> {
     for table in tables_in(folder)? {
-        let sections = File::open(&table.path).and_then(sections_of);
+        let sections = File::open(&table.path).and_then(|file| sections_of(&file));
         let sections = sections.map_err(|error| unreadable(&table.path, &error))?;
         sections.map_err(|(position, why)| damaged(&table.path, position, why))?;
     }
     Ok(())
 }
 
-/// Reads each table of each keyspace in the folder from end to end.
+/// Reads each table of each keyspace in the folder from end to end, of an index that may be open. A
+/// table that is taken away meanwhile is in others.
 ///
 /// # Errors
-/// As [`super::check`].
+/// As [`super::check`]; of a damaged table with the first block that is.
 pub(super) fn read_all(folder: &Path) -> Result<(), IndexError> {
-    for table in tables_in(folder)? {
-        let sum = match sum_of(&table.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            sum => sum.map_err(|error| unreadable(&table.path, &error))?,
-        };
-        if sum != table.sum {
-            let why = "the checksum of the table is another";
-            return Err(damaged(&table.path, 0, why));
+    for keyspace in entries(folder)? {
+        if keyspace.is_dir() {
+            for table in settled_tables_of(&keyspace)? {
+                read_table(&table)?;
+            }
         }
     }
     Ok(())
+}
+
+fn read_table(table: &Table) -> Result<(), IndexError> {
+    let file = match File::open(&table.path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(|error| unreadable(&table.path, &error))?,
+    };
+    let is_whole = blocks::sum_of(&file).map(|(sum, _)| sum == table.sum);
+    if is_whole.map_err(|error| unreadable(&table.path, &error))? {
+        return Ok(());
+    }
+    let wrong = blocks::find_wrong(&file).map_err(|error| unreadable(&table.path, &error))?;
+    let unknown = || (0, "the checksum of the table is another".to_owned());
+    let (position, why) = wrong.unwrap_or_else(unknown);
+    Err(damaged(&table.path, position, &why))
 }
 
 /// Whether there is nothing in the folder.
@@ -71,19 +85,6 @@ struct Table {
     path: PathBuf,
     /// The XXH3 of its bytes.
     sum: u128,
-}
-
-fn sum_of(path: &Path) -> io::Result<u128> {
-    let mut file = File::open(path)?;
-    let mut hash = Xxh3::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let n_read = file.read(&mut buffer)?;
-        if n_read == 0 {
-            return Ok(hash.digest128());
-        }
-        hash.update(buffer.get(..n_read).unwrap_or_default());
-    }
 }
 
 /// The tables of all keyspaces in the folder.
@@ -107,6 +108,21 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
     match read() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(|error| unreadable(folder, &error)),
+    }
+}
+
+/// The tables of a keyspace that may be open: the list of which one knows may be taken away before it
+/// is read, since there is another.
+fn settled_tables_of(folder: &Path) -> Result<Vec<Table>, IndexError> {
+    let current = || fs::read(folder.join(CURRENT)).ok();
+    let mut n_reads = 0;
+    loop {
+        let before = current();
+        let tables = tables_of(folder);
+        n_reads += 1;
+        if tables.is_ok() || before == current() || n_reads >= LIST_READS_MAX {
+            return tables;
+        }
     }
 }
 
@@ -156,13 +172,13 @@ fn tables_of(folder: &Path) -> Result<Vec<Table>, IndexError> {
 }
 
 /// What is wrong with a file, and where.
-type Wrong = (u64, &'static str);
+pub(super) type Wrong = (u64, &'static str);
 
 /// A part of a file: its name, where it begins, and how long it is.
-type Section = (Vec<u8>, u64, u64);
+pub(super) type Section = (Vec<u8>, u64, u64);
 
 /// The sections of a file.
-fn sections_of(mut file: impl Read + Seek) -> io::Result<Result<Vec<Section>, Wrong>> {
+pub(super) fn sections_of(mut file: impl Read + Seek) -> io::Result<Result<Vec<Section>, Wrong>> {
     let n_bytes = file.seek(SeekFrom::End(0))?;
     let Some(tail_at) = n_bytes.checked_sub(TAIL_BYTES as u64) else {
         return Ok(Err((n_bytes, "the file is cut")));
