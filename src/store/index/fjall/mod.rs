@@ -34,7 +34,10 @@ use std::{
     time::Duration,
 };
 
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+use ::fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable,
+    config::{FilterPolicy, PartitioningPolicy},
+};
 
 use self::{
     lane::only_position,
@@ -87,7 +90,7 @@ pub struct IndexConfig {
     /// keyspaces made from now on. Default 4 MiB.
     pub memtable_bytes: u64,
     /// The same for all months together, in bytes. While tables are merged, up to twice as much waits
-    /// to be written. Default 12 MiB.
+    /// to be written. Default 8 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
     /// vehicle the fewer rows they take. Default 8 MiB.
@@ -110,7 +113,7 @@ impl Default for IndexConfig {
         Self {
             cache_bytes: 16 * 1024 * 1024,
             memtable_bytes: 4 * 1024 * 1024,
-            memtables_bytes: 12 * 1024 * 1024,
+            memtables_bytes: 8 * 1024 * 1024,
             stage_bytes: 8 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
@@ -192,7 +195,8 @@ impl FjallIndex {
         let mut months = BTreeMap::new();
         for name in database.list_keyspace_names() {
             if let Some(month) = rows::month_of_name(&name) {
-                months.insert(month, open(&name)?);
+                let opened = database.keyspace(&name, || month_options(&config));
+                months.insert(month, opened.map_err(backend)?);
             }
         }
         let (last, future) = (open("last")?, open("future")?);
@@ -248,7 +252,7 @@ impl FjallIndex {
         let name = rows::month_name(month);
         let keyspace = self
             .database
-            .keyspace(&name, || options(&self.config, false))
+            .keyspace(&name, || month_options(&self.config))
             .map_err(backend)?;
         self.sync_names()?;
         let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
@@ -467,10 +471,21 @@ fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, Inde
 }
 
 /// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
+///
+/// While tables are merged fjall keeps, of each index block and each filter in the making, what is in
+/// it, and by every key of an index block the block of the table that it was read from: so the index
+/// blocks are small ones from the first merge on, and not one as large as its table.
 fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
         .expect_point_read_hits(is_hit)
+}
+
+/// Settings of the keyspace of a month, which is asked for ranges only: filters are of no use there.
+fn month_options(config: &IndexConfig) -> KeyspaceCreateOptions {
+    options(config, false).filter_policy(FilterPolicy::disabled())
 }
 
 fn backend(error: ::fjall::Error) -> IndexError {
