@@ -90,7 +90,7 @@ pub struct IndexConfig {
     /// keyspaces made from now on. Default 4 MiB.
     pub memtable_bytes: u64,
     /// The same for all months together, in bytes. While tables are merged, up to twice as much waits
-    /// to be written. Default 8 MiB.
+    /// to be written. Default 12 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
     /// vehicle the fewer rows they take. Default 8 MiB.
@@ -113,7 +113,7 @@ impl Default for IndexConfig {
         Self {
             cache_bytes: 16 * 1024 * 1024,
             memtable_bytes: 4 * 1024 * 1024,
-            memtables_bytes: 8 * 1024 * 1024,
+            memtables_bytes: 12 * 1024 * 1024,
             stage_bytes: 8 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             worker_threads: 1,
