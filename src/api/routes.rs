@@ -29,6 +29,8 @@ use crate::{
     types::{
         ids::VehicleId,
         json::{StatusJson, TrackJson, VehicleJson, VehiclesJson},
+        record::Record,
+        status::Page,
     },
 };
 
@@ -68,14 +70,16 @@ impl<A> Api<A> {
         page::take_place(&self.pages, self.config.answer_timeout).await
     }
 
-    /// Gives an answer that may be large.
-    fn page<T: Serialize>(
+    /// Gives a page, whose JSON without its items is made by `shape`.
+    fn page(
         &self,
-        value: &T,
+        page: Page<Record>,
+        shape: impl FnOnce(&Page<Record>) -> Result<Vec<u8>, Problem>,
         place: OwnedSemaphorePermit,
     ) -> Result<Response, Problem> {
-        let json = to_json(value)?;
-        Ok(page::respond(json.into(), place, self.config.page_timeout))
+        let (items, empty) = page.split_items();
+        let holding = (place, self.config.page_timeout);
+        Ok(page::respond(&shape(&empty)?, items, holding))
     }
 }
 
@@ -118,7 +122,7 @@ async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Res
     };
     let place = api.page_place().await?;
     let page = api.ask(api.answers.vehicles(question)).await?;
-    api.page(&VehiclesJson::new(&page), place)
+    api.page(page, |empty| to_json(&VehiclesJson::new(empty)), place)
 }
 
 async fn vehicle<A: Answers>(
@@ -131,7 +135,9 @@ async fn vehicle<A: Answers>(
     let place = api.page_place().await?;
     let answer = api.ask(api.answers.vehicle(vehicle.clone())).await?;
     if answer.position.is_some() {
-        return api.page(&VehicleJson::new(&answer), place);
+        let json = to_json(&VehicleJson::new(&answer))?;
+        let holding = (place, api.config.page_timeout);
+        return Ok(page::respond(&json, Vec::new(), holding));
     }
     if answer.missing.is_empty() {
         return Err(Problem::new(
@@ -163,7 +169,7 @@ async fn track<A: Answers>(
     };
     let place = api.page_place().await?;
     let page = api.ask(api.answers.track(question)).await?;
-    api.page(&TrackJson::new(&page), place)
+    api.page(page, |empty| to_json(&TrackJson::new(empty)), place)
 }
 
 async fn no_such_call(uri: Uri) -> Problem {

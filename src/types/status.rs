@@ -62,6 +62,23 @@ pub struct Page<T> {
     pub missing: Vec<String>,
 }
 
+impl<T> Page<T> {
+    /// Its items, and the page without them.
+    pub fn split_items(self) -> (Vec<T>, Self) {
+        let Self {
+            items,
+            next,
+            missing,
+        } = self;
+        let empty = Self {
+            items: Vec::new(),
+            next,
+            missing,
+        };
+        (items, empty)
+    }
+}
+
 /// What is known about one vehicle.
 #[derive(Debug, Clone)]
 pub struct VehicleAnswer {

@@ -123,13 +123,15 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// [`IndexError`] when it cannot be read.
     fn last(&self, vehicle: &VehicleId) -> Result<Option<Record>, IndexError>;
 
-    /// Last positions in order of vehicle id, strictly after `after`, at most `limit`.
+    /// Last positions in order of vehicle id, strictly after `after`, at most `limit`; fewer where they
+    /// are large, but none only where there are no more.
     ///
     /// # Errors
     /// [`IndexError`] when it cannot be read.
     fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError>;
 
-    /// Records of one vehicle in order of (time, hash), at most `limit`.
+    /// Records of one vehicle in order of (time, hash), at most `limit`; fewer where they are large, but
+    /// none only where there are no more.
     ///
     /// # Errors
     /// [`IndexError`] when it cannot be read.

@@ -15,14 +15,10 @@ use waymesh::{client::ExportFilter, types::ids::VehicleId};
 use super::is_full;
 use crate::{books, node::Node, vehicle::End};
 
-/// What a node's resident memory may grow by under attack.
-pub const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
 
-/// What index and duplicates may hold besides when an attack fills them: rows not yet written, blocks
-/// and vehicles kept at hand, keys of what the index does not show yet, each to its cap, and what the
-/// allocator has not given back yet. In full size, release: all in all 158 MiB for a million unknown
-/// identities, of which a half is alive at once, and 160 MiB for large answers of records of 60 KiB.
-const STORE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// What a node's resident memory may grow by under attack.
+pub const GROWTH_BYTES_MAX: u64 = 64 * MIB;
 
 /// Size of the quarantine in every attack.
 pub const QUARANTINE_BYTES_MAX: u64 = 256 * 1024;
@@ -54,9 +50,11 @@ impl Aftermath {
     }
 }
 
-/// The same for an attack that fills the store too.
-pub fn withstand_storing(name: &str, attack: impl FnOnce(&Node)) -> Aftermath {
-    within(GROWTH_BYTES_MAX + STORE_BYTES_MAX, (name, ""), attack)
+/// The same for an attack that fills index and duplicates too: rows not yet written, blocks and vehicles
+/// kept at hand, keys of what the index does not show yet, each to its cap, and what the allocator has
+/// not given back yet. With all of it memory may grow by `growth_mib_max`.
+pub fn withstand_storing(name: &str, growth_mib_max: u64, attack: impl FnOnce(&Node)) -> Aftermath {
+    within(growth_mib_max * MIB, (name, ""), attack)
 }
 
 /// Starts a node with `settings`, attacks it beside a good vehicle, and checks that nothing but the

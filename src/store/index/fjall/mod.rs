@@ -35,7 +35,10 @@ use std::{
     time::Duration,
 };
 
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+use ::fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable,
+    config::{FilterPolicy, PartitioningPolicy},
+};
 
 use self::{
     failure::backend,
@@ -194,7 +197,8 @@ impl FjallIndex {
         let mut months = BTreeMap::new();
         for name in database.list_keyspace_names() {
             if let Some(month) = rows::month_of_name(&name) {
-                months.insert(month, open(&name)?);
+                let opened = database.keyspace(&name, || month_options(&config));
+                months.insert(month, opened.map_err(backend)?);
             }
         }
         let (last, future) = (open("last")?, open("future")?);
@@ -250,7 +254,7 @@ impl FjallIndex {
         let name = rows::month_name(month);
         let keyspace = self
             .database
-            .keyspace(&name, || options(&self.config, false))
+            .keyspace(&name, || month_options(&self.config))
             .map_err(backend)?;
         self.sync_names()?;
         let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
@@ -478,10 +482,21 @@ fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, Inde
 }
 
 /// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
+///
+/// While tables are merged fjall keeps, of each index block and each filter in the making, what is in
+/// it, and by every key of an index block the block of the table that it was read from: so the index
+/// blocks are small ones from the first merge on, and not one as large as its table.
 fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
         .expect_point_read_hits(is_hit)
+}
+
+/// Settings of the keyspace of a month, which is asked for ranges only: filters are of no use there.
+fn month_options(config: &IndexConfig) -> KeyspaceCreateOptions {
+    options(config, false).filter_policy(FilterPolicy::disabled())
 }
 
 fn missing_row(vehicle: &str, number: u32) -> IndexError {

@@ -23,10 +23,14 @@ use crate::{
     },
     types::{
         ids::VehicleId,
+        json::json_bytes_max,
         record::{Kind, Record},
         time::{Month, UnixMillis},
     },
 };
+
+/// An answer ends after so many bytes of JSON, however many records it may hold.
+pub(super) const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::vehicles`].
@@ -43,8 +47,8 @@ impl FjallIndex {
         let mut staged = staged.into_iter().peekable();
         let mut rows = Rows::new(snapshot.range(&self.last, start..));
         let mut written = rows.next_last()?;
-        let mut records = Vec::new();
-        while records.len() < limit {
+        let (mut records, mut n_bytes) = (Vec::new(), 0);
+        while records.len() < limit && n_bytes < PAGE_BYTES_MAX {
             let order = match (&written, staged.peek()) {
                 (Some(one), Some(other)) => one.key.vehicle.cmp(&other.key.vehicle),
                 (Some(_), None) => Ordering::Less,
@@ -57,7 +61,9 @@ impl FjallIndex {
                 None
             };
             let other = if order.is_ge() { staged.next() } else { None };
-            records.extend(newer(one, other));
+            let newest = newer(one, other);
+            n_bytes += newest.as_ref().map_or(0, json_bytes_max);
+            records.extend(newest);
         }
         Ok(records)
     }
@@ -89,11 +95,14 @@ impl FjallIndex {
             Source::Rows(RangeRows::new(&snapshot, future, &bounds)),
         ]
         .map(Iterator::peekable);
-        let mut records = Vec::new();
+        let (mut records, mut n_bytes) = (Vec::new(), 0);
         while records.len() < limit
+            && n_bytes < PAGE_BYTES_MAX
             && let Some(record) = next_of_all(&mut sources)
         {
-            records.push(record?);
+            let record = record?;
+            n_bytes += json_bytes_max(&record);
+            records.push(record);
         }
         Ok(records)
     }
@@ -381,4 +390,110 @@ pub(super) fn keys_from(
     let mut start = Vec::new();
     rows::put_record_key(vehicle, Moment { kind, time, hash }, &mut start);
     start..rows::after_kind(vehicle, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Index as _, *};
+    use crate::store::index::{IndexConfig, tests::position};
+
+    /// Records of one vehicle, or each of its own, of 60 KB; half of them are written.
+    fn large(folder: &std::path::Path, id_of: impl Fn(i64) -> String) -> (FjallIndex, Vec<Record>) {
+        let index = FjallIndex::open(folder, IndexConfig::default()).unwrap();
+        let records: Vec<Record> = (0..60)
+            .map(|time| Record {
+                raw: Some(vec![b'a'; 60_000].into()),
+                ..position(&id_of(time), time, 1)
+            })
+            .collect();
+        let (written, waiting) = records.split_at(30);
+        index.apply(written).unwrap();
+        index.flush_waiting().unwrap();
+        index.apply(waiting).unwrap();
+        (index, records)
+    }
+
+    #[track_caller]
+    fn check_size(page: &[Record]) {
+        let n_bytes: usize = page.iter().map(json_bytes_max).sum();
+        assert!(n_bytes < PAGE_BYTES_MAX + 64 * 1024, "{n_bytes} bytes");
+    }
+
+    #[test]
+    fn a_track_of_large_records_is_given_in_pages_of_a_bounded_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, records) = large(folder.path(), |_| "large".to_owned());
+        let mut query = RangeQuery {
+            vehicle: records[0].key.vehicle.clone(),
+            kind: Kind::Position,
+            from: None,
+            to: None,
+            after: None,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = index.range(&query, 1_000).unwrap();
+            check_size(&page);
+            let Some(last) = page.last() else { break };
+            query.after = Some(spot_of(last));
+            found.extend(page);
+        }
+        assert_eq!(found, records);
+    }
+
+    /// Index blocks of merged tables are in parts, of which a range must meet the right ones.
+    #[test]
+    fn ranges_of_merged_tables_begin_anywhere() {
+        const N_VEHICLES: i64 = 20;
+        let folder = tempfile::tempdir().unwrap();
+        let config = IndexConfig {
+            stage_bytes: 256 * 1024,
+            memtable_bytes: 256 * 1024,
+            memtables_bytes: 256 * 1024,
+            ..IndexConfig::default()
+        };
+        let index = FjallIndex::open(folder.path(), config).unwrap();
+        let records: Vec<Record> = (0..20_000)
+            .map(|time| Record {
+                raw: Some(vec![b'a'; 300].into()),
+                ..position(&format!("vehicle {:02}", time % N_VEHICLES), time, 1)
+            })
+            .collect();
+        for some in records.chunks(100) {
+            index.apply(some).unwrap();
+        }
+        index.flush_waiting().unwrap();
+        for keyspace in index.months.read().unwrap().values() {
+            keyspace.rotate_memtable_and_wait().unwrap();
+            keyspace.major_compact().unwrap();
+        }
+        for from in (0..20_000).step_by(37) {
+            let first = &records[from];
+            let query = RangeQuery {
+                vehicle: first.key.vehicle.clone(),
+                kind: Kind::Position,
+                from: Some(first.key.time),
+                to: None,
+                after: None,
+            };
+            let found = index.range(&query, 10).unwrap();
+            let expected = records[from..].iter().step_by(N_VEHICLES as usize).take(10);
+            assert!(found.iter().eq(expected), "from {from}");
+        }
+    }
+
+    #[test]
+    fn large_last_positions_are_given_in_pages_of_a_bounded_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let (index, records) = large(folder.path(), |number| format!("large {number:02}"));
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = index.vehicles(after.as_ref(), 1_000).unwrap();
+            check_size(&page);
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.vehicle.clone());
+            found.extend(page);
+        }
+        assert_eq!(found, records);
+    }
 }

@@ -10,7 +10,10 @@ use std::collections::VecDeque;
 
 use ::fjall::{Keyspace, Readable, Snapshot};
 
-use super::{FjallIndex, read::Rows};
+use super::{
+    FjallIndex,
+    read::{PAGE_BYTES_MAX, Rows},
+};
 use crate::{
     store::index::{IndexError, ScanPage, ScanQuery, rows},
     types::{
@@ -25,9 +28,6 @@ use crate::{
 /// besides: a page that a filter leaves empty ends too.
 const VISITS_PER_RECORD: usize = 8;
 const VISITS_BESIDES: usize = 4_096;
-
-/// A page ends after so many bytes of JSON, however many records it may hold.
-const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::scan`].
