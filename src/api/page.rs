@@ -6,6 +6,7 @@
 //! piece by piece as it is taken. Must not know whose page it is.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,10 +19,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::Problem;
+use super::{problem::Problem, routes::no_json};
 use crate::{
     base::time::Instant,
     types::{json::RecordJson, record::Record},
@@ -49,12 +50,18 @@ pub(super) async fn take_place(
 }
 
 /// An answer that holds `place` until all of it is taken, which may last `patience`: the JSON `empty`
-/// of a page without items, whose first list is theirs, with `items` in it.
+/// of a page without items, whose first list is theirs, with `items` in it. How long it is stands at its
+/// front, so that a part of it is not taken for the whole.
 pub(super) fn respond(
     empty: &[u8],
     items: Vec<Record>,
     (place, patience): (OwnedSemaphorePermit, Duration),
-) -> Response {
+) -> Result<Response, Problem> {
+    let n_bytes = items.iter().try_fold(empty.len(), |n_bytes, record| {
+        let mut counter = Counter(n_bytes);
+        serde_json::to_writer(&mut counter, &RecordJson::new(record)).map(|()| counter.0)
+    });
+    let n_bytes = n_bytes.map_err(|error| no_json(&error))? + items.len().saturating_sub(1);
     let list = empty.windows(NO_ITEMS.len()).position(|at| at == NO_ITEMS);
     let (head, tail) = empty.split_at(list.map_or(empty.len(), |at| at + 1));
     let body = PageBody {
@@ -62,6 +69,7 @@ pub(super) fn respond(
         items: items.into_iter(),
         n_given: 0,
         tail: Some(Bytes::copy_from_slice(tail)),
+        n_bytes_left: n_bytes as u64,
         deadline: Instant::now() + patience,
         _place: place,
     };
@@ -72,7 +80,21 @@ pub(super) fn respond(
         HeaderValue::from_static("application/json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
+}
+
+/// Counts what is written, and keeps nothing of it.
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why a page is not whole.
@@ -94,6 +116,7 @@ struct PageBody {
     n_given: usize,
     /// What follows the items; absent once it is given.
     tail: Option<Bytes>,
+    n_bytes_left: u64,
     deadline: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -116,6 +139,7 @@ impl PageBody {
             serde_json::to_writer(&mut piece, &RecordJson::new(&record))?;
             self.n_given += 1;
         }
+        self.n_bytes_left = self.n_bytes_left.saturating_sub(piece.len() as u64);
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
 }
@@ -140,6 +164,10 @@ impl hyper::body::Body for PageBody {
 
     fn is_end_stream(&self) -> bool {
         self.tail.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.n_bytes_left)
     }
 }
 
@@ -189,9 +217,12 @@ mod tests {
         let empty = serde_json::to_vec(&VehiclesJson::new(&page(Vec::new()))).unwrap();
         let place = Arc::clone(&places).try_acquire_owned().unwrap();
         let holding = (place, Duration::from_secs(3_600));
-        let mut body = respond(&empty, records.to_vec(), holding).into_body();
+        let mut body = respond(&empty, records.to_vec(), holding)
+            .unwrap()
+            .into_body();
         let mut context = Context::from_waker(Waker::noop());
         let (mut json, mut pieces) = (Vec::new(), Vec::new());
+        let n_bytes = body.size_hint().exact().unwrap();
         while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
             assert_eq!(places.available_permits(), 0, "it holds its place");
             let piece = frame.unwrap().into_data().unwrap();
@@ -199,6 +230,7 @@ mod tests {
             json.extend(piece);
         }
         assert!(body.is_end_stream());
+        assert_eq!(json.len() as u64, n_bytes);
         drop(body);
         assert_eq!(places.available_permits(), 1);
         (json, pieces)

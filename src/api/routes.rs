@@ -79,7 +79,7 @@ impl<A> Api<A> {
     ) -> Result<Response, Problem> {
         let (items, empty) = page.split_items();
         let holding = (place, self.config.page_timeout);
-        Ok(page::respond(&shape(&empty)?, items, holding))
+        page::respond(&shape(&empty)?, items, holding)
     }
 }
 
@@ -137,7 +137,7 @@ async fn vehicle<A: Answers>(
     if answer.position.is_some() {
         let json = to_json(&VehicleJson::new(&answer))?;
         let holding = (place, api.config.page_timeout);
-        return Ok(page::respond(&json, Vec::new(), holding));
+        return page::respond(&json, Vec::new(), holding);
     }
     if answer.missing.is_empty() {
         return Err(Problem::new(
@@ -217,11 +217,14 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer has no JSON");
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the answer has no JSON; please report this",
-        )
-    })
+    serde_json::to_vec(value).map_err(|error| no_json(&error))
+}
+
+/// What is said of an answer that cannot be written.
+pub(super) fn no_json(error: &serde_json::Error) -> Problem {
+    tracing::error!(%error, "an answer has no JSON");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the answer has no JSON; please report this",
+    )
 }

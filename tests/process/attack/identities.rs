@@ -9,7 +9,7 @@ use super::{
 
 /// What memory may grow by with ever new vehicles, in MiB: each is three times in tables that remember the
 /// latest of them, and once in the stage of the index, each to its cap.
-const IDENTITIES_GROWTH_MIB_MAX: u64 = 128;
+const IDENTITIES_GROWTH_MIB_MAX: u64 = 144;
 
 #[test]
 fn a_million_unknown_identities_take_no_memory() {

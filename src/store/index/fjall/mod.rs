@@ -190,18 +190,17 @@ impl FjallIndex {
             Some(value) => u64::from_be_bytes(rows::number_of(APPLIED_ROW, &value)?),
             None => 0,
         };
-        let open = |name: &str| {
-            let options = || options(&config, name == "last");
-            database.keyspace(name, options).map_err(backend)
+        let open = |name: &str, options: KeyspaceCreateOptions| {
+            database.keyspace(name, || options).map_err(backend)
         };
         let mut months = BTreeMap::new();
         for name in database.list_keyspace_names() {
             if let Some(month) = rows::month_of_name(&name) {
-                let opened = database.keyspace(&name, || month_options(&config));
-                months.insert(month, opened.map_err(backend)?);
+                months.insert(month, open(&name, month_options(&config))?);
             }
         }
-        let (last, future) = (open("last")?, open("future")?);
+        let last = open("last", options(&config, true))?;
+        let future = open("future", options(&config, false))?;
         found.check_tables(months.values().chain([&meta, &last, &future]))?;
         let index = Self {
             folder: path.to_owned(),
@@ -483,9 +482,8 @@ fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, Inde
 
 /// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
 ///
-/// While tables are merged fjall keeps, of each index block and each filter in the making, what is in
-/// it, and by every key of an index block the block of the table that it was read from: so the index
-/// blocks are small ones from the first merge on, and not one as large as its table.
+/// While fjall merges tables, each key of an index block in the making keeps alive the block that it was
+/// read from: so merged tables have many small index blocks in the place of one that keeps a whole table.
 fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
