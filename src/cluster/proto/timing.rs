@@ -119,6 +119,8 @@ pub(crate) const TABLES_AFTER: Duration = millis(200);
 /// And as many times the gathering longer: tables that all exchange with all are the last thing that
 /// many nodes need which are busy with telling.
 pub(crate) const GATHERS_UNTIL_TABLES: u32 = 4;
+/// And so much longer where news go with heartbeats: longer than these take.
+pub(crate) const BEAT_UNTIL_TABLES: Duration = millis(500);
 /// As many times as long for views that do not stand still: what moves is being told anyway.
 pub(crate) const TABLES_AFTER_MOVING: u32 = 10;
 /// Pairs of digests remembered of a link, for which tables were exchanged.

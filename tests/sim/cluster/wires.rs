@@ -13,7 +13,7 @@ pub(crate) const QUIET_MS: u64 = 1_000;
 /// After so long without a byte a link is dead.
 pub(crate) const SILENT_MS: u64 = 1_400;
 /// An idle link says so.
-pub(crate) const HEARTBEAT_MS: u64 = 250;
+pub(crate) const HEARTBEAT_MS: u64 = 350;
 
 /// How the network behaves at present.
 #[derive(Debug, Clone)]

@@ -23,8 +23,8 @@ use crate::{
         output::{ClusterOutput, Haste},
         place::is_of_segment,
         timing::{
-            GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, GATHERS_UNTIL_TABLES, HOLD, HOPS_MAX,
-            RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING,
+            BEAT_UNTIL_TABLES, GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, GATHERS_UNTIL_TABLES,
+            HOLD, HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING,
         },
         wire::{Heartbeat, MemberMessage, Said},
     },
@@ -105,8 +105,10 @@ impl Core {
     pub(super) fn tell_now(&mut self) {
         self.telling.told_at = Some(self.now);
         self.telling.news_since = None;
-        let haste = self.haste();
-        self.telling.is_urgent = false;
+        let haste = match std::mem::take(&mut self.telling.is_urgent) {
+            true => Haste::AtOnce,
+            false => self.leisure(),
+        };
         self.tell_report(haste);
         self.tell_changes(haste);
         let heartbeat = self.current_heartbeat();
@@ -138,11 +140,11 @@ impl Core {
             .or(Some(since))
     }
 
-    /// Where all link all, each learns of a member by a link of its own, and what fifty nodes tell each
-    /// other of it would only keep them from that: what is not urgent goes with their heartbeats.
-    fn haste(&self) -> Haste {
+    /// How what is not urgent goes. Where all link all, each learns of a member by a link of its own, and
+    /// what fifty nodes tell each other of it would only keep them from that.
+    fn leisure(&self) -> Haste {
         let is_mesh = self.config.connect_mode == ConnectMode::Visible;
-        if is_mesh && !self.telling.is_urgent && !self.gathering().is_zero() {
+        if is_mesh && !self.gathering().is_zero() {
             Haste::WithBeat
         } else {
             Haste::AtOnce
@@ -160,7 +162,11 @@ impl Core {
     /// How long views that stand still may differ. What was said is gathered at the other end, and read
     /// by a node that has to do as much as this one.
     fn patience(&self) -> Duration {
-        TABLES_AFTER + self.gathering() * GATHERS_UNTIL_TABLES
+        let beat = match self.leisure() {
+            Haste::AtOnce => Duration::ZERO,
+            Haste::WithBeat => BEAT_UNTIL_TABLES,
+        };
+        TABLES_AFTER + self.gathering() * GATHERS_UNTIL_TABLES + beat
     }
 
     /// A new link: who is reached, then the whole table.
