@@ -17,6 +17,8 @@ use crate::{
     types::ids::NodeId,
 };
 
+mod telling;
+
 /// Node 5, and what it did.
 struct Talk {
     cluster: Cluster,
@@ -622,106 +624,6 @@ fn a_member_that_others_cannot_place_is_dialled_where_it_is_heard() {
             heard(&mut talk, 7, "192.0.2.7:5001");
         }
         assert!(talk.dialled().is_some(), "heard first: {is_heard_first}");
-    }
-}
-
-#[test]
-fn who_is_linked_over_a_segment_is_told_of_where_others_reach_it() {
-    let mut talk = Talk::new();
-    heard(&mut talk, 7, "192.0.2.7:5001");
-    talk.tells(ClusterInput::LinkUp {
-        link: LinkId(1),
-        dialled: None,
-        card: testing::card(7, "n7"),
-        observed: "[fe80::7%2]:40000".parse().unwrap(),
-    });
-    talk.out.clear();
-    talk.links(2, 2);
-    let mut told = Vec::new();
-    for output in &talk.out {
-        if let ClusterOutput::SendFrame { message, .. } = output
-            && let Some(Said::Table { records, .. }) = Said::read(message.as_bytes())
-        {
-            told.extend(records.into_iter().filter(|record| record.id == NodeId(7)));
-        }
-    }
-    let told: Vec<_> = told.into_iter().map(|record| record.link).collect();
-    assert_eq!(told, [Some("192.0.2.7:5001".parse().unwrap())]);
-}
-
-#[test]
-fn who_is_reached_is_told_on_though_the_way_came_before_the_member() {
-    let mut talk = Talk::new();
-    talk.links(1, 2);
-    talk.links(2, 3);
-    talk.waits(1_000);
-    talk.out.clear();
-    let hops = vec![(NodeId(7), 1)];
-    let is_storing = true;
-    talk.frame(1, &Said::Report { hops, is_storing });
-    talk.waits(100);
-    talk.frame(1, &delta(record(7, 0, Standing::Up)));
-    talk.waits(100);
-    let told = talk.out.iter().any(|output| match output {
-        ClusterOutput::SendFrame { link, message, .. } if link.0 == 2 => matches!(
-            Said::read(message.as_bytes()),
-            Some(Said::Report { hops, .. }) if hops.contains(&(NodeId(7), 2))
-        ),
-        _ => false,
-    });
-    assert!(told);
-}
-
-/// What a link was told of the way to node 9, in links, report by report; 0 for none.
-fn told_of_9(talk: &mut Talk, link: u64) -> Vec<u8> {
-    let out = std::mem::take(&mut talk.out);
-    let told = out.iter().filter_map(|output| match output {
-        ClusterOutput::SendFrame {
-            link: to, message, ..
-        } if to.0 == link => Said::read(message.as_bytes()),
-        _ => None,
-    });
-    let way = |said| match said {
-        Said::Report { hops, .. } => {
-            let way = hops.into_iter().find(|(id, _)| *id == NodeId(9));
-            Some(way.map_or(0, |(_, n_hops)| n_hops))
-        }
-        _ => None,
-    };
-    told.filter_map(way).collect()
-}
-
-/// The neighbours had links to a node that is gone, and hear of it from each other.
-#[test]
-fn the_echo_of_a_way_that_is_lost_is_not_told_but_a_detour_is() {
-    for is_echo in [true, false] {
-        let mut talk = Talk::new();
-        for (link, id) in [(1, 9), (2, 8), (3, 7)] {
-            talk.links(link, id);
-        }
-        let reports = |talk: &mut Talk, link, n_hops| {
-            let (hops, is_storing) = (vec![(NodeId(9), n_hops)], true);
-            talk.frame(link, &Said::Report { hops, is_storing });
-        };
-        reports(&mut talk, 2, 1);
-        talk.waits(1_000);
-        talk.out.clear();
-        talk.loses(1, LinkEnd::Silent);
-        talk.waits(50);
-        assert_eq!(told_of_9(&mut talk, 3), [2], "a neighbour has a link");
-        reports(&mut talk, 2, 2);
-        talk.waits(100);
-        assert_eq!(told_of_9(&mut talk, 3), [0], "it may be us it speaks of");
-        assert_eq!(talk.state(9), Some(MemberState::Suspect));
-        if is_echo {
-            let (hops, is_storing) = (Vec::new(), true);
-            talk.frame(2, &Said::Report { hops, is_storing });
-            talk.waits(10);
-            assert_eq!(talk.events().last().unwrap(), "down n9 silent");
-        }
-        talk.waits(1_000);
-        let later: &[u8] = if is_echo { &[] } else { &[3] };
-        assert_eq!(told_of_9(&mut talk, 3), later);
     }
 }
 
