@@ -184,7 +184,7 @@ pub(super) const KEYS: &[Key<AppConfig>] = keys![
         |c| show_size(c.store.log_bytes_max);
     "store.room_bytes" Value "a size such as \"32 MiB\", 1 MiB to 1 GiB",
         |c, v| c.ingest.room_bytes = size(v, MIB..=GIB)?, |c| show_size(c.ingest.room_bytes);
-    "store.index_cache_bytes" Value "a size such as \"64 MiB\", 1 MiB to 1 TiB",
+    "store.index_cache_bytes" Value "a size such as \"16 MiB\", 1 MiB to 1 TiB",
         |c, v| c.store.index_cache_bytes = size(v, MIB..=TIB)?,
         |c| show_size(c.store.index_cache_bytes);
     "store.index_lag_records_max" Value "a number of records, 1000 to 100000000",

@@ -20,7 +20,7 @@ pub struct StoreConfig {
     /// All segments of the log together; with more than this, less a segment, that the index does
     /// not keep through a power cut yet, no socket is read. One group may exceed it.
     pub log_bytes_max: u64,
-    /// Memory for blocks of the index that were read.
+    /// Memory for blocks of the index that were read; the system keeps its files in memory besides.
     pub index_cache_bytes: u64,
     /// Records that may be in the log and not yet in the index; beyond it no socket is read. The keys
     /// of each are held in memory, 16 to 70 bytes.
@@ -40,7 +40,7 @@ impl Default for StoreConfig {
             quarantine_bytes_max: 16 * MIB,
             segment_bytes_max: 64 * MIB,
             log_bytes_max: 8192 * MIB,
-            index_cache_bytes: 64 * MIB,
+            index_cache_bytes: 16 * MIB,
             index_lag_records_max: 1_000_000,
             is_indexed: true,
             retention: None,

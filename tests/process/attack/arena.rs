@@ -70,11 +70,7 @@ fn within(
     attack: impl FnOnce(&Node),
 ) -> Aftermath {
     let folder = tempfile::tempdir().unwrap();
-    // What the index's cache holds once it is full is no growth: it is kept small.
-    let settings = format!(
-        "{settings}\n[store]\nquarantine_bytes_max = {QUARANTINE_BYTES_MAX}\n\
-         index_cache_bytes = \"16 MiB\"\n"
-    );
+    let settings = format!("{settings}\n[store]\nquarantine_bytes_max = {QUARANTINE_BYTES_MAX}\n");
     let node = Node::start_with(&folder.path().join("data"), &settings);
     let (is_over, n_answered) = (AtomicBool::new(false), AtomicU32::new(0));
     let (good, base_bytes) = std::thread::scope(|scope| {

@@ -19,6 +19,7 @@ mod newest;
 mod read;
 mod retention;
 mod scan;
+mod settings;
 mod sound;
 mod stage;
 
@@ -35,10 +36,7 @@ use std::{
     time::Duration,
 };
 
-use ::fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable,
-    config::{FilterPolicy, PartitioningPolicy},
-};
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
 use self::{
     failure::backend,
@@ -47,6 +45,7 @@ use self::{
     newest::NewestCache,
     read::{Rows, keys_from, newer},
     retention::Sweep,
+    settings::{month_options, options},
     sound::{Found, Journals},
     stage::Stage,
 };
@@ -478,23 +477,6 @@ fn open_meta(database: &Database, config: &IndexConfig) -> Result<Keyspace, Inde
         None => return Err(IndexError::Damaged("no layout version".to_owned())),
     }
     Ok(meta)
-}
-
-/// Settings of a keyspace; `is_hit` where nearly all keys that are asked for are there.
-///
-/// While fjall merges tables, each key of an index block in the making keeps alive the block that it was
-/// read from: so merged tables have many small index blocks in the place of one that keeps a whole table.
-fn options(config: &IndexConfig, is_hit: bool) -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(config.memtable_bytes / if is_hit { 2 } else { 1 })
-        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
-        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
-        .expect_point_read_hits(is_hit)
-}
-
-/// Settings of the keyspace of a month, which is asked for ranges only: filters are of no use there.
-fn month_options(config: &IndexConfig) -> KeyspaceCreateOptions {
-    options(config, false).filter_policy(FilterPolicy::disabled())
 }
 
 fn missing_row(vehicle: &str, number: u32) -> IndexError {
