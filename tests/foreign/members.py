@@ -392,7 +392,7 @@ def open_group(address):
 def written_ping(node, nonce):
     own = node.own
     fields = {
-        "secret": node.secret.hex(), "cluster": node.cluster, "kind": "ping", "settled": "0",
+        "secret": node.secret.hex(), "cluster": node.cluster, "kind": "ping", "settled": "0", "few": "1",
         "id": f"{own.id:x}", "incarnation": str(own.incarnation), "run": f"{own.run:x}",
         "digest": f"{node.digest():x}", "nonce": f"{nonce:x}", "pinger": "0",
         "port": str(node.port), "address": "none", "name": own.name,
