@@ -99,7 +99,7 @@
 //!
 //! 1. A beacon admits nobody: it leads to a dial, a PONG or a series, each at a limited rate, and is
 //!    believed about addresses of known members and about who is settled.
-//! 2. No beacon silences a node: its first series goes out whatever it hears, and while its need
+//! 2. No beacon silences a node that needs company: its first series goes out whatever it hears, and while its need
 //!    ([`beacons`]) is open, lower ids hold back a later PING for one interval at most.
 //! 3. A member to which we have a link is never reported down, unless by its own word or by another run of
 //!    it: a greater claim, or a hello of its id in another run.

@@ -327,7 +327,10 @@ impl Driver {
             match self.on_link(event) {
                 Happened::ForCore(input) => inputs.push(input),
                 Happened::Traffic(link, frame) => {
-                    self.tell_all(inputs.drain(..));
+                    // Records come by the thousand: looking for what is due is not for each of them.
+                    if !inputs.is_empty() {
+                        self.tell_all(inputs.drain(..));
+                    }
                     self.on_traffic(link, frame);
                 }
             }

@@ -418,9 +418,12 @@ impl World {
                 }
                 ClusterOutput::SetHeartbeat { bytes, haste } => {
                     self.nodes[at].heartbeat = bytes.clone();
-                    let now = haste == Haste::AtOnce;
-                    for link in self.pipes_of(at).into_iter().filter(|_| now) {
-                        self.say(at, link, Parcel::Heartbeat(bytes.clone()));
+                    for link in self.pipes_of(at) {
+                        let parcel = Parcel::Heartbeat(bytes.clone());
+                        match haste {
+                            Haste::AtOnce => self.say(at, link, parcel),
+                            Haste::WithBeat => self.say_later(at, link, parcel),
+                        }
                     }
                 }
                 ClusterOutput::Notify(event) => self.notify(at, &event),

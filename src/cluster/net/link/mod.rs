@@ -380,7 +380,8 @@ impl Shared {
         let now = Instant::now();
         let mut state = self.lock();
         let state = &mut *state;
-        if let Some(payload) = state.beat.take_due(now) {
+        let is_speaking = state.outgoing.waiting_bytes() > 0;
+        if let Some(payload) = state.beat.take_due(now, is_speaking) {
             state.outgoing.set_heartbeat(payload);
         }
         state.outgoing.fill(plain, bytes_min);

@@ -55,6 +55,22 @@ async fn a_heartbeat_is_told_when_it_says_something_new() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_may_wait_goes_before_the_next_frame() {
+    let (_one, link, mut other, _other_link) = pair(config("one"), config("other")).await;
+    link.handle.set_next_heartbeat(bytes("ill")).unwrap();
+    let frame = link.handle.send_with_beat(FrameKind::MEMBERS, bytes("a"));
+    frame.unwrap();
+    link.handle.send(FrameKind::MEMBERS, bytes("b")).unwrap();
+    let LinkEvent::Heartbeat { bytes: heard, .. } = other.next().await else {
+        panic!("no heartbeat");
+    };
+    assert_eq!(heard, bytes("ill"));
+    for text in ["a", "b"] {
+        assert_eq!(other.frame().await.payload, bytes(text));
+    }
+}
+
+#[tokio::test]
 async fn a_ping_is_answered_with_the_time_it_took() {
     let (_one, link, _other, _other_link) = pair(config("one"), config("other")).await;
     let took = timeout(PATIENCE, link.handle.ping()).await.unwrap();

@@ -7,7 +7,8 @@
 //! that this one has no link to to a series of our own ([`series`]), if it wants one, or has another path
 //! to it and another digest. No
 //! beacon makes a node silent that needs company: the only thing that holds a PING back is the PING
-//! of a lower id, never one of the first series, and never for longer than an interval.
+//! of a lower id, never one of the first series, and never for longer than an interval. A PONG is held
+//! back by those of eight nodes that are linked with this one, where the pinger wants no more ([`pongs`]).
 
 pub(crate) mod nonces;
 pub(crate) mod pongs;

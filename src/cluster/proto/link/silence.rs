@@ -7,7 +7,7 @@
 //! first look finds what came meanwhile. A link on which heartbeats come in time is not looked at.
 //!
 //! [`Beat`] says something whenever nothing was said for a while, and at once when what it has to say
-//! has changed. A node with fifty links would be woken by each of them four times a second for its own
+//! has changed. A node with fifty links would be woken by each of them three times a second for its own
 //! beats, as often for those of the others, and as often for looks. So all links of a node beat and look
 //! at the same moments, multiples of [`LinkTiming::look`] on its clock; and a beat that is heard is
 //! answered by the one that would be due a moment later: the two ends of a link wake each other once.
@@ -65,8 +65,10 @@ pub struct Beat {
     timing: LinkTiming,
     last_said: Instant,
     payload: Bytes,
-    /// A payload that was never said.
+    /// A payload that was never said, and goes now.
     is_changed: bool,
+    /// One that goes with whatever goes next: on a busy link no heartbeat is due by itself.
+    is_waiting: bool,
     /// The other end is to be answered.
     is_asked: bool,
 }
@@ -156,6 +158,7 @@ impl Beat {
             last_said: now,
             payload: Bytes::new(),
             is_changed: false,
+            is_waiting: false,
             is_asked: false,
         }
     }
@@ -163,15 +166,16 @@ impl Beat {
     /// What heartbeats say from now on. True if that is something else than before, and must be said
     /// at once, however busy the link is.
     pub fn set_payload(&mut self, payload: Bytes) -> bool {
-        if self.payload != payload {
+        if self.payload != payload || self.is_waiting {
             self.payload = payload;
             self.is_changed = true;
         }
         self.is_changed
     }
 
-    /// What heartbeats say from the next one on; that one goes when it would.
+    /// What heartbeats say from the next one on; that one goes with whatever else goes, or when it would.
     pub fn set_next_payload(&mut self, payload: Bytes) {
+        self.is_waiting |= self.payload != payload;
         self.payload = payload;
     }
 
@@ -189,11 +193,16 @@ impl Beat {
         self.is_asked
     }
 
-    /// The payload of the heartbeat that is due, which counts as said.
-    pub fn take_due(&mut self, now: Instant) -> Option<Bytes> {
-        let is_due = self.is_changed || self.is_asked || now >= self.next_deadline();
+    /// The payload of the heartbeat that is due, which counts as said. `is_speaking`: something else
+    /// goes now.
+    pub fn take_due(&mut self, now: Instant, is_speaking: bool) -> Option<Bytes> {
+        let is_due = self.is_changed
+            || self.is_asked
+            || (is_speaking && self.is_waiting)
+            || now >= self.next_deadline();
         is_due.then(|| {
             self.is_changed = false;
+            self.is_waiting = false;
             self.said(now);
             self.payload.clone()
         })
@@ -280,10 +289,10 @@ mod tests {
     #[test]
     fn a_beat_is_due_when_nothing_was_said() {
         let mut beat = Beat::new(LinkTiming::default(), at(0));
-        assert_eq!(beat.take_due(at(349)), None);
-        assert_eq!(beat.take_due(at(350)), Some(Bytes::new()));
+        assert_eq!(beat.take_due(at(349), false), None);
+        assert_eq!(beat.take_due(at(350), false), Some(Bytes::new()));
         beat.said(at(400));
-        assert_eq!(beat.take_due(at(600)), None);
+        assert_eq!(beat.take_due(at(600), false), None);
         assert_eq!(beat.next_deadline(), at(750));
     }
 
@@ -310,7 +319,7 @@ mod tests {
             let (mut n_said, mut n_answers, mut last_said) = ([0; 2], 0, [0, phase]);
             for time in phase..10_000 {
                 for from in 0..2 {
-                    if ends[from].take_due(at(time)).is_none() {
+                    if ends[from].take_due(at(time), false).is_none() {
                         continue;
                     }
                     assert!(time - last_said[from] <= 400, "nothing for long at {time}");
@@ -330,13 +339,39 @@ mod tests {
     fn a_beat_is_not_answered_by_who_spoke_just_now() {
         let mut beat = Beat::new(LinkTiming::default(), at(0));
         assert!(!beat.answer(at(174)));
-        assert_eq!(beat.take_due(at(174)), None);
+        assert_eq!(beat.take_due(at(174), false), None);
         assert!(beat.answer(at(175)));
-        assert_eq!(beat.take_due(at(175)), Some(Bytes::new()));
+        assert_eq!(beat.take_due(at(175), false), Some(Bytes::new()));
         assert!(!beat.answer(at(176)));
         assert!(beat.answer(at(400)));
         beat.said(at(401));
-        assert_eq!(beat.take_due(at(402)), None, "something else was said");
+        assert_eq!(
+            beat.take_due(at(402), false),
+            None,
+            "something else was said"
+        );
+    }
+
+    #[test]
+    fn a_payload_that_may_wait_goes_with_what_goes_however_busy_the_link() {
+        let mut beat = Beat::new(LinkTiming::default(), at(0));
+        beat.set_next_payload(Bytes::from_static(b"new"));
+        assert_eq!(beat.take_due(at(10), false), None);
+        assert_eq!(
+            beat.take_due(at(20), true),
+            Some(Bytes::from_static(b"new"))
+        );
+        beat.set_next_payload(Bytes::from_static(b"new"));
+        for time in (30..5_000).step_by(10) {
+            assert_eq!(beat.take_due(at(time), true), None, "it is known");
+            beat.said(at(time));
+        }
+        beat.set_next_payload(Bytes::from_static(b"urgent"));
+        assert!(
+            beat.set_payload(Bytes::from_static(b"urgent")),
+            "it was never said"
+        );
+        assert!(beat.take_due(at(5_000), false).is_some());
     }
 
     #[test]
@@ -344,9 +379,15 @@ mod tests {
         let mut beat = Beat::new(LinkTiming::default(), at(0));
         assert!(beat.set_payload(Bytes::from_static(b"healthy")));
         beat.said(at(5));
-        assert_eq!(beat.take_due(at(6)), Some(Bytes::from_static(b"healthy")));
+        assert_eq!(
+            beat.take_due(at(6), false),
+            Some(Bytes::from_static(b"healthy"))
+        );
         assert!(!beat.set_payload(Bytes::from_static(b"healthy")));
-        assert_eq!(beat.take_due(at(7)), None);
-        assert_eq!(beat.take_due(at(400)), Some(Bytes::from_static(b"healthy")));
+        assert_eq!(beat.take_due(at(7), false), None);
+        assert_eq!(
+            beat.take_due(at(400), false),
+            Some(Bytes::from_static(b"healthy"))
+        );
     }
 }
