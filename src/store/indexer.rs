@@ -28,7 +28,7 @@ use super::{
 use crate::base::{rate::RateLimit, time::Instant};
 
 /// Records applied in one step.
-const BATCH_RECORDS_MAX: usize = 5_000;
+const BATCH_RECORDS_MAX: usize = 2_000;
 
 /// How long fewer records than a batch may wait.
 const GATHER: Duration = Duration::from_millis(200);

@@ -24,8 +24,6 @@
 //! Before the first record all is 0 or empty. Varints have seven bits a byte, the lowest first;
 //! signed ones are zigzag. Differences wrap around. Integers of fixed length are little-endian.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::types::{
@@ -43,6 +41,15 @@ pub(super) type Spot = (UnixMillis, u64);
 pub(super) const fn spot_of(record: &Record) -> Spot {
     (record.key.time, record.key.hash)
 }
+
+/// Most bytes of a head and a block.
+const BLOCK_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A record like the one before takes about as much.
+const FEW_BYTES: usize = 24;
+
+/// As much room for more records is taken at once, which most first ones fit into.
+const SOME_BYTES: usize = 64;
 
 const PROTOCOL: u16 = 1;
 const FLAGS: u16 = 1 << 1;
@@ -157,18 +164,34 @@ impl Fields<'_> {
 }
 
 /// Where the texts of the last record stand in a block.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Texts {
-    protocol: Range<usize>,
-    code: Range<usize>,
-    attributes: Range<usize>,
+    protocol: Place,
+    code: Place,
+    attributes: Place,
+}
+
+/// Start and length: of each vehicle that waits to be written one block is in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place(u16, u16);
+
+impl Place {
+    /// The end of `bytes`, from `start` on; of a block that is too long, and is not kept, any.
+    fn behind(start: usize, bytes: &[u8]) -> Self {
+        let short = |number: usize| u16::try_from(number).unwrap_or_default();
+        Self(short(start), short(bytes.len() - start))
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        let (start, n_bytes) = (usize::from(self.0), usize::from(self.1));
+        bytes.get(start..start + n_bytes).unwrap_or_default()
+    }
 }
 
 /// A block that grows, behind a head of the caller's.
 #[derive(Debug, Default)]
 pub(super) struct BlockWriter {
     bytes: Vec<u8>,
-    first: Option<Spot>,
     numbers: Numbers,
     texts: Texts,
 }
@@ -190,14 +213,21 @@ impl BlockWriter {
         &self.bytes
     }
 
+    /// Spot of the last record, if there is one.
+    pub(super) fn last(&self) -> Option<Spot> {
+        let last = (UnixMillis(self.numbers.time), self.numbers.hash);
+        (self.bytes.len() > 1).then_some(last)
+    }
+
     /// Spots of the first and the last record, if there is one.
     pub(super) fn ends(&self) -> Option<(Spot, Spot)> {
-        let last = (UnixMillis(self.numbers.time), self.numbers.hash);
-        self.first.map(|first| (first, last))
+        let (_, block) = self.bytes.split_first()?;
+        let first = BlockReader::new(block).next()??.spot();
+        self.last().map(|last| (first, last))
     }
 
     /// Adds a record that is behind all others, unless head and block would have more than
-    /// `bytes_max` with it. `scratch` is any list of bytes.
+    /// `bytes_max` with it, or [`BLOCK_BYTES_MAX`]. `scratch` is any list of bytes.
     pub(super) fn push(
         &mut self,
         record: &Record,
@@ -205,6 +235,7 @@ impl BlockWriter {
         scratch: &mut Vec<u8>,
     ) -> bool {
         let n_raw_bytes = record.raw.as_ref().map_or(0, Bytes::len);
+        let bytes_max = bytes_max.min(BLOCK_BYTES_MAX);
         if n_raw_bytes > bytes_max {
             return false;
         }
@@ -221,25 +252,26 @@ impl BlockWriter {
         };
         let changes = fields.changes_since(&before);
         let start = self.bytes.len();
-        let mut texts = self.texts.clone();
+        if self.bytes.capacity() - start < FEW_BYTES {
+            self.bytes.reserve_exact(SOME_BYTES);
+        }
+        let mut texts = self.texts;
         put_record(&fields, changes, self.numbers, &mut texts, &mut self.bytes);
         if self.bytes.len() > bytes_max {
             self.bytes.truncate(start);
             return false;
         }
-        self.first.get_or_insert(spot_of(record));
         self.numbers = numbers;
         self.texts = texts;
         true
     }
 
     fn fields(&self) -> Fields<'_> {
-        let text = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
         Fields {
             numbers: self.numbers,
-            protocol: text(&self.texts.protocol),
-            code: text(&self.texts.code),
-            attributes: text(&self.texts.attributes),
+            protocol: self.texts.protocol.of(&self.bytes),
+            code: self.texts.code.of(&self.bytes),
+            attributes: self.texts.attributes.of(&self.bytes),
             raw: None,
         }
     }
@@ -446,11 +478,11 @@ fn put_signed(number: i64, bytes: &mut Vec<u8>) {
 }
 
 /// Where the bytes stand now, their length aside.
-fn put_bytes(from: &[u8], bytes: &mut Vec<u8>) -> Range<usize> {
+fn put_bytes(from: &[u8], bytes: &mut Vec<u8>) -> Place {
     put_varint(from.len() as u64, bytes);
     let start = bytes.len();
     bytes.extend_from_slice(from);
-    start..bytes.len()
+    Place::behind(start, bytes)
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {

@@ -83,6 +83,7 @@ fn small() -> IndexConfig {
         stage_bytes: 16 * 1024,
         memtable_bytes: 16 * 1024,
         memtables_bytes: 32 * 1024,
+        table_bytes: 4 * 1024,
         cache_bytes: 1024 * 1024,
         newest_vehicles: 4,
         ..IndexConfig::default()

@@ -56,8 +56,8 @@ pub struct LogOffset(pub u64);
 pub struct LogConfig {
     /// Bytes after which a segment is followed by a new one; default 64 MiB. One group may exceed it.
     pub segment_bytes_max: u64,
-    /// Payload bytes after which a frame is followed by a new one; default 1 MiB. Readers hold one
-    /// frame in memory.
+    /// Payload bytes after which a frame is followed by a new one; default 256 KiB. Readers hold the
+    /// records of one in memory.
     pub frame_bytes_max: usize,
 }
 
@@ -65,7 +65,7 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             segment_bytes_max: 64 * 1024 * 1024,
-            frame_bytes_max: 1024 * 1024,
+            frame_bytes_max: 256 * 1024,
         }
     }
 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 /// What memory may grow by while large records are stored and read, in MiB: a record is a hundred rows and
 /// more, and tables are merged all the time.
-const LARGE_GROWTH_MIB_MAX: u64 = 144;
+const LARGE_GROWTH_MIB_MAX: u64 = 80;
 
 /// Status of the answer to a request, which is read to its end; 0 if there is none.
 fn ask(address: SocketAddr, request: &[u8]) -> u32 {

@@ -3,19 +3,15 @@
 use std::{io::Read as _, iter::repeat_n};
 
 use super::{
-    arena::{Talk, connect, flood, short, withstand, withstand_storing},
+    arena::{Talk, connect, flood, short, withstand},
     is_full, scaled,
 };
-
-/// What memory may grow by with ever new vehicles, in MiB: each is three times in tables that remember the
-/// latest of them, and once in the stage of the index, each to its cap.
-const IDENTITIES_GROWTH_MIB_MAX: u64 = 144;
 
 #[test]
 fn a_million_unknown_identities_take_no_memory() {
     const N_CONNECTIONS: usize = 4;
     let n_each = scaled(1_000_000) / N_CONNECTIONS;
-    let aftermath = withstand_storing("unknown identities", IDENTITIES_GROWTH_MIB_MAX, |node| {
+    let aftermath = withstand("unknown identities", "", |node| {
         std::thread::scope(|scope| {
             for number in 0..N_CONNECTIONS {
                 scope.spawn(move || {

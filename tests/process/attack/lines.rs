@@ -130,7 +130,7 @@ fn a_million_tiny_lines_are_a_million_lines() {
 
 /// What memory may grow by with ever new events, in MiB: the room for lines is full of their records, and
 /// each is looked for in the index.
-const EVENTS_GROWTH_MIB_MAX: u64 = 128;
+const EVENTS_GROWTH_MIB_MAX: u64 = 96;
 
 #[test]
 fn tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored() {

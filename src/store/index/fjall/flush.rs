@@ -7,20 +7,25 @@
 //! A block that is merged is written in one batch with what is merged into it. Else a flush may end
 //! between any two batches: what follows comes again from the log, and is merged then.
 //!
+//! Where much of a month waits, what of it lies behind all that is there becomes tables at once, and so do
+//! the last positions of all vehicles. The rest follows in batches when those are durable; with little of
+//! every month, all goes in batches.
+//!
 //! What lies behind the last position of a vehicle needs no look at its track. So nothing of a track
 //! may outlive its row in `last`: that goes with the first rows of the track or before them, and each
 //! batch is synced before it is visible, since keyspaces go to tables of their own at any time. The
 //! retention removes a last position behind the month it lies in, which is durable at once.
 
-use ::fjall::{Keyspace, OwnedWriteBatch, PersistMode};
+use ::fjall::Keyspace;
 
 use super::{
-    FjallIndex, Writing, backend,
+    FjallIndex, Writing,
     lane::{Lane, merge},
-    memtables::MonthBytes,
     newest::NewestKey,
+    output::Output,
     read::{Rows, behind, keys_from},
     stage::{Stage, StagedVehicle},
+    tables::{Keyspaces, Tables},
 };
 use crate::{
     store::index::{
@@ -35,23 +40,17 @@ use crate::{
     },
 };
 
-/// Rows of one batch, about.
-const BATCH_ROWS: usize = 20_000;
-
-/// Their keys and values, in bytes, about: fjall looks only behind a batch whether a keyspace holds
-/// too much.
-const BATCH_BYTES: u64 = 2 * 1024 * 1024;
-
 /// Records that are merged at once.
 const MERGED_RECORDS: usize = 4_096;
 
-/// One batch in the making.
+/// What is under way while all is written.
 struct Flush<'a> {
     index: &'a FjallIndex,
-    batch: OwnedWriteBatch,
-    batch_bytes: u64,
-    added: MonthBytes,
+    output: Output<'a>,
+    /// On disk when what is in the output is.
     noted: Vec<(&'a VehicleId, NewestKey)>,
+    /// What is to be merged when the tables are finished.
+    rest: Vec<(&'a VehicleId, &'a Lane)>,
     month: Option<(Month, Keyspace)>,
     writer: RowWriter,
     block: BlockWriter,
@@ -66,6 +65,16 @@ struct Track<'a> {
     month: Month,
 }
 
+impl<'a> Track<'a> {
+    const fn of(vehicle: &'a VehicleId, lane: &Lane) -> Self {
+        Self {
+            vehicle,
+            kind: lane.kind,
+            month: lane.month,
+        }
+    }
+}
+
 impl FjallIndex {
     /// Writes all that waits; it is visible all the time.
     pub(super) fn flush(&self, writing: &mut Writing) -> Result<(), IndexError> {
@@ -73,27 +82,45 @@ impl FjallIndex {
         if stage.is_empty() {
             return Ok(());
         }
-        let mut flush = Flush::new(self);
+        let large = self.large_keyspaces(&stage)?;
+        let tables = large.as_ref().map(Tables::begin).transpose()?;
+        let mut flush = Flush::new(self, tables);
         for (vehicle, staged) in stage.sorted() {
             flush.vehicle(vehicle, staged, writing)?;
             flush.commit_if_full(writing)?;
         }
+        flush.output.finish_tables()?;
+        flush.merge_rest(writing)?;
         flush.commit(writing)?;
+        drop(flush);
         drop(stage);
         let written = std::mem::take(&mut *self.staged_mut());
         drop::<Stage>(written);
         Ok(())
     }
+
+    /// The keyspaces whose rows are to become tables at once, if there are any.
+    fn large_keyspaces(&self, stage: &Stage) -> Result<Option<Keyspaces>, IndexError> {
+        let months = stage.large_months(self.config.table_bytes);
+        if months.is_empty() {
+            return Ok(None);
+        }
+        let months = months.into_iter();
+        let months = months.map(|month| Ok((month, self.month_or_new(month)?)));
+        Ok(Some(Keyspaces {
+            last: self.last.clone(),
+            months: months.collect::<Result<_, IndexError>>()?,
+        }))
+    }
 }
 
 impl<'a> Flush<'a> {
-    fn new(index: &'a FjallIndex) -> Self {
+    fn new(index: &'a FjallIndex, tables: Option<Tables<'a>>) -> Self {
         Self {
             index,
-            batch: new_batch(index),
-            batch_bytes: 0,
-            added: MonthBytes::default(),
+            output: Output::new(index, tables),
             noted: Vec::new(),
+            rest: Vec::new(),
             month: None,
             writer: RowWriter::default(),
             block: BlockWriter::default(),
@@ -102,13 +129,11 @@ impl<'a> Flush<'a> {
     }
 
     fn commit(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
-        let batch = std::mem::replace(&mut self.batch, new_batch(self.index));
-        batch.commit().map_err(backend)?;
-        self.batch_bytes = 0;
+        let added = self.output.commit()?;
         for (vehicle, newest) in self.noted.drain(..) {
             writing.newest.insert(vehicle, newest);
         }
-        let due = writing.memtables.add(std::mem::take(&mut self.added));
+        let due = writing.memtables.add(added);
         due.into_iter()
             .try_for_each(|month| self.index.write_out(month))?;
         self.index.wait_for_tables();
@@ -116,16 +141,16 @@ impl<'a> Flush<'a> {
     }
 
     fn commit_if_full(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
-        if self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES {
+        if self.output.is_full() {
             return self.commit(writing);
         }
-        Ok(())
+        self.output.look()
     }
 
     fn vehicle(
         &mut self,
         vehicle: &'a VehicleId,
-        staged: &StagedVehicle,
+        staged: &'a StagedVehicle,
         writing: &mut Writing,
     ) -> Result<(), IndexError> {
         let newest = match writing.newest.key_of(vehicle) {
@@ -137,16 +162,24 @@ impl<'a> Flush<'a> {
         };
         self.put_last(vehicle, staged, newest)?;
         for lane in staged.lanes() {
-            let track = Track {
-                vehicle,
-                kind: lane.kind,
-                month: lane.month,
-            };
-            if lane.is_in_order() && self.is_behind_all(track, lane, newest)? {
+            let track = Track::of(vehicle, lane);
+            let tables = self.output.tables();
+            let has_place = tables.is_none_or(|tables| tables.holds(lane.month));
+            if has_place && lane.is_in_order() && self.is_behind_all(track, lane, newest)? {
                 self.put_pieces(track, lane, writing)?;
+            } else if self.output.tables().is_some() {
+                self.rest.push((vehicle, lane));
             } else {
                 self.merge_lane(track, lane, writing)?;
             }
+        }
+        Ok(())
+    }
+
+    fn merge_rest(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
+        for (vehicle, lane) in std::mem::take(&mut self.rest) {
+            self.merge_lane(Track::of(vehicle, lane), lane, writing)?;
+            self.commit_if_full(writing)?;
         }
         Ok(())
     }
@@ -159,12 +192,8 @@ impl<'a> Flush<'a> {
     ) -> Result<(), IndexError> {
         let newest = staged.newest().filter(|newest| present <= Some(*newest));
         if newest.is_some() {
-            let (batch, last) = (&mut self.batch, &self.index.last);
-            let n_bytes = &mut self.batch_bytes;
-            let emit = |key: &[u8], value: &[u8]| {
-                *n_bytes += (key.len() + value.len()) as u64;
-                batch.insert(last, key, value);
-            };
+            let output = &mut self.output;
+            let emit = |key: &[u8], value: &[u8]| output.last(key, value);
             if let Some(value) = staged.newest_value() {
                 self.writer.last(vehicle, value, emit);
             } else if let Some(record) = staged.newest_record(vehicle)? {
@@ -221,7 +250,7 @@ impl<'a> Flush<'a> {
     /// Merges a lane with what is on disk.
     fn merge_lane(
         &mut self,
-        track: Track<'a>,
+        track: Track<'_>,
         lane: &Lane,
         writing: &mut Writing,
     ) -> Result<(), IndexError> {
@@ -304,13 +333,10 @@ impl<'a> Flush<'a> {
             Some((month, keyspace)) if month == track.month => keyspace,
             _ => self.index.month_or_new(track.month)?,
         };
-        let (batch, added) = (&mut self.batch, &mut self.added);
-        let n_bytes = &mut self.batch_bytes;
+        let (output, month) = (&mut self.output, (track.month, &keyspace));
         self.writer
             .value((track.vehicle, moment), value, |key, value| {
-                *n_bytes += (key.len() + value.len()) as u64;
-                added.add_row(track.month, key, value);
-                batch.insert(&keyspace, key, value);
+                output.row(month, (key, value));
             });
         self.month = Some((track.month, keyspace));
         Ok(())
@@ -334,10 +360,6 @@ impl<'a> Flush<'a> {
     }
 }
 
-fn new_batch(index: &FjallIndex) -> OwnedWriteBatch {
-    OwnedWriteBatch::with_capacity(index.database.clone(), 0).durability(Some(PersistMode::SyncAll))
-}
-
 const fn moment(kind: Kind, (time, hash): Spot) -> Moment {
     Moment { kind, time, hash }
 }
@@ -348,7 +370,10 @@ mod tests {
         super::{Index as _, IndexConfig},
         *,
     };
-    use crate::store::index::tests::position;
+    use crate::store::{
+        index::{RangeQuery, tests::position},
+        log::LogOffset,
+    };
 
     fn large(time: i64) -> Record {
         Record {
@@ -365,15 +390,117 @@ mod tests {
             stage_bytes: 24 * MIB,
             memtable_bytes: MIB,
             memtables_bytes: MIB,
+            table_bytes: u64::MAX,
             ..IndexConfig::default()
         };
         let index = FjallIndex::open(folder.path(), config).unwrap();
         let records: Vec<Record> = (0..400).map(large).collect();
         index.apply(&records).unwrap();
         index.flush_waiting().unwrap();
-        let n_bytes = index.database.write_buffer_size();
+        let keyspaces = [
+            index.month(records[0].key.time.month()).unwrap(),
+            index.last.clone(),
+        ];
+        let n_bytes: u64 = keyspaces.iter().map(|it| index.unwritten_bytes(it)).sum();
         assert!(n_bytes <= 8 * MIB, "{n_bytes} bytes wait to be written");
         let last = index.last_on_disk(&records[0].key.vehicle).unwrap();
         assert_eq!(last.as_ref(), records.last());
+    }
+
+    /// All becomes tables at once.
+    fn in_tables(folder: &std::path::Path) -> FjallIndex {
+        let config = IndexConfig {
+            table_bytes: 1,
+            ..IndexConfig::default()
+        };
+        FjallIndex::open(folder, config).unwrap()
+    }
+
+    fn records_of(index: &FjallIndex, vehicle: &VehicleId) -> Vec<Record> {
+        let query = RangeQuery {
+            vehicle: vehicle.clone(),
+            kind: Kind::Position,
+            from: None,
+            to: None,
+            after: None,
+        };
+        index.range(&query, usize::MAX).unwrap()
+    }
+
+    #[test]
+    fn tables_take_vehicles_whose_ids_begin_alike_with_rows_of_any_size() {
+        let ids = ["a", "a b", "ab", "b", "aa", "a-"];
+        let (folder, mut records) = (tempfile::tempdir().unwrap(), Vec::new());
+        for (id, time) in ids
+            .iter()
+            .flat_map(|id| [(id, 1_000), (id, 2_000), (id, 3_000)])
+        {
+            let raw = (time == 2_000).then(|| vec![b'r'; 5_000].into());
+            let plain = position(id, time, 1);
+            records.push(Record { raw, ..plain });
+        }
+        let index = in_tables(folder.path());
+        index.apply(&records).unwrap();
+        index.flush_waiting().unwrap();
+        assert_eq!(index.unwritten_bytes(&index.last), 0, "a batch was written");
+        for part in records.chunks(3) {
+            let vehicle = &part[0].key.vehicle;
+            assert_eq!(records_of(&index, vehicle), part);
+            assert_eq!(index.last_on_disk(vehicle).unwrap().as_ref(), part.last());
+        }
+    }
+
+    #[test]
+    fn a_process_that_ends_between_the_tables_of_a_flush_loses_and_doubles_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = ["one", "two", "three"];
+        let all = |times: std::ops::Range<i64>| -> Vec<Record> {
+            let each = ids
+                .iter()
+                .flat_map(|id| times.clone().map(move |time| (id, time)));
+            each.map(|(id, time)| position(id, time * 1_000, 1))
+                .collect()
+        };
+        let index = in_tables(folder.path());
+        index.apply(&all(0..5)).unwrap();
+        index.persist(LogOffset(1)).unwrap();
+        index.apply(&all(5..9)).unwrap();
+        {
+            let stage = index.staged();
+            let large = index.large_keyspaces(&stage).unwrap().unwrap();
+            let tables = Tables::begin(&large).unwrap();
+            let mut writing = index.writing.lock().unwrap();
+            let mut flush = Flush::new(&index, Some(tables));
+            for (vehicle, staged) in stage.sorted() {
+                flush.vehicle(vehicle, staged, &mut writing).unwrap();
+            }
+            // The last positions are there; the month never is.
+            let mut tables = flush.output.take_tables().unwrap();
+            tables.finish_last().unwrap();
+        }
+        drop(index);
+        let index = in_tables(folder.path());
+        assert_eq!(index.persisted(), LogOffset(1));
+        let one = all(0..1)[0].key.vehicle.clone();
+        assert_eq!(records_of(&index, &one).len(), 5);
+        assert_eq!(
+            index.last_on_disk(&one).unwrap(),
+            all(8..9).first().cloned()
+        );
+        for _ in 0..2 {
+            index.apply(&all(5..9)).unwrap();
+            index.flush_waiting().unwrap();
+        }
+        for id in ids {
+            let vehicle = position(id, 0, 1).key.vehicle;
+            let times = records_of(&index, &vehicle)
+                .into_iter()
+                .map(|record| record.key.time.0 / 1_000);
+            assert_eq!(
+                times.collect::<Vec<_>>(),
+                (0..9).collect::<Vec<_>>(),
+                "{id}"
+            );
+        }
     }
 }

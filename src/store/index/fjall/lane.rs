@@ -4,7 +4,7 @@
 //! again) is kept apart, and stands in the place of one with its spot in a block. Must not know the
 //! database.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use crate::{
     delivery::frame::{decode_record, encode_record},
@@ -16,12 +16,13 @@ use crate::{
     types::{
         ids::VehicleId,
         record::{Kind, Record},
-        time::{Month, UnixMillis},
+        time::Month,
     },
 };
 
-/// What a lane, a block and a late record are reckoned to take in memory besides their bytes.
-const LANE_BYTES: u64 = 512;
+/// What a lane with its vehicle, a block and a late record are reckoned to take in memory besides their
+/// bytes.
+const LANE_BYTES: u64 = 256;
 const PIECE_BYTES: u64 = 64;
 const LATE_BYTES: u64 = 96;
 
@@ -30,9 +31,15 @@ const LATE_BYTES: u64 = 96;
 pub(super) struct Lane {
     pub(super) kind: Kind,
     pub(super) month: Month,
-    times: Range<UnixMillis>,
-    closed: Vec<Piece>,
     open: BlockWriter,
+    /// Most lanes have nothing else.
+    more: Option<Box<More>>,
+}
+
+/// What a lane has besides its last block.
+#[derive(Debug, Default)]
+struct More {
+    closed: Vec<Piece>,
     late: BTreeMap<Spot, Box<[u8]>>,
 }
 
@@ -57,15 +64,9 @@ impl Lane {
         Self {
             kind,
             month,
-            times: month.start()..month.next().start(),
-            closed: Vec::new(),
             open: BlockWriter::default(),
-            late: BTreeMap::new(),
+            more: None,
         }
-    }
-
-    pub(super) fn holds(&self, kind: Kind, time: UnixMillis) -> bool {
-        self.kind == kind && self.times.contains(&time)
     }
 
     /// Adds a record of its kind and month; about how many bytes of memory that takes.
@@ -76,7 +77,7 @@ impl Lane {
             let mut bytes = Vec::new();
             encode_record(record, &mut bytes);
             let n_bytes = bytes.len() as u64 + LATE_BYTES;
-            self.late.insert(spot, bytes.into_boxed_slice());
+            self.more().late.insert(spot, bytes.into_boxed_slice());
             return n_bytes;
         }
         let besides = if end.is_none() { LANE_BYTES } else { 0 };
@@ -99,7 +100,7 @@ impl Lane {
         let mut value = Vec::new();
         rows::put_whole(record, &mut value);
         let n_bytes = value.len() as u64 + PIECE_BYTES;
-        self.closed.push(Piece {
+        self.more().closed.push(Piece {
             first: spot_of(record),
             last: spot_of(record),
             value: value.into_boxed_slice(),
@@ -109,23 +110,43 @@ impl Lane {
 
     fn close(&mut self) {
         if let Some((first, last)) = self.open.ends() {
-            self.closed.push(Piece {
+            let piece = Piece {
                 first,
                 last,
                 value: self.open.bytes().into(),
-            });
+            };
+            self.more().closed.push(piece);
         }
         self.open.begin(BLOCK);
     }
 
+    /// About how many bytes its rows take.
+    pub(super) fn n_bytes(&self) -> u64 {
+        let pieces = self.pieces().map(|piece| piece.value.len() as u64);
+        pieces.map(|n_bytes| n_bytes + PIECE_BYTES).sum()
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn closed(&self) -> &[Piece] {
+        self.more.as_ref().map_or(&[], |more| &more.closed)
+    }
+
+    fn late(&self) -> Option<&BTreeMap<Spot, Box<[u8]>>> {
+        let late = self.more.as_ref().map(|more| &more.late);
+        late.filter(|late| !late.is_empty())
+    }
+
     fn end_of_pieces(&self) -> Option<Spot> {
-        let open = self.open.ends().map(|(_, last)| last);
-        open.or_else(|| self.closed.last().map(|piece| piece.last))
+        let open = self.open.last();
+        open.or_else(|| self.closed().last().map(|piece| piece.last))
     }
 
     /// Whether no record came late, so that the pieces are all.
     pub(super) fn is_in_order(&self) -> bool {
-        self.late.is_empty()
+        self.late().is_none()
     }
 
     /// The least spot of a lane that is in order.
@@ -135,7 +156,7 @@ impl Lane {
 
     /// The value of a row that has the record at `spot` alone, if there is one.
     pub(super) fn value_of_one(&self, spot: Spot) -> Option<&[u8]> {
-        let ends = self.open.ends().filter(|_| self.late.is_empty());
+        let ends = self.open.ends().filter(|_| self.is_in_order());
         (ends == Some((spot, spot))).then_some(self.open.bytes())
     }
 
@@ -150,20 +171,20 @@ impl Lane {
             last,
             value: self.open.bytes(),
         });
-        let closed = self.closed.get(idx..).unwrap_or_default();
+        let closed = self.closed().get(idx..).unwrap_or_default();
         closed.iter().map(Piece::view).chain(open)
     }
 
     /// The pieces that are not all before `spot`.
     fn pieces_not_before(&self, spot: Spot) -> impl Iterator<Item = PieceView<'_>> {
-        let idx = self.closed.partition_point(|piece| piece.last < spot);
+        let idx = self.closed().partition_point(|piece| piece.last < spot);
         self.pieces_from(idx)
             .filter(move |piece| piece.last >= spot)
     }
 
     /// Whether a record is there.
     pub(super) fn contains(&self, spot: Spot) -> Result<bool, IndexError> {
-        if self.late.contains_key(&spot) {
+        if self.late().is_some_and(|late| late.contains_key(&spot)) {
             return Ok(true);
         }
         let Some(piece) = self.pieces_not_before(spot).next() else {
@@ -195,12 +216,11 @@ impl Lane {
             }
             piece.read(self.kind, vehicle, is_within, into)?;
         }
-        let n_in_order = into.len();
-        let late = self.late.range(from..).take(limit);
-        for (_, bytes) in late.take_while(|(spot, _)| is_within(**spot)) {
-            into.push(decode(bytes)?);
-        }
-        if into.len() > n_in_order {
+        if let Some(late) = self.late() {
+            let late = late.range(from..).take(limit);
+            for (_, bytes) in late.take_while(|(spot, _)| is_within(**spot)) {
+                into.push(decode(bytes)?);
+            }
             let read = into.split_off(n_before);
             into.extend(merge(read));
         }

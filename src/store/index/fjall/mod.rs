@@ -2,8 +2,8 @@
 //!
 //! How rows look stands in [`super::rows`]. [`Index::apply`] puts records into memory only
 //! ([`stage`]), where those of a vehicle gather and are packed into blocks; questions look there too.
-//! When they take too much memory, or at [`Index::persist`], they are written ([`flush`]) in batches
-//! of whole vehicles, each synced in fjall's journal. A process that ends before loses them, and
+//! When they take too much memory, or at [`Index::persist`], they are written ([`flush`]): into tables at
+//! once ([`tables`]) what is much and new, the rest in batches, each synced in fjall's journal. A process that ends before loses them, and
 //! applies them again from the log. `persist` then syncs what else there is, writes the offset, and
 //! syncs once more: keyspaces go to tables of their own whenever they are full, so an offset that was
 //! written before its rows were synced could outlive them. Last it notes how far the journals go
@@ -16,12 +16,14 @@ mod flush;
 mod lane;
 mod memtables;
 mod newest;
+mod output;
 mod read;
 mod retention;
 mod scan;
 mod settings;
 mod sound;
 mod stage;
+mod tables;
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +38,10 @@ use std::{
     time::Duration,
 };
 
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+use ::fjall::{
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable,
+};
 
 use self::{
     failure::backend,
@@ -80,6 +85,8 @@ const UNWRITTEN_PART: u64 = 2;
 /// How long at most before the next batch: fjall is asked to write only by a batch.
 const UNWRITTEN_PATIENCE: Duration = Duration::from_secs(1);
 const UNWRITTEN_POLL: Duration = Duration::from_millis(1);
+/// Tables of a keyspace that are not merged yet, from which more are waited with.
+const TABLES_MAX: usize = 16;
 
 /// How much memory and how many threads the index may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,24 +95,27 @@ pub struct IndexConfig {
     pub cache_bytes: u64,
     /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
     /// positions; fewer and larger tables with more, and more to read at the next start. Holds for
-    /// keyspaces made from now on. Default 4 MiB.
+    /// keyspaces made from now on. Default 3 MiB.
     pub memtable_bytes: u64,
     /// The same for all months together, in bytes. While tables are merged, up to twice as much waits
-    /// to be written. Default 12 MiB.
+    /// to be written. Default 5 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
-    /// vehicle the fewer rows they take. Default 8 MiB.
+    /// vehicle the fewer rows they take. Default 12 MiB.
     pub stage_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
     /// At least 64 MiB, which is the default.
     pub journal_bytes: u64,
+    /// Size of what waits of a month, in bytes, from which it becomes a table at once, without fjall's
+    /// journal and its memory. Default 256 KiB.
+    pub table_bytes: u64,
     /// Threads that write and merge tables; at least 1. Default 1.
     pub worker_threads: usize,
     /// Tables kept open; at least 10. Default 256.
     pub open_files: usize,
     /// Vehicles whose last position's key is kept in memory, so that their next one needs no read;
-    /// about 60 bytes each if two hash tables are just full with them. Default 114,688.
+    /// about 60 bytes each if two hash tables are just full with them. Default 57,344.
     pub newest_vehicles: usize,
 }
 
@@ -113,13 +123,14 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 16 * 1024 * 1024,
-            memtable_bytes: 4 * 1024 * 1024,
-            memtables_bytes: 12 * 1024 * 1024,
-            stage_bytes: 8 * 1024 * 1024,
+            memtable_bytes: 3 * 1024 * 1024,
+            memtables_bytes: 5 * 1024 * 1024,
+            stage_bytes: 12 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
+            table_bytes: 256 * 1024,
             worker_threads: 1,
             open_files: 256,
-            newest_vehicles: 114_688,
+            newest_vehicles: 57_344,
         }
     }
 }
@@ -320,19 +331,40 @@ impl FjallIndex {
         Ok(())
     }
 
-    /// Waits while more rows are in memory than may wait to be written. fjall itself looks at one
-    /// keyspace at a time, and while it merges tables not even at that: what it should write is found
-    /// out by the thread that merges.
+    /// Waits while more rows are in memory than may wait to be written, or more tables than questions
+    /// should look through. fjall itself looks at one keyspace at a time, and while it merges tables not
+    /// even at that: what it should write is found out by the thread that merges.
     #[expect(
         clippy::disallowed_methods,
         reason = "fjall has nothing that could be awaited"
     )]
     fn wait_for_tables(&self) {
-        let bytes_max = UNWRITTEN_PART * self.config.memtables_bytes;
         let until = Instant::now() + UNWRITTEN_PATIENCE;
-        while self.database.write_buffer_size() > bytes_max && Instant::now() < until {
+        while self.is_behind() && Instant::now() < until {
             std::thread::sleep(UNWRITTEN_POLL);
         }
+    }
+
+    /// Whether fjall is to write or to merge before there is more.
+    fn is_behind(&self) -> bool {
+        let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
+        let mut keyspaces = months.values().chain([&self.last, &self.future]);
+        if keyspaces.any(|keyspace| keyspace.l0_table_count() >= TABLES_MAX) {
+            return true;
+        }
+        let keyspaces = months.values().chain([&self.last, &self.future]);
+        let n_bytes: u64 = keyspaces
+            .map(|keyspace| self.unwritten_bytes(keyspace))
+            .sum();
+        n_bytes > UNWRITTEN_PART * self.config.memtables_bytes
+    }
+
+    /// What a keyspace has in memory only, in bytes, about. What fjall counts itself never ends to count
+    /// what it writes besides when tables come in.
+    fn unwritten_bytes(&self, keyspace: &Keyspace) -> u64 {
+        // Calls that fjall keeps out of its documentation.
+        let n_sealed = keyspace.sealed_memtable_count() as u64;
+        keyspace.tree.active_memtable().size() + n_sealed * self.config.memtable_bytes
     }
 }
 

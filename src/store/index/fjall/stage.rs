@@ -3,7 +3,10 @@
 //! They are lost with the process, and applied again from the log. While they wait, records of one
 //! vehicle gather, so that one row takes several of them. Must not know the database.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use super::{lane::Lane, newest::NewestKey};
 use crate::{
@@ -18,10 +21,12 @@ use crate::{
 /// Records by vehicle.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    vehicles: HashMap<VehicleId, StagedVehicle, foldhash::fast::RandomState>,
+    vehicles: HashMap<VehicleId, Box<StagedVehicle>, foldhash::fast::RandomState>,
     n_bytes: u64,
     oldest: Option<UnixMillis>,
     scratch: Vec<u8>,
+    /// That of the record before, and its times.
+    month: Option<(Month, Range<UnixMillis>)>,
 }
 
 /// Records of one vehicle.
@@ -42,12 +47,24 @@ impl Stage {
     pub(super) fn put(&mut self, record: &Record) -> Result<(), IndexError> {
         let time = record.key.time;
         self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+        let month = self.month_of(time);
         let vehicle = match self.vehicles.get_mut(&record.key.vehicle) {
             Some(vehicle) => vehicle,
             None => self.vehicles.entry(record.key.vehicle.clone()).or_default(),
         };
-        self.n_bytes += vehicle.put(record, &mut self.scratch)?;
+        self.n_bytes += vehicle.put(record, month, &mut self.scratch)?;
         Ok(())
+    }
+
+    fn month_of(&mut self, time: UnixMillis) -> Month {
+        match &self.month {
+            Some((month, times)) if times.contains(&time) => *month,
+            _ => {
+                let month = time.month();
+                self.month = Some((month, month.start()..month.next().start()));
+                month
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,14 +82,25 @@ impl Stage {
     }
 
     pub(super) fn vehicle(&self, vehicle: &VehicleId) -> Option<&StagedVehicle> {
-        self.vehicles.get(vehicle)
+        self.vehicles.get(vehicle).map(Box::as_ref)
     }
 
     /// All vehicles in order.
     pub(super) fn sorted(&self) -> Vec<(&VehicleId, &StagedVehicle)> {
-        let mut vehicles: Vec<_> = self.vehicles.iter().collect();
+        let vehicles = self.vehicles.iter();
+        let mut vehicles: Vec<_> = vehicles.map(|(id, staged)| (id, &**staged)).collect();
         vehicles.sort_unstable_by_key(|(id, _)| *id);
         vehicles
+    }
+
+    /// The months whose rows take `n_bytes_min` or more, in order.
+    pub(super) fn large_months(&self, n_bytes_min: u64) -> Vec<Month> {
+        let mut n_bytes = BTreeMap::<Month, u64>::new();
+        for lane in self.vehicles.values().flat_map(|vehicle| &vehicle.lanes) {
+            *n_bytes.entry(lane.month).or_default() += lane.n_bytes();
+        }
+        n_bytes.retain(|_, n_bytes| *n_bytes >= n_bytes_min);
+        n_bytes.into_keys().collect()
     }
 
     /// The newest positions of the first vehicles behind `after`, at most `limit`, in order.
@@ -104,7 +132,12 @@ impl Stage {
 }
 
 impl StagedVehicle {
-    fn put(&mut self, record: &Record, scratch: &mut Vec<u8>) -> Result<u64, IndexError> {
+    fn put(
+        &mut self,
+        record: &Record,
+        month: Month,
+        scratch: &mut Vec<u8>,
+    ) -> Result<u64, IndexError> {
         if record.kind() == Kind::Position {
             let key = NewestKey::of(record);
             match self.newest {
@@ -120,27 +153,19 @@ impl StagedVehicle {
                 }
             }
         }
-        let lane = self.lane(record.kind(), record.key.time);
+        let lane = self.lane((record.kind(), month));
         Ok(lane.map_or(0, |lane| lane.put(record, scratch)))
     }
 
-    fn lane(&mut self, kind: Kind, time: UnixMillis) -> Option<&mut Lane> {
-        let found = self.lanes.iter().rposition(|lane| lane.holds(kind, time));
-        let idx = match found {
-            Some(idx) => idx,
-            None => {
-                let place = (kind, time.month());
-                let key = |lane: &Lane| (lane.kind, lane.month);
-                match self.lanes.binary_search_by_key(&place, key) {
-                    // A time so far off that it lies outside of its month.
-                    Ok(idx) => idx,
-                    Err(idx) => {
-                        // Most vehicles have one, and room for four would take a thousand bytes.
-                        self.lanes.reserve_exact(1);
-                        self.lanes.insert(idx, Lane::new(kind, place.1));
-                        idx
-                    }
-                }
+    fn lane(&mut self, place: (Kind, Month)) -> Option<&mut Lane> {
+        let key = |lane: &Lane| (lane.kind, lane.month);
+        let idx = match self.lanes.binary_search_by_key(&place, key) {
+            Ok(idx) => idx,
+            Err(idx) => {
+                // Most vehicles have one, and room for four would take five hundred bytes.
+                self.lanes.reserve_exact(1);
+                self.lanes.insert(idx, Lane::new(place.0, place.1));
+                idx
             }
         };
         self.lanes.get_mut(idx)
@@ -168,7 +193,7 @@ impl StagedVehicle {
     pub(super) fn newest_value(&self) -> Option<&[u8]> {
         let spot = self.newest.filter(|_| self.displaced.is_none())?.spot();
         let mut lanes = self.lanes.iter();
-        let lane = lanes.rfind(|lane| lane.holds(Kind::Position, spot.0))?;
+        let lane = lanes.rfind(|lane| lane.kind == Kind::Position)?;
         lane.value_of_one(spot)
     }
 
