@@ -56,13 +56,18 @@ fn what_was_acknowledged_survives_twenty_kills_once_and_in_order() {
 
 /// Waits until this run of the node has stored `n_positions`.
 pub fn wait_for_progress(node: &Node, n_positions: u64) {
+    wait_for_count(node, "waymesh_positions_stored_total", n_positions);
+}
+
+/// Waits until a counter of the node is at `count` or beyond.
+pub fn wait_for_count(node: &Node, name: &str, count: u64) {
     for _ in 0..4_000 {
-        if node.metrics()["waymesh_positions_stored_total"] >= n_positions {
+        if node.metrics().get(name).is_some_and(|n| *n >= count) {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
-    panic!("{n_positions} positions were not stored within 20 s");
+    panic!("{name} was not at {count} within 20 s");
 }
 
 pub fn check(node: &Node, diaries: &[Diary]) {

@@ -84,7 +84,8 @@ pub fn drive(address: SocketAddr, id: &str, window: usize, is_over: &AtomicBool)
     diary
 }
 
-fn connect(address: SocketAddr, id: &str) -> Option<BufReader<TcpStream>> {
+/// A connection that is logged in; none while nobody takes it.
+pub fn connect(address: SocketAddr, id: &str) -> Option<BufReader<TcpStream>> {
     let socket = TcpStream::connect(address).ok()?;
     socket.set_nodelay(true).unwrap();
     socket

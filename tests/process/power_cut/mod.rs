@@ -7,22 +7,28 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, BufRead as _, Write as _},
+    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
 
 use crate::{
-    kill::{check, id, wait_for_progress},
+    kill::{check, id, wait_for_count, wait_for_progress},
     node::Node,
-    vehicle::{Diary, End, drive},
+    vehicle::{Diary, End, connect, drive},
 };
 
 const N_VEHICLES: usize = 12;
 const N_CUTS: u64 = 5;
+
+/// Large events between two cuts, and their bytes: with them enough waits of the month for the index to
+/// write tables at once, beside what it writes in batches.
+const N_LARGE: u64 = 24;
+const LARGE_BYTES: usize = 16 * 1024;
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts_once_and_in_order() {
@@ -44,8 +50,10 @@ fn what_was_acknowledged_survives_power_cuts_once_and_in_order() {
                 scope.spawn(move || drive(address, &id(number), window, is_over))
             })
             .collect();
+        scope.spawn(|| send_large(address, &is_over));
         for cut in 0..N_CUTS {
             wait_for_progress(&node, 150 + 50 * cut);
+            wait_for_count(&node, "waymesh_events_total{outcome=\"stored\"}", N_LARGE);
             disk.wait_until_trimmed();
             node.kill();
             disk.cut_power();
@@ -62,6 +70,28 @@ fn what_was_acknowledged_survives_power_cuts_once_and_in_order() {
     disk.cut_power();
     node.restart_in(&disk.data(), &disk.environment());
     check(&node, &diaries);
+}
+
+/// Sends large events, each after the answer to the one before, until `is_over`.
+fn send_large(address: SocketAddr, is_over: &AtomicBool) {
+    let text = "x".repeat(LARGE_BYTES);
+    let mut number = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let Some(mut line) = connect(address, "large") else {
+            std::thread::park_timeout(Duration::from_millis(20));
+            continue;
+        };
+        let mut answer = String::new();
+        while !is_over.load(Ordering::Relaxed)
+            && write!(line.get_mut(), "#M#{number}{text}\r\n").is_ok()
+            && line.read_line(&mut answer).is_ok_and(|n_bytes| n_bytes > 0)
+        {
+            number += 1;
+            answer.clear();
+            // Not so many that the checks after the cuts take long.
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
 }
 
 /// The preloaded library; `None` where there is no compiler.
