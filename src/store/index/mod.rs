@@ -9,28 +9,28 @@
 //! Of [`FjallIndex`] with the defaults of [`IndexConfig`], by `cargo run --release -p load-test --example
 //! index_figures`: 1,000,000 positions with 15-digit ids and one attribute, in batches of 5,000,
 //! vehicles at random, a `persist` every 20 batches; then the process aborts and another one opens
-//! the folder. Two shared cores, ext4; the system's allocator. Several runs, least and most:
+//! the folder. Two shared cores, ext4; the system's allocator, no optimisation while linking. One run each:
 //!
 //! | records | vehicles | months | processor, all threads | resident | open after the kill, processor |
 //! |---|---|---|---|---|---|
-//! | 1,000,000 | 5,000 | 1 | 0.8-1.3 µs a record | 39-44 MiB | 0.2 s |
-//! | 3,000,000 | 5,000 | 1 | 1.1 µs | 56 MiB | 0.1 s |
-//! | 1,000,000 | 200,000 | 1 | 11-12 µs | 168 MiB | 0.1-0.7 s |
-//! | 1,000,000 | 5,000 | 12, at random | 8.1 µs | 118 MiB | 0.1 s |
+//! | 1,000,000 | 5,000 | 1 | 0.7 µs a record | 12 MiB | 0.01 s |
+//! | 3,000,000 | 5,000 | 1 | 0.9 µs | 12 MiB | 0.01 s |
+//! | 1,000,000 | 200,000 | 1 | 10.8 µs | 47 MiB | 0.01 s |
+//! | 1,000,000 | 5,000 | 12, at random | 12.8 µs | 36 MiB | 0.01 s |
 //!
-//! These are of a machine with four to six times the work it had processors for; wall times say
-//! nothing there. One row for each record cost 4.2-5.1, 6.8, 9.4-10.9 and 5.2-5.9 µs in the same
-//! order, and 79-196 MiB. Over the whole path `load-test bench --load flood100` takes 0.45-0.6 µs a
-//! line more with the index than without it, where it took 2.6 µs.
+//! With all rows in batches, which fjall writes into a journal and keeps in memory until they are a table,
+//! it was 0.8-1.3, 1.1, 11-12 and 8.1 µs in the same order, 39-168 MiB, and 0.1-0.7 s to open, on a busier
+//! machine. Over the whole path `load-test bench --load flood100` takes 0.4-0.5 µs a line more with the
+//! index than without it.
 //!
 //! What is paid is a row, so what counts is how many records of a vehicle gather until they are
 //! written: 20 in the first two cases, where a row takes about 17, 1 in the third, where each brings a
 //! row and a last position. In the fourth each record is late, and its place is looked for.
 //!
-//! `contains` takes 11-15 µs of processor for a record that is there and for one that is not, 25-30 µs
+//! `contains` takes 13-16 µs of processor for a record that is there and for one that is not, 20-35 µs
 //! where there are many tables: it seeks in each of them, where a key of its own had a filter and took
-//! 6-10 and 2 µs. `last` takes 1.7 µs (5 µs with 200,000 vehicles), a range of 181 records 0.3 ms, a
-//! scan 0.8 µs a record, 1.3-1.4 µs with 200,000 vehicles or twelve months.
+//! 6-10 and 2 µs. `last` takes 2.3 µs (7.4 µs with 200,000 vehicles), a range of 181 records 0.4 ms, a
+//! scan 0.6-0.7 µs a record, 1.6-1.9 µs with 200,000 vehicles or twelve months.
 //!
 //! # Invariants of [`FjallIndex`]
 //!

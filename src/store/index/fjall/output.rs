@@ -7,11 +7,11 @@ use super::{FjallIndex, backend, memtables::MonthBytes, tables::Tables};
 use crate::{store::index::IndexError, types::time::Month};
 
 /// Rows of one batch, about.
-const BATCH_ROWS: usize = 10_000;
+const BATCH_ROWS: usize = 20_000;
 
 /// Their keys and values, in bytes, about: fjall looks only behind a batch whether a keyspace holds
 /// too much.
-const BATCH_BYTES: u64 = 1024 * 1024;
+const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A batch in the making, or tables.
 pub(super) struct Output<'a> {
