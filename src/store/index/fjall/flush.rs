@@ -19,9 +19,9 @@
 use ::fjall::Keyspace;
 
 use super::{
-    FjallIndex, Writing,
+    FjallIndex, JOURNAL_STEP_BYTES, TABLES_MAX, Writing,
     lane::{Lane, merge},
-    newest::NewestKey,
+    newest::{NewestCache, NewestKey},
     output::Output,
     read::{Rows, behind, keys_from},
     stage::{Stage, StagedVehicle},
@@ -83,26 +83,24 @@ impl FjallIndex {
             return Ok(());
         }
         let large = self.large_keyspaces(&stage)?;
-        let tables = large.as_ref().map(Tables::begin).transpose()?;
-        let mut flush = Flush::new(self, tables);
-        for (vehicle, staged) in stage.sorted() {
-            flush.vehicle(vehicle, staged, writing)?;
-            flush.commit_if_full(writing)?;
-        }
-        flush.output.finish_tables()?;
-        flush.merge_rest(writing)?;
-        flush.commit(writing)?;
-        drop(flush);
+        let tables = large.as_ref().map(Tables::begin);
+        let written = Flush::new(self, tables).all_of(&stage, writing);
         drop(stage);
+        if let Err(error) = written {
+            // Any part of it may be on disk.
+            writing.newest = NewestCache::new(self.config.newest_vehicles);
+            return Err(error);
+        }
         let written = std::mem::take(&mut *self.staged_mut());
         drop::<Stage>(written);
         Ok(())
     }
 
-    /// The keyspaces whose rows are to become tables at once, if there are any.
+    /// The keyspaces whose rows are to become tables at once, if there are any; none while far too many
+    /// tables wait to be merged, since fjall holds up batches only.
     fn large_keyspaces(&self, stage: &Stage) -> Result<Option<Keyspaces>, IndexError> {
         let months = stage.large_months(self.config.table_bytes);
-        if months.is_empty() {
+        if months.is_empty() || self.n_unmerged_tables() >= 2 * TABLES_MAX {
             return Ok(None);
         }
         let months = months.into_iter();
@@ -128,14 +126,25 @@ impl<'a> Flush<'a> {
         }
     }
 
+    fn all_of(mut self, stage: &'a Stage, writing: &mut Writing) -> Result<(), IndexError> {
+        for (vehicle, staged) in stage.sorted() {
+            self.vehicle(vehicle, staged, writing)?;
+            self.commit_if_full(writing)?;
+        }
+        self.output.finish_tables()?;
+        self.merge_rest(writing)?;
+        self.commit(writing)
+    }
+
     fn commit(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
-        let added = self.output.commit()?;
+        writing.journal_bytes += self.output.commit()?;
         for (vehicle, newest) in self.noted.drain(..) {
             writing.newest.insert(vehicle, newest);
         }
-        let due = writing.memtables.add(added);
-        due.into_iter()
-            .try_for_each(|month| self.index.write_out(month))?;
+        self.index.write_out_months()?;
+        if writing.journal_bytes >= JOURNAL_STEP_BYTES && self.index.turn_journal()? {
+            writing.journal_bytes = 0;
+        }
         self.index.wait_for_tables();
         Ok(())
     }
@@ -366,6 +375,8 @@ const fn moment(kind: Kind, (time, hash): Spot) -> Moment {
 
 #[cfg(test)]
 mod tests {
+    use ::fjall::AbstractTree as _;
+
     use super::{
         super::{Index as _, IndexConfig},
         *,
@@ -401,7 +412,16 @@ mod tests {
             index.month(records[0].key.time.month()).unwrap(),
             index.last.clone(),
         ];
-        let n_bytes: u64 = keyspaces.iter().map(|it| index.unwritten_bytes(it)).sum();
+        let n_bytes: u64 = keyspaces
+            .iter()
+            .map(|it| it.tree.active_memtable().size())
+            .sum();
+        let n_bytes = n_bytes
+            + MIB
+                * keyspaces
+                    .iter()
+                    .map(|it| it.sealed_memtable_count() as u64)
+                    .sum::<u64>();
         assert!(n_bytes <= 8 * MIB, "{n_bytes} bytes wait to be written");
         let last = index.last_on_disk(&records[0].key.vehicle).unwrap();
         assert_eq!(last.as_ref(), records.last());
@@ -442,7 +462,11 @@ mod tests {
         let index = in_tables(folder.path());
         index.apply(&records).unwrap();
         index.flush_waiting().unwrap();
-        assert_eq!(index.unwritten_bytes(&index.last), 0, "a batch was written");
+        assert_eq!(
+            index.last.tree.active_memtable().size(),
+            0,
+            "a batch was written"
+        );
         for part in records.chunks(3) {
             let vehicle = &part[0].key.vehicle;
             assert_eq!(records_of(&index, vehicle), part);
@@ -468,7 +492,7 @@ mod tests {
         {
             let stage = index.staged();
             let large = index.large_keyspaces(&stage).unwrap().unwrap();
-            let tables = Tables::begin(&large).unwrap();
+            let tables = Tables::begin(&large);
             let mut writing = index.writing.lock().unwrap();
             let mut flush = Flush::new(&index, Some(tables));
             for (vehicle, staged) in stage.sorted() {
@@ -502,5 +526,24 @@ mod tests {
                 "{id}"
             );
         }
+    }
+
+    #[test]
+    fn after_a_flush_that_failed_nothing_is_taken_to_be_known_of_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = in_tables(folder.path());
+        let record = position("one", 1_000, 1);
+        let is_known = |index: &FjallIndex| {
+            let writing = index.writing.lock().unwrap();
+            writing.newest.key_of(&record.key.vehicle).is_some()
+        };
+        index.apply(std::slice::from_ref(&record)).unwrap();
+        index.flush_waiting().unwrap();
+        assert!(is_known(&index));
+        index.apply(&[position("one", 2_000, 1)]).unwrap();
+        let month = index.month(record.key.time.month()).unwrap();
+        std::fs::remove_dir_all(month.path().join("tables")).unwrap();
+        index.flush_waiting().unwrap_err();
+        assert!(!is_known(&index));
     }
 }

@@ -46,7 +46,6 @@ use ::fjall::{
 use self::{
     failure::backend,
     lane::only_position,
-    memtables::Memtables,
     newest::NewestCache,
     read::{Rows, keys_from, newer},
     retention::Sweep,
@@ -87,6 +86,9 @@ const UNWRITTEN_PATIENCE: Duration = Duration::from_secs(1);
 const UNWRITTEN_POLL: Duration = Duration::from_millis(1);
 /// Tables of a keyspace that are not merged yet, from which more are waited with.
 const TABLES_MAX: usize = 16;
+/// Bytes in batches from which fjall is made to look at its journals: it does when it writes what a
+/// keyspace has in memory, and tables that come in have written that already.
+const JOURNAL_STEP_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How much memory and how many threads the index may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +159,8 @@ pub struct FjallIndex {
 /// What one [`Index::apply`] hands on to the next.
 struct Writing {
     newest: NewestCache,
-    memtables: Memtables,
+    /// Written in batches since fjall was last made to look at its journals.
+    journal_bytes: u64,
 }
 
 impl fmt::Debug for FjallIndex {
@@ -219,7 +222,7 @@ impl FjallIndex {
             months: RwLock::new(months),
             writing: Mutex::new(Writing {
                 newest: NewestCache::new(config.newest_vehicles),
-                memtables: Memtables::new(config.memtable_bytes, config.memtables_bytes),
+                journal_bytes: 0,
             }),
             stage: RwLock::default(),
             persisted: AtomicU64::new(persisted),
@@ -321,14 +324,26 @@ impl FjallIndex {
         journals.seal(&self.folder)
     }
 
-    /// Has the rows of a month written to a table.
-    fn write_out(&self, month: Month) -> Result<(), IndexError> {
-        // A call that fjall keeps out of its documentation; its documented limits know one
+    /// Has the largest months written to tables while all hold too much in memory.
+    fn write_out_months(&self) -> Result<(), IndexError> {
+        // Calls that fjall keeps out of its documentation; its documented limits know one
         // keyspace only, or the size of the journals.
-        if let Some(keyspace) = self.month(month) {
-            keyspace.rotate_memtable().map_err(backend)?;
-        }
-        Ok(())
+        let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
+        let size = |keyspace: &Keyspace| keyspace.tree.active_memtable().size();
+        let sizes = months
+            .iter()
+            .map(|(month, keyspace)| (size(keyspace), *month));
+        let mut due = memtables::due(sizes.collect(), self.config.memtables_bytes).into_iter();
+        due.try_for_each(|month| {
+            let rotated = months.get(&month).map(Keyspace::rotate_memtable);
+            rotated.transpose().map_err(backend).map(|_| ())
+        })
+    }
+
+    /// Makes fjall look at its journals; whether it will.
+    fn turn_journal(&self) -> Result<bool, IndexError> {
+        // There is something in `meta` once the index was made durable.
+        self.meta.rotate_memtable().map_err(backend)
     }
 
     /// Waits while more rows are in memory than may wait to be written, or more tables than questions
@@ -345,26 +360,36 @@ impl FjallIndex {
         }
     }
 
-    /// Whether fjall is to write or to merge before there is more.
+    /// Whether fjall is to write or to merge before there is more. What it has not begun to write does not
+    /// count: waiting does not make it less.
     fn is_behind(&self) -> bool {
         let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keyspaces = months.values().chain([&self.last, &self.future]);
-        if keyspaces.any(|keyspace| keyspace.l0_table_count() >= TABLES_MAX) {
-            return true;
-        }
         let keyspaces = months.values().chain([&self.last, &self.future]);
-        let n_bytes: u64 = keyspaces
-            .map(|keyspace| self.unwritten_bytes(keyspace))
-            .sum();
+        let n_bytes: u64 = keyspaces.map(|keyspace| self.waiting_bytes(keyspace)).sum();
+        drop(months);
         n_bytes > UNWRITTEN_PART * self.config.memtables_bytes
+            || self.n_unmerged_tables() >= TABLES_MAX
     }
 
-    /// What a keyspace has in memory only, in bytes, about. What fjall counts itself never ends to count
-    /// what it writes besides when tables come in.
-    fn unwritten_bytes(&self, keyspace: &Keyspace) -> u64 {
+    /// What of a keyspace waits to be written, in bytes, about. What fjall counts itself never ends to
+    /// count what it writes besides when tables come in.
+    fn waiting_bytes(&self, keyspace: &Keyspace) -> u64 {
         // Calls that fjall keeps out of its documentation.
+        let (n_bytes, memtable_bytes) = (
+            keyspace.tree.active_memtable().size(),
+            self.config.memtable_bytes,
+        );
         let n_sealed = keyspace.sealed_memtable_count() as u64;
-        keyspace.tree.active_memtable().size() + n_sealed * self.config.memtable_bytes
+        let is_asked_for = n_bytes > memtable_bytes;
+        n_sealed * memtable_bytes + if is_asked_for { n_bytes } else { 0 }
+    }
+
+    /// Most tables of a keyspace that are not merged yet.
+    fn n_unmerged_tables(&self) -> usize {
+        let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
+        let keyspaces = months.values().chain([&self.last]);
+        let n_tables = keyspaces.map(Keyspace::l0_table_count);
+        n_tables.max().unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use ::fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::{FjallIndex, backend, memtables::MonthBytes, tables::Tables};
+use super::{FjallIndex, backend, tables::Tables};
 use crate::{store::index::IndexError, types::time::Month};
 
 /// Rows of one batch, about.
@@ -18,7 +18,6 @@ pub(super) struct Output<'a> {
     index: &'a FjallIndex,
     batch: OwnedWriteBatch,
     n_bytes: u64,
-    added: MonthBytes,
     tables: Option<Tables<'a>>,
     outcome: Result<(), IndexError>,
 }
@@ -30,7 +29,6 @@ impl<'a> Output<'a> {
             index,
             batch: new_batch(index),
             n_bytes: 0,
-            added: MonthBytes::default(),
             tables,
             outcome: Ok(()),
         }
@@ -61,7 +59,6 @@ impl<'a> Output<'a> {
             None => {
                 let (key, value) = row;
                 self.n_bytes += (key.len() + value.len()) as u64;
-                self.added.add_row(month, key, value);
                 self.batch.insert(keyspace, key, value);
             }
         }
@@ -77,10 +74,16 @@ impl<'a> Output<'a> {
         std::mem::replace(&mut self.outcome, Ok(()))
     }
 
-    /// Makes what is in the tables durable and visible; what follows goes into batches.
+    /// Makes what is in the tables durable and visible; what follows goes into batches. Before that all
+    /// batches are synced: what was cut off a journal must not be older than a table.
     pub(super) fn finish_tables(&mut self) -> Result<(), IndexError> {
         self.look()?;
-        self.tables.take().map_or(Ok(()), Tables::finish)
+        let Some(tables) = self.tables.take() else {
+            return Ok(());
+        };
+        let synced = self.index.database.persist(PersistMode::SyncAll);
+        synced.map_err(backend)?;
+        tables.finish()
     }
 
     /// Takes the tables out, not finished.
@@ -89,13 +92,12 @@ impl<'a> Output<'a> {
         self.tables.take()
     }
 
-    /// Makes what is in the batch durable and visible; which months have how much more in memory.
-    pub(super) fn commit(&mut self) -> Result<MonthBytes, IndexError> {
+    /// Makes what is in the batch durable and visible; how many bytes that was.
+    pub(super) fn commit(&mut self) -> Result<u64, IndexError> {
         self.look()?;
         let batch = std::mem::replace(&mut self.batch, new_batch(self.index));
         batch.commit().map_err(backend)?;
-        self.n_bytes = 0;
-        Ok(std::mem::take(&mut self.added))
+        Ok(std::mem::take(&mut self.n_bytes))
     }
 }
 

@@ -53,7 +53,6 @@ impl FjallIndex {
         sweep.graves.clear();
         for month in self.months_past(horizon) {
             let grave = self.remove_month(month)?;
-            writing.memtables.forget(month);
             sweep.graves.extend(grave);
         }
         let (part, start) = match sweep.at.take() {

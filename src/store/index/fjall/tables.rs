@@ -26,13 +26,13 @@ pub(super) struct Tables<'a> {
 
 impl<'a> Tables<'a> {
     /// Begins tables for `keyspaces`.
-    pub(super) fn begin(keyspaces: &'a Keyspaces) -> Result<Self, IndexError> {
+    pub(super) fn begin(keyspaces: &'a Keyspaces) -> Self {
         let months = keyspaces.months.iter();
-        let months = months.map(|(month, keyspace)| Ok((*month, rows_of(keyspace)?)));
-        Ok(Self {
-            last: rows_of(&keyspaces.last)?,
-            months: months.collect::<Result<_, IndexError>>()?,
-        })
+        let months = months.map(|(month, keyspace)| (*month, rows_of(keyspace)));
+        Self {
+            last: rows_of(&keyspaces.last),
+            months: months.collect(),
+        }
     }
 
     /// Whether there is one for rows of a month.
@@ -72,12 +72,19 @@ impl<'a> Tables<'a> {
     }
 }
 
-fn rows_of(keyspace: &Keyspace) -> Result<Rows<'_>, IndexError> {
-    let mut ingestion = Some(keyspace.start_ingestion().map_err(backend)?);
-    Ok(Box::new(move |row| match row {
-        Some((key, value)) => ingestion
-            .as_mut()
-            .map_or(Ok(()), |rows| rows.write(key, value)),
-        None => ingestion.take().map_or(Ok(()), |rows| rows.finish()),
-    }))
+/// Begins with the first row: one without rows would leave an empty file.
+fn rows_of(keyspace: &Keyspace) -> Rows<'_> {
+    let mut begun = None;
+    Box::new(move |row| match row {
+        Some((key, value)) => {
+            let mut rows = match begun.take() {
+                Some(rows) => rows,
+                None => keyspace.start_ingestion()?,
+            };
+            let written = rows.write(key, value);
+            begun = Some(rows);
+            written
+        }
+        None => begun.take().map_or(Ok(()), |rows| rows.finish()),
+    })
 }

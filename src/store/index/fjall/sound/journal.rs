@@ -49,8 +49,9 @@ pub(super) struct Journal {
 pub(super) enum Rest {
     /// Nothing.
     Nothing,
-    /// Something that is no batch.
-    Torn(&'static str),
+    /// Something that is no batch, or not all of one; the sequence number that it begins with, if it
+    /// begins like a batch.
+    Torn(&'static str, Option<u64>),
     /// A batch that cannot have been written behind the one before.
     Disordered,
 }
@@ -60,8 +61,24 @@ impl Rest {
     pub(super) const fn why(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
-            Self::Torn(why) => Some(why),
+            Self::Torn(why, _) => Some(why),
             Self::Disordered => Some("the batches are not in their order"),
+        }
+    }
+
+    /// The sequence number of what is torn.
+    pub(super) const fn number(self) -> Option<u64> {
+        match self {
+            Self::Torn(_, number) => number,
+            Self::Nothing | Self::Disordered => None,
+        }
+    }
+
+    /// The same of a batch with this number.
+    const fn of(self, number: u64) -> Self {
+        match self {
+            Self::Torn(why, _) => Self::Torn(why, Some(number)),
+            other => other,
         }
     }
 }
@@ -115,7 +132,7 @@ impl From<io::Error> for Stop {
 }
 
 const fn torn(why: &'static str) -> Stop {
-    Stop::Rest(Rest::Torn(why))
+    Stop::Rest(Rest::Torn(why, None))
 }
 
 fn read_batch(reader: &mut impl Read, n_left: u64) -> Result<Batch, Stop> {
@@ -132,6 +149,15 @@ fn read_batch(reader: &mut impl Read, n_left: u64) -> Result<Batch, Stop> {
         (START, 1.., _) => {}
         _ => return Err(torn("no batch begins here")),
     }
+    let n_bytes = read_items(reader, n_items, n_left).map_err(|stop| match stop {
+        Stop::Rest(rest) => Stop::Rest(rest.of(number)),
+        other => other,
+    })?;
+    Ok(Batch { number, n_bytes })
+}
+
+/// Reads the items and the end of a batch; the length of all of it.
+fn read_items(reader: &mut impl Read, n_items: u32, n_left: u64) -> Result<u64, Stop> {
     let mut hash = Xxh3::new();
     let mut n_bytes = START_BYTES as u64;
     for _ in 0..n_items {
@@ -146,8 +172,7 @@ fn read_batch(reader: &mut impl Read, n_left: u64) -> Result<Batch, Stop> {
     if sum != hash.digest() {
         return Err(torn("the checksum of a batch is another"));
     }
-    n_bytes += END_BYTES as u64;
-    Ok(Batch { number, n_bytes })
+    Ok(n_bytes + END_BYTES as u64)
 }
 
 /// Reads an item of at most `n_left` bytes; its length.

@@ -64,8 +64,9 @@ struct Cut {
     path: PathBuf,
     position: u64,
     why: &'static str,
-    /// The sequence number of the last batch before it.
-    last: Option<u64>,
+    /// The sequence number of what was cut off; if it has none, the least that it can have. None where
+    /// nothing is known of that either.
+    first: Option<u64>,
 }
 
 /// Checks the files of an index that nobody has open, and cuts off what a power cut has left of the
@@ -154,22 +155,22 @@ impl Found {
         &self,
         keyspaces: impl IntoIterator<Item = &'a Keyspace>,
     ) -> Result<(), IndexError> {
-        let Some(Cut {
-            last: Some(last), ..
-        }) = &self.cut
-        else {
+        let Some(cut) = &self.cut else {
             return Ok(());
         };
         let newest = keyspaces
             .into_iter()
             .filter_map(|keyspace| keyspace.tree.get_highest_persisted_seqno())
             .max();
-        match (&self.cut, newest) {
-            (Some(cut), Some(newest)) if newest > *last => {
-                Err(damaged(&cut.path, cut.position, cut.why))
-            }
-            _ => Ok(()),
+        // Tables that were written at once have numbers of their own, between those of batches.
+        if cut
+            .first
+            .zip(newest)
+            .is_some_and(|(first, newest)| newest >= first)
+        {
+            return Err(damaged(&cut.path, cut.position, cut.why));
         }
+        Ok(())
     }
 }
 

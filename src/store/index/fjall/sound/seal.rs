@@ -186,7 +186,7 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
                 position: journal.end,
                 path,
                 why,
-                last,
+                first: rest.number().or(last.map(|last| last + 1)),
             });
         }
         found.journals.0.insert(number, journal);

@@ -44,9 +44,19 @@ fn records() -> Vec<Record> {
 }
 
 fn open(folder: &Path) -> Result<FjallIndex, IndexError> {
+    open_with(folder, IndexConfig::default().table_bytes)
+}
+
+/// What is applied becomes tables at once.
+fn open_at_once(folder: &Path) -> FjallIndex {
+    open_with(folder, 1).unwrap()
+}
+
+fn open_with(folder: &Path, table_bytes: u64) -> Result<FjallIndex, IndexError> {
     // What is applied is written at once.
     let config = IndexConfig {
         stage_bytes: 0,
+        table_bytes,
         ..IndexConfig::default()
     };
     FjallIndex::open(folder, config)
@@ -89,12 +99,16 @@ fn files_of(folder: &Path) -> Files {
     found
 }
 
-/// An index as a kill leaves it: in tables up to 200, durable up to 400, in the journal up to 600.
+/// An index as a kill leaves it: in tables up to 200, the second half of them at once, durable up to 400,
+/// in the journal up to 600.
 fn killed() -> Files {
     let folder = new_folder();
     let index = open(folder.path()).unwrap();
-    apply(&index, 0, 200);
+    apply(&index, 0, 100);
     write_tables(&index);
+    drop(index);
+    let index = open_at_once(folder.path());
+    apply(&index, 100, 200);
     drop(index);
     let index = open(folder.path()).unwrap();
     apply(&index, 200, 400);
@@ -273,6 +287,25 @@ fn a_cut_journal_of_which_tables_know_more_is_refused() {
         panic!("not refused");
     };
     assert!(why.contains("0.jnl is damaged at byte"), "{why}");
+}
+
+/// Tables that are written at once have numbers that no batch has.
+#[test]
+fn a_torn_batch_behind_a_table_is_cut_off() {
+    let folder = new_folder();
+    let index = open_at_once(folder.path());
+    apply(&index, 0, 100);
+    index.persist(LogOffset(100)).unwrap();
+    apply(&index, 100, 200);
+    drop(index);
+    let index = open(folder.path()).unwrap();
+    apply(&index, 200, 220);
+    let mut files = files_of(folder.path());
+    let path = journal_of(&files);
+    assert_eq!(use_again(&files, "as it was"), Outcome::Right(100));
+    let journal = files.get_mut(&path).unwrap();
+    journal.truncate(journal.len() - 1);
+    assert_eq!(use_again(&files, "torn"), Outcome::Right(100));
 }
 
 #[test]
