@@ -19,10 +19,11 @@
 use ::fjall::Keyspace;
 
 use super::{
-    FjallIndex, JOURNAL_STEP_BYTES, TABLES_MAX, Writing,
+    FjallIndex, Writing,
     lane::{Lane, merge},
     newest::{NewestCache, NewestKey},
     output::Output,
+    pace::{JOURNAL_STEP_BYTES, TABLES_MAX},
     read::{Rows, behind, keys_from},
     stage::{Stage, StagedVehicle},
     tables::{Keyspaces, Tables},
