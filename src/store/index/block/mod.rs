@@ -237,13 +237,14 @@ impl BlockWriter {
         bytes_max: usize,
         scratch: &mut Vec<u8>,
     ) -> bool {
-        let n_raw_bytes = record.raw.as_ref().map_or(0, Bytes::len);
         let bytes_max = bytes_max.min(BLOCK_BYTES_MAX);
-        if n_raw_bytes > bytes_max {
-            return false;
-        }
         scratch.clear();
         put_attributes(&record.attributes, scratch);
+        // One that is too large would leave its room behind.
+        let n_raw_bytes = record.raw.as_ref().map_or(0, Bytes::len);
+        if n_raw_bytes.max(scratch.len()).max(record.code.len()) > bytes_max {
+            return false;
+        }
         let before = self.fields();
         let numbers = self.numbers.next(record);
         let fields = Fields {

@@ -140,3 +140,42 @@ fn the_layout_is_frozen() {
                   \0\0\x01\x04\0\0\0\0\0\0\0";
     assert_eq!(writer.bytes(), block);
 }
+
+#[test]
+fn a_record_that_is_too_large_leaves_no_room_behind() {
+    let text = "x".repeat(60_000);
+    let plain = Record {
+        key: RecordKey {
+            vehicle: vehicle(),
+            time: UnixMillis(1),
+            hash: 1,
+        },
+        received: UnixMillis(1),
+        protocol: "nmea".into(),
+        flags: Flags(0),
+        code: "".into(),
+        attributes: Attributes::new(),
+        raw: None,
+        body: Body::Event,
+    };
+    let with_code = Record {
+        code: text.clone().into(),
+        ..plain.clone()
+    };
+    let with_attribute = Record {
+        attributes: [("a".into(), Value::Text(text.into()))]
+            .into_iter()
+            .collect(),
+        ..plain
+    };
+    for record in [with_code, with_attribute] {
+        let mut writer = BlockWriter::default();
+        writer.begin(2);
+        assert!(!writer.push(&record, 512, &mut Vec::new()));
+        assert!(
+            writer.bytes.capacity() < 1_024,
+            "{}",
+            writer.bytes.capacity()
+        );
+    }
+}

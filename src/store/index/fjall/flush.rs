@@ -189,7 +189,6 @@ impl<'a> Flush<'a> {
     fn merge_rest(&mut self, writing: &mut Writing) -> Result<(), IndexError> {
         for (vehicle, lane) in std::mem::take(&mut self.rest) {
             self.merge_lane(Track::of(vehicle, lane), lane, writing)?;
-            self.commit_if_full(writing)?;
         }
         Ok(())
     }
@@ -268,10 +267,11 @@ impl<'a> Flush<'a> {
         loop {
             let mut records = Vec::new();
             lane.read(track.vehicle, (from, None), MERGED_RECORDS, &mut records)?;
+            let has_more = records.len() >= MERGED_RECORDS;
             let next = records.last().map(spot_of).and_then(behind);
             self.merge_records(track, records)?;
-            let Some(next) = next else {
-                return Ok(());
+            let Some(next) = next.filter(|_| has_more) else {
+                return self.commit_if_full(writing);
             };
             from = next;
             // What comes next may fall into a block of these.

@@ -14,7 +14,7 @@ type Rows<'a> = Box<dyn FnMut(Option<(&[u8], &[u8])>) -> ::fjall::Result<()> + '
 /// The keyspaces whose rows become tables.
 pub(super) struct Keyspaces {
     pub(super) last: Keyspace,
-    /// In order; not more than fit into memory with what each buffers, some 100 KiB.
+    /// In order; few, since much of each waits.
     pub(super) months: Vec<(Month, Keyspace)>,
 }
 
@@ -47,10 +47,10 @@ impl<'a> Tables<'a> {
 
     /// Writes a row of a month that it [holds](Self::holds), behind all of that month that were written.
     pub(super) fn put(&mut self, month: Month, row: (&[u8], &[u8])) -> Result<(), IndexError> {
-        let place = self.place_of(month).unwrap_or_else(|place| place);
-        match self.months.get_mut(place) {
+        let place = self.place_of(month).ok();
+        match place.and_then(|place| self.months.get_mut(place)) {
             Some((_, rows)) => rows(Some(row)).map_err(backend),
-            None => Err(IndexError::Damaged("no table of that month".to_owned())),
+            None => Err(IndexError::Backend(format!("no table of {month}"))),
         }
     }
 
