@@ -99,12 +99,15 @@ pub(crate) struct Links {
     /// empty.
     by_peer: BTreeMap<NodeId, Vec<Link>>,
     peers: BTreeMap<LinkId, NodeId>,
+    /// Another one whenever [`main`](Self::main) or [`is_usable`](Self::is_usable) may say something else.
+    version: u64,
 }
 
 impl Links {
     /// Takes in a link; one of the same number is replaced.
     pub(crate) fn insert(&mut self, link: Link) {
         self.remove(link.id);
+        self.version += 1;
         self.peers.insert(link.id, link.peer);
         let links = self.by_peer.entry(link.peer).or_default();
         let at = links.partition_point(|other| other.id < link.id);
@@ -113,6 +116,7 @@ impl Links {
 
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let peer = self.peers.remove(&id)?;
+        self.version += 1;
         let links = self.by_peer.get_mut(&peer)?;
         let at = links.iter().position(|link| link.id == id)?;
         let link = links.remove(at);
@@ -173,6 +177,24 @@ impl Links {
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
     }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn set_quiet(&mut self, id: LinkId, is_quiet: bool) {
+        self.version += 1;
+        if let Some(link) = self.get_mut(id) {
+            link.is_quiet = is_quiet;
+        }
+    }
+
+    /// The other side's table came in over a link; whether it is the first.
+    pub(crate) fn complete_table(&mut self, id: LinkId) -> bool {
+        self.version += 1;
+        let link = self.get_mut(id);
+        link.is_some_and(|link| !std::mem::replace(&mut link.has_table, true))
+    }
 }
 
 #[cfg(test)]
@@ -212,7 +234,9 @@ mod tests {
         links.insert(link(1, 10, &[]));
         links.insert(link(2, 10, &[]));
         assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(1));
-        links.get_mut(LinkId(1)).unwrap().is_quiet = true;
+        let version = links.version();
+        links.set_quiet(LinkId(1), true);
+        assert_ne!(links.version(), version);
         assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(2));
         links.remove(LinkId(2));
         assert_eq!(links.main(NodeId(10)).unwrap().id, LinkId(1));

@@ -134,6 +134,7 @@ mod cluster;
 mod config;
 mod dialling;
 mod discovery;
+mod due;
 mod events;
 mod input;
 mod keys;

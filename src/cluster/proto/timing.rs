@@ -114,6 +114,9 @@ pub(crate) const GATHER_FREE: usize = 8;
 pub(crate) const GATHER_PER_LINK: Duration = millis(3);
 /// The longest that becomes.
 pub(crate) const GATHER_MAX: Duration = millis(150);
+/// The longest it becomes for what is urgent. Where many have links of their own to a node that dies, each
+/// of them sees it within some milliseconds, and is not to read in these what all others saw.
+pub(crate) const GATHER_URGENT_MAX: Duration = millis(15);
 /// Views that differ this long, and have stood still meanwhile, make two nodes exchange their tables.
 pub(crate) const TABLES_AFTER: Duration = millis(200);
 /// And as many times the gathering longer: tables that all exchange with all are the last thing that

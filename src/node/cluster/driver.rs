@@ -216,6 +216,8 @@ pub(super) struct Driver {
     link_events: mpsc::Receiver<LinkEvent>,
     /// Links that stand, as far as the core knows of them.
     pub(super) handles: BTreeMap<LinkId, LinkHandle>,
+    /// Of the core, when the neighbourhood was last shown.
+    shown: Option<(u64, u64)>,
     /// What heartbeats carry, for links that come.
     pub(super) heartbeat: bytes::Bytes,
     pub(super) out: Vec<ClusterOutput>,
@@ -254,6 +256,7 @@ impl Driver {
             links,
             link_events,
             handles: BTreeMap::new(),
+            shown: None,
             heartbeat: bytes::Bytes::new(),
             out: Vec::new(),
             is_formed: false,
@@ -393,7 +396,11 @@ impl Driver {
     }
 
     /// Shows others who owns what and which links lead where, if that is new.
-    fn publish_neighbourhood(&self) {
+    fn publish_neighbourhood(&mut self) {
+        let version = Some(self.core.version());
+        if std::mem::replace(&mut self.shown, version) == version {
+            return;
+        }
         let epoch = self.core.epoch();
         let links = self.core.usable_links();
         self.lasting.neighbourhood.send_if_modified(|before| {

@@ -9,6 +9,7 @@ use crate::{
         config::{ClusterConfig, ConnectMode, MinConnections, RememberedMember},
         dialling::{Dialling, Peer},
         discovery::{Introduction, Sighting, Surroundings, series::Company},
+        due::DueAt,
         events::DownReason,
         input::ClusterInput,
         links::Links,
@@ -55,6 +56,12 @@ pub(super) struct Core {
     pub(super) remembered: Vec<RememberedMember>,
     /// When to look who still has a path.
     pub(super) paths_at: Option<Instant>,
+    /// When to judge a member: forgotten when a path or a standing changes.
+    pub(super) judging: DueAt,
+    /// When to exchange tables over a link: forgotten when the view changes.
+    pub(super) tables: DueAt,
+    /// How often digests and epoch were followed.
+    pub(super) n_refreshes: u64,
     pub(super) counts: CoreCounts,
 }
 
@@ -117,6 +124,9 @@ impl Core {
             is_view_stale: true,
             remembered: Vec::new(),
             paths_at: None,
+            judging: DueAt::Unknown,
+            tables: DueAt::Unknown,
+            n_refreshes: 0,
             counts: CoreCounts::default(),
             config,
         };
@@ -170,6 +180,9 @@ impl Core {
         }
         self.refresh_view();
         self.tell();
+        self.judging = self.next_judgement().into();
+        self.tables = self.next_exchange().into();
+        self.dialling.settle();
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -242,6 +255,7 @@ impl Core {
 
     /// The path to a member changed, which is nobody else's business.
     pub(super) fn path_changed(&mut self, id: NodeId) {
+        self.judging.forget();
         self.look_for_paths_soon();
         self.adjust_dials(id);
         self.publish(id);

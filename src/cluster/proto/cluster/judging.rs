@@ -31,6 +31,9 @@ impl Core {
             return; // Not of the cluster at present: not for us to judge.
         }
         let now = self.now;
+        if !self.judging.may_be(now) {
+            return;
+        }
         let is_silent = |path| matches!(path, Path::Lost { silent_at, .. } if silent_at <= now);
         let silent = self.members.iter().filter(|member| is_silent(member.path));
         let silent: Vec<NodeId> = silent.map(|member| member.record.id).collect();
@@ -71,9 +74,14 @@ impl Core {
                 },
             );
         }
+        self.judging.forget();
     }
 
     pub(super) fn next_judgement(&self) -> Option<Instant> {
+        self.judging.or_look(|| self.find_next_judgement())
+    }
+
+    fn find_next_judgement(&self) -> Option<Instant> {
         if self.refused.is_some() {
             return None;
         }
@@ -92,7 +100,7 @@ impl Core {
     /// changes.
     pub(super) fn look_for_paths_soon(&mut self) {
         let soon = self.now + TELL_SPACING;
-        self.paths_at.get_or_insert(soon);
+        self.judging.add(*self.paths_at.get_or_insert(soon));
     }
 
     /// A node that was lost refuses our dial: nobody listens there any more.

@@ -99,9 +99,7 @@ impl Core {
     }
 
     pub(super) fn quiet(&mut self, id: LinkId, is_quiet: bool) {
-        if let Some(link) = self.links.get_mut(id) {
-            link.is_quiet = is_quiet;
-        }
+        self.links.set_quiet(id, is_quiet);
     }
 
     pub(super) fn dial_failed(&mut self, dial: DialId, why: DialFailure) {

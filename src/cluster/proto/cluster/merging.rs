@@ -57,6 +57,7 @@ impl Core {
     }
 
     pub(super) fn heartbeat(&mut self, id: LinkId, bytes: &[u8]) {
+        let patience = self.patience();
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
@@ -67,6 +68,9 @@ impl Core {
         };
         link.digest = Some(heartbeat.digest);
         link.compare(self.now, self.digest);
+        if let Some(difference) = link.difference {
+            self.tables.add(difference.due_at(patience));
+        }
         self.store_health(peer, heartbeat.is_storing);
     }
 
@@ -119,10 +123,7 @@ impl Core {
     }
 
     fn table_is_complete(&mut self, id: LinkId, peer: NodeId) {
-        if let Some(link) = self.links.get_mut(id)
-            && !link.has_table
-        {
-            link.has_table = true;
+        if self.links.complete_table(id) {
             self.telling.report_is_stale = true;
             self.is_view_stale = true;
             self.path_changed(peer);

@@ -88,6 +88,7 @@ impl Core {
     pub(super) fn give_up_name(&mut self, by: SocketAddr) {
         let was = self.refused.replace((by, self.now));
         if was.is_none() {
+            self.judging.forget();
             self.out.push(ClusterOutput::NameTaken { by });
             self.own.claim.standing = Standing::Left;
             self.changed_self();
@@ -102,6 +103,7 @@ impl Core {
         if self.refused.take().is_none() {
             return;
         }
+        self.judging.forget();
         self.out.push(ClusterOutput::NameFree);
         self.own.claim.standing = Standing::Up;
         self.own.claim.refutation = self.own.claim.refutation.saturating_add(1);

@@ -58,6 +58,8 @@ impl Core {
         if !std::mem::take(&mut self.is_view_stale) {
             return;
         }
+        self.n_refreshes += 1;
+        self.tables.forget();
         self.remember();
         self.n_up = self.members.n_up();
         let digest = self.members.digest(&self.own);

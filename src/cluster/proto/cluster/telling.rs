@@ -23,8 +23,8 @@ use crate::{
         output::{ClusterOutput, Haste},
         place::is_of_segment,
         timing::{
-            BEAT_UNTIL_TABLES, GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, GATHERS_UNTIL_TABLES,
-            HOLD, HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING,
+            BEAT_UNTIL_TABLES, GATHER_FREE, GATHER_MAX, GATHER_PER_LINK, GATHER_URGENT_MAX,
+            GATHERS_UNTIL_TABLES, HOLD, HOPS_MAX, RECORDS_PER_MESSAGE, TABLES_AFTER, TELL_SPACING,
         },
         wire::{Heartbeat, MemberMessage, Said},
     },
@@ -120,11 +120,20 @@ impl Core {
     }
 
     pub(super) fn next_telling(&self) -> Option<Instant> {
-        let differing = self.links.iter().filter_map(|link| link.difference);
-        let patience = self.patience();
-        let tables = differing.map(|difference| difference.due_at(patience));
         let held = self.telling.held.values().copied();
-        tables.chain(held).chain(self.news_due_at()).min()
+        let deadlines = [self.next_exchange(), self.news_due_at()];
+        held.chain(deadlines.into_iter().flatten()).min()
+    }
+
+    /// When tables are to be exchanged over a link.
+    pub(super) fn next_exchange(&self) -> Option<Instant> {
+        self.tables.or_look(|| {
+            let differing = self.links.iter().filter_map(|link| link.difference);
+            let patience = self.patience();
+            differing
+                .map(|difference| difference.due_at(patience))
+                .min()
+        })
     }
 
     /// When what is new is told: at once, unless something was told just now. Where many are linked,
@@ -132,12 +141,11 @@ impl Core {
     fn news_due_at(&self) -> Option<Instant> {
         let since = self.telling.news_since?;
         let told_at = self.telling.told_at.map(|at| at + TELL_SPACING);
-        let gathered_at = Some(since + self.gathering()).filter(|_| !self.telling.is_urgent);
-        [told_at, gathered_at]
-            .into_iter()
-            .flatten()
-            .max()
-            .or(Some(since))
+        let gathering = match self.telling.is_urgent {
+            true => self.gathering().min(GATHER_URGENT_MAX),
+            false => self.gathering(),
+        };
+        told_at.max(Some(since + gathering))
     }
 
     /// How what is not urgent goes. Where all link all, each learns of a member by a link of its own, and
@@ -161,7 +169,7 @@ impl Core {
 
     /// How long views that stand still may differ. What was said is gathered at the other end, and read
     /// by a node that has to do as much as this one.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let beat = match self.leisure() {
             Haste::AtOnce => Duration::ZERO,
             Haste::WithBeat => BEAT_UNTIL_TABLES,
@@ -190,6 +198,10 @@ impl Core {
 
     fn exchange_tables(&mut self) {
         let (now, patience) = (self.now, self.patience());
+        if !self.tables.may_be(now) {
+            return;
+        }
+        self.tables.forget();
         let all = self.links.iter_mut();
         let due = all.filter_map(|link| link.take_difference(now, patience).then(|| link.clone()));
         for link in due.collect::<Vec<Link>>() {

@@ -284,6 +284,12 @@ impl Cluster {
             .collect()
     }
 
+    /// Another one whenever [`usable_links`](Self::usable_links), [`storing`](Self::storing), [`epoch`](Self::epoch) or
+    /// [`view`](Self::view) may say something else.
+    pub const fn version(&self) -> (u64, u64) {
+        (self.core.n_refreshes, self.core.links.version())
+    }
+
     /// Digest of the storing members.
     pub fn epoch(&self) -> Epoch {
         self.core.epoch.unwrap_or(Epoch(0))

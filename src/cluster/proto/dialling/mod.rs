@@ -35,6 +35,7 @@ use super::{
     card::{NodeName, RunNumber},
     config::PeerAddress,
     discovery::Sighting,
+    due::DueAt,
     link::outcome::DialFailure,
     link_id::DialId,
     output::ClusterOutput,
@@ -55,6 +56,8 @@ pub(crate) struct Dialling {
     flying: BTreeMap<DialId, Flight>,
     last_dial: DialId,
     beacon_dials: PerSecond,
+    /// When to look whom to dial: forgotten with each plan that is made or given up.
+    due: DueAt,
     pub(crate) counts: DialCounts,
     prng: Prng,
 }
@@ -102,6 +105,7 @@ impl Dialling {
             flying: BTreeMap::new(),
             last_dial: DialId(0),
             beacon_dials: PerSecond::default(),
+            due: DueAt::Unknown,
             counts: DialCounts::default(),
             prng,
         }
@@ -126,6 +130,7 @@ impl Dialling {
             peer.add_address(sighting.address);
             if is_awaited {
                 peer.plan_at(at);
+                self.due.add(at);
             }
         }
     }
@@ -147,6 +152,7 @@ impl Dialling {
         if let Some(peer) = self.peers.get_mut(&sighting.id) {
             peer.beacon_dial_at = Some(now);
             peer.plan_at(at);
+            self.due.add(at);
         }
     }
 
@@ -170,13 +176,15 @@ impl Dialling {
         let Some(peer) = self.entry(id, name) else {
             return;
         };
-        peer.meet_run(run);
+        // What is planned then is for the run before: a member that was remembered is sought now and then.
+        let is_new = peer.meet_run(run) && peer.flying.is_none();
         if let Some(address) = address {
             peer.add_address_last(address);
         }
         peer.is_kept = true;
-        if peer.is_idle() && !peer.is_linked && !peer.is_barred() {
+        if (is_new || peer.is_idle()) && !peer.is_linked && !peer.is_barred() {
             peer.plan_at(at);
+            self.due.add(at);
         }
     }
 
@@ -204,6 +212,7 @@ impl Dialling {
 
     /// The last link to a node is gone: it is dialled at once, whoever has the lower identity.
     pub(crate) fn lost(&mut self, now: Instant, id: NodeId) {
+        self.due.forget();
         self.statics.lost(now, id);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.is_linked = false;
@@ -218,6 +227,7 @@ impl Dialling {
     /// The last link to a node is gone, and that is as it should be. Where it was given by hand it is
     /// dialled on: it may be started again, and not know whom to look for.
     pub(crate) fn unlinked(&mut self, now: Instant, id: NodeId) {
+        self.due.forget();
         self.statics.lost(now, id);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.is_linked = false;
@@ -230,6 +240,7 @@ impl Dialling {
         if let Some(peer) = self.peers.get_mut(&id)
             && peer.is_kept != is_kept
         {
+            self.due.forget();
             peer.is_kept = is_kept;
             if !is_kept {
                 peer.next = None;
@@ -261,6 +272,7 @@ impl Dialling {
     }
 
     pub(crate) fn add_static(&mut self, now: Instant, address: PeerAddress) -> bool {
+        self.due.forget();
         self.statics.add(now, address)
     }
 
@@ -295,6 +307,7 @@ impl Dialling {
     }
 
     fn static_failed(&mut self, now: Instant, at: usize, why: DialFailure) {
+        self.due.forget();
         let interval = self.interval.mul_f64(self.prng.between(0.75, 1.0));
         self.statics.failed(now, at, why, interval);
     }
@@ -307,6 +320,7 @@ impl Dialling {
         why: DialFailure,
     ) -> Option<NodeId> {
         let flight = self.flying.remove(&dial)?;
+        self.due.forget();
         self.counts.n_failed += 1;
         match flight.target {
             Target::Static(at) => {
@@ -325,6 +339,10 @@ impl Dialling {
 
     /// Dials what is due.
     pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<ClusterOutput>) {
+        if !self.due.may_be(now) {
+            return;
+        }
+        self.due.forget();
         let is_lost = |flight: &Flight| now.since(flight.started) >= DIAL_LIFE;
         let lost = self.flying.iter().filter(|(_, flight)| is_lost(flight));
         let lost: Vec<DialId> = lost.map(|(dial, _)| *dial).collect();
@@ -346,7 +364,16 @@ impl Dialling {
         }
     }
 
+    /// To be called when all plans are made.
+    pub(crate) fn settle(&mut self) {
+        self.due = self.next_deadline().into();
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.due.or_look(|| self.find_next_deadline())
+    }
+
+    fn find_next_deadline(&self) -> Option<Instant> {
         let peers = self.peers.values().filter_map(|peer| peer.next);
         let flights = self
             .flying

@@ -115,6 +115,23 @@ fn a_lost_member_is_dialled_often_for_a_minute_and_then_seldom() {
 }
 
 #[test]
+fn a_remembered_member_is_sought_now_and_then_and_at_once_when_it_is_reported_up() {
+    let mut dialling = dialling();
+    let name = sighting(9).name;
+    dialling.remembered(NodeId(9), &name, Some(address(5_001)));
+    dialling.keep(at(0), NodeId(9), true);
+    assert_eq!(dials(&mut dialling, 20), []);
+    dialling.reported(at(20), (NodeId(9), &name, RunNumber(9)), None);
+    let begun = dials(&mut dialling, 20);
+    assert_eq!(begun.len(), 1);
+    for again in begun {
+        dialling.failed(at(20), again, DialFailure::Refused);
+    }
+    dialling.reported(at(25), (NodeId(9), &name, RunNumber(9)), None);
+    assert_eq!(dials(&mut dialling, 25), [], "that is known");
+}
+
+#[test]
 fn a_lost_member_that_breaks_dials_off_is_dialled_again_at_once_for_a_moment() {
     for why in [
         DialFailure::Broken,
