@@ -16,8 +16,9 @@ pub(crate) const SERIES_PINGS_MIN: u32 = 3;
 pub(crate) const SERIES_PINGS_ALONE: u32 = 8;
 /// A series whose delay is not above this is still quick: a reason to start one changes nothing.
 pub(crate) const SERIES_QUICK: Duration = millis(400);
-/// A series that is no node's first begins so much later at most, so that not all begin at once.
-pub(crate) const SERIES_JITTER_MS: u64 = 10;
+/// A series that is no node's first begins so much later at most, so that not all begin at once: of those
+/// who lost the same node one asks, and the others need not.
+pub(crate) const SERIES_JITTER_MS: u64 = 50;
 /// Series that a node starts because it lost somebody are at least so far apart.
 pub(crate) const SERIES_SPACING: Duration = millis(500);
 /// Series that beats start are so far apart, whoever sent them.
@@ -63,9 +64,9 @@ pub(crate) const HIGHER_WAITS: Duration = millis(100);
 pub(crate) const HIGHER_WAITS_FREE: usize = 4;
 /// What it waits longer for each of more: where many start at once, the
 /// handshakes of the lower identities take their time, and doubles of them would take as much again.
-pub(crate) const HIGHER_WAITS_PER_PEER: Duration = millis(10);
+pub(crate) const HIGHER_WAITS_PER_PEER: Duration = millis(40);
 /// The longest it becomes.
-pub(crate) const HIGHER_WAITS_MAX: Duration = millis(600);
+pub(crate) const HIGHER_WAITS_MAX: Duration = millis(2_000);
 /// A node that does not listen yet is tried again after these.
 pub(crate) const RETRIES: [Duration; 3] = [millis(10), millis(20), millis(40)];
 /// Between two dials of a member that is down.

@@ -1,7 +1,8 @@
 //! What this node tells over its links: its table at their start, changes after, who is reached, and
 //! what heartbeats carry. Changes leave at once, but not twice within [`TELL_SPACING`], so that many
-//! make one message. Beyond [`GATHER_FREE`] links what is not urgent waits [`GATHER_PER_LINK`] for each
-//! link more, up to [`GATHER_MAX`], and goes with the next heartbeat then where all nodes link all.
+//! make one message. Beyond [`GATHER_FREE`] links all waits [`GATHER_PER_LINK`] for each link more: up to
+//! [`GATHER_URGENT_MAX`] that somebody is away; up to [`GATHER_MAX`] what is not urgent, which goes with the next
+//! heartbeat then where all nodes link all.
 //!
 //! What is reached over others is hearsay, and when a node is gone its neighbours hear of it from each
 //! other, a link farther each time they ask. So a way that became longer is not told for [`HOLD`], unless
@@ -136,8 +137,8 @@ impl Core {
         })
     }
 
-    /// When what is new is told: at once, unless something was told just now. Where many are linked,
-    /// what is not urgent waits for more.
+    /// When what is new is told: at once, unless something was told just now. Where many are linked it waits
+    /// for more, for a moment only if it is urgent.
     fn news_due_at(&self) -> Option<Instant> {
         let since = self.telling.news_since?;
         let told_at = self.telling.told_at.map(|at| at + TELL_SPACING);
