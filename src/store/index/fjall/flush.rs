@@ -4,12 +4,13 @@
 //! there are merged with the block that they fall into. The last record of that block stays the last
 //! one, so its row is overwritten and none has to be removed.
 //!
-//! A block that is merged is written in one batch with what is merged into it. Else a flush may end
-//! between any two batches: what follows comes again from the log, and is merged then.
+//! A block that is merged is written in one batch with what is merged into it, or into the same table. Else a
+//! flush may end between any two batches: what follows comes again from the log, and is merged then.
 //!
-//! Where much of a month waits, what of it lies behind all that is there becomes tables at once, and so do
-//! the last positions of all vehicles. The rest follows in batches when those are durable; with little of
-//! every month, all goes in batches.
+//! Where much of a month waits, it becomes tables at once, and so do the last positions of all vehicles. What
+//! waits of other months follows in batches when those are durable; with little of every month, all goes in
+//! batches. What is in a table is not to be read before all of it is there, so of a block into which records
+//! of two turns fall the part between them is written in the second.
 //!
 //! What lies behind the last position of a vehicle needs no look at its track. So nothing of a track
 //! may outlive its row in `last`: that goes with the first rows of the track or before them, and each
@@ -41,8 +42,8 @@ use crate::{
     },
 };
 
-/// Records that are merged at once.
-const MERGED_RECORDS: usize = 4_096;
+/// Records that are merged in one turn; few in tests, so that lanes take several.
+const MERGED_RECORDS: usize = if cfg!(test) { 8 } else { 1_024 };
 
 /// What is under way while all is written.
 struct Flush<'a> {
@@ -50,7 +51,7 @@ struct Flush<'a> {
     output: Output<'a>,
     /// On disk when what is in the output is.
     noted: Vec<(&'a VehicleId, NewestKey)>,
-    /// What is to be merged when the tables are finished.
+    /// What is to be merged when the tables are finished: there is none of its month.
     rest: Vec<(&'a VehicleId, &'a Lane)>,
     month: Option<(Month, Keyspace)>,
     writer: RowWriter,
@@ -174,11 +175,10 @@ impl<'a> Flush<'a> {
         for lane in staged.lanes() {
             let track = Track::of(vehicle, lane);
             let tables = self.output.tables();
-            let has_place = tables.is_none_or(|tables| tables.holds(lane.month));
-            if has_place && lane.is_in_order() && self.is_behind_all(track, lane, newest)? {
-                self.put_pieces(track, lane, writing)?;
-            } else if self.output.tables().is_some() {
+            if tables.is_some_and(|tables| !tables.holds(lane.month)) {
                 self.rest.push((vehicle, lane));
+            } else if lane.is_in_order() && self.is_behind_all(track, lane, newest)? {
+                self.put_pieces(track, lane, writing)?;
             } else {
                 self.merge_lane(track, lane, writing)?;
             }
@@ -264,43 +264,65 @@ impl<'a> Flush<'a> {
         writing: &mut Writing,
     ) -> Result<(), IndexError> {
         let mut from = (UnixMillis(i64::MIN), 0);
+        let mut begun = None;
         loop {
             let mut records = Vec::new();
             lane.read(track.vehicle, (from, None), MERGED_RECORDS, &mut records)?;
-            let has_more = records.len() >= MERGED_RECORDS;
-            let next = records.last().map(spot_of).and_then(behind);
-            self.merge_records(track, records)?;
-            let Some(next) = next.filter(|_| has_more) else {
+            let last = records.last().filter(|_| records.len() >= MERGED_RECORDS);
+            let next = last.map(spot_of).and_then(behind);
+            let in_table = self.output.tables().is_some();
+            let parts_at = next.filter(|_| in_table);
+            let is_begun = self.merge_records(track, records, (begun, parts_at))?;
+            let Some(next) = next else {
                 return self.commit_if_full(writing);
             };
-            from = next;
-            // What comes next may fall into a block of these.
-            self.commit(writing)?;
+            (from, begun) = (next, is_begun.then_some(next));
+            if in_table {
+                self.output.look()?;
+            } else {
+                // What comes next may fall into a block of these.
+                self.commit(writing)?;
+            }
         }
     }
 
-    /// Merges records, in order, with what is on disk.
+    /// Merges records, in order, with what is on disk. What of a block lies at `parts_at` or behind it is left
+    /// for the next turn, if there is a record to merge before it; whether that is so. That turn begins with
+    /// that block: at `begun`.
     fn merge_records(
         &mut self,
         track: Track<'_>,
         mut records: Vec<Record>,
-    ) -> Result<(), IndexError> {
-        while let Some(first) = records.first().map(spot_of) {
+        (mut begun, parts_at): (Option<Spot>, Option<Spot>),
+    ) -> Result<bool, IndexError> {
+        while let Some(first) = begun.or_else(|| records.first().map(spot_of)) {
             let mut present = self.block_from(track, first)?;
             let ends = present.first().zip(present.last());
             let Some((start, end)) = ends.map(|(one, other)| (spot_of(one), spot_of(other))) else {
-                return self.put_records(track, &records);
+                self.put_records(track, &records)?;
+                return Ok(false);
             };
             let rest = records.split_off(records.partition_point(|it| spot_of(it) <= end));
             let inside = records.split_off(records.partition_point(|it| spot_of(it) < start));
             self.put_records(track, &records)?;
-            if !inside.is_empty() {
-                present.extend(inside);
-                self.put_records(track, &merge(present))?;
-            }
             records = rest;
+            if begun.take().is_some() {
+                present.retain(|record| spot_of(record) >= first);
+            } else if inside.is_empty() {
+                continue;
+            }
+            present.extend(inside);
+            let mut merged = merge(present);
+            let parts_at = parts_at.filter(|parts_at| *parts_at <= end);
+            if let Some(parts_at) = parts_at {
+                merged.truncate(merged.partition_point(|it| spot_of(it) < parts_at));
+            }
+            self.put_records(track, &merged)?;
+            if parts_at.is_some() {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Packs records, in order, into blocks.
@@ -376,6 +398,8 @@ const fn moment(kind: Kind, (time, hash): Spot) -> Moment {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ::fjall::AbstractTree as _;
 
     use super::{
@@ -428,6 +452,9 @@ mod tests {
         assert_eq!(last.as_ref(), records.last());
     }
 
+    /// Not near the end of a month.
+    const NOON: i64 = 1_800_000_000_000;
+
     /// All becomes tables at once.
     fn in_tables(folder: &std::path::Path) -> FjallIndex {
         let config = IndexConfig {
@@ -438,14 +465,22 @@ mod tests {
     }
 
     fn records_of(index: &FjallIndex, vehicle: &VehicleId) -> Vec<Record> {
-        let query = RangeQuery {
+        let mut query = RangeQuery {
             vehicle: vehicle.clone(),
             kind: Kind::Position,
             from: None,
             to: None,
             after: None,
         };
-        index.range(&query, usize::MAX).unwrap()
+        let mut records = Vec::new();
+        loop {
+            let page = index.range(&query, usize::MAX).unwrap();
+            let Some(last) = page.last() else {
+                return records;
+            };
+            query.after = Some(spot_of(last));
+            records.extend(page);
+        }
     }
 
     #[test]
@@ -473,6 +508,40 @@ mod tests {
             assert_eq!(records_of(&index, vehicle), part);
             assert_eq!(index.last_on_disk(vehicle).unwrap().as_ref(), part.last());
         }
+    }
+
+    #[test]
+    fn late_records_are_merged_into_tables_in_turns_that_part_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = in_tables(folder.path());
+        let ids = ["one", "two"];
+        let mut spots = BTreeSet::new();
+        let mut put = |times: Vec<i64>, hash: u64| {
+            let each = ids
+                .iter()
+                .flat_map(|id| times.iter().map(move |time| (id, time)));
+            let records = each.map(|(id, time)| position(id, NOON + time, hash));
+            index.apply(&records.collect::<Vec<_>>()).unwrap();
+            index.flush_waiting().unwrap();
+            spots.extend(times.iter().map(|time| (UnixMillis(NOON + time), hash)));
+        };
+        put((0..500).map(|n| n * 10).collect(), 1);
+        // Before all, into one block by the dozen, over ends of blocks, and behind all.
+        let late = (-40..0).chain((0..100).map(|n| n * 3 + 1));
+        put(late.chain((0..520).map(|n| n * 10 + 5)).rev().collect(), 2);
+        put((0..500).map(|n| n * 10).rev().collect(), 1);
+        for id in ids {
+            let found = records_of(&index, &position(id, 0, 1).key.vehicle);
+            let found = found.iter().map(spot_of).collect::<Vec<_>>();
+            assert_eq!(found, spots.iter().copied().collect::<Vec<_>>());
+        }
+        let month = index.month(UnixMillis(NOON).month()).unwrap();
+        let waits = month.tree.active_memtable().size();
+        assert_eq!(
+            (waits, month.sealed_memtable_count()),
+            (0, 0),
+            "a batch was written"
+        );
     }
 
     #[test]

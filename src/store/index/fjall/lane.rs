@@ -123,7 +123,9 @@ impl Lane {
     /// About how many bytes its rows take.
     pub(super) fn n_bytes(&self) -> u64 {
         let pieces = self.pieces().map(|piece| piece.value.len() as u64);
-        pieces.map(|n_bytes| n_bytes + PIECE_BYTES).sum()
+        let pieces = pieces.map(|n_bytes| n_bytes + PIECE_BYTES);
+        let late = self.late().into_iter().flat_map(BTreeMap::values);
+        pieces.chain(late.map(|bytes| bytes.len() as u64)).sum()
     }
 
     fn more(&mut self) -> &mut More {

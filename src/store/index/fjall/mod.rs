@@ -54,6 +54,7 @@ use crate::{
     store::{
         index::{
             Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
+            block::spot_of,
             rows::{self, RowValue, RowWriter},
         },
         log::LogOffset,
@@ -319,7 +320,11 @@ impl Index for FjallIndex {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut future = Vec::new();
         let mut stage = self.staged_mut();
-        for record in records {
+        // What comes late within its lane is kept apart, and looked for one by one when it is written: events of
+        // one moment come in any order of their hashes.
+        let mut in_order: Vec<&Record> = records.iter().collect();
+        in_order.sort_by_key(|record| spot_of(record));
+        for record in in_order {
             if record.flags.contains(Flags::FUTURE) {
                 future.push(record);
             } else {
