@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-/// A chunk of a vehicle is eleven small pieces of memory, some freed on another thread.
+/// A chunk of a vehicle is eleven small pieces of memory, some freed on another thread. When it gives back
+/// what is free stands in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     waymesh::app::main(std::env::args_os())

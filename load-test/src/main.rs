@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 
 /// That of the node, which this program is too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code for wrong arguments.
 const EXIT_USAGE: u8 = 64;

@@ -50,13 +50,6 @@ impl Aftermath {
     }
 }
 
-/// The same for an attack that fills index and duplicates too: rows not yet written, blocks and vehicles
-/// kept at hand, keys of what the index does not show yet, each to its cap, and what the allocator has
-/// not given back yet. With all of it memory may grow by `growth_mib_max`.
-pub fn withstand_storing(name: &str, growth_mib_max: u64, attack: impl FnOnce(&Node)) -> Aftermath {
-    within(growth_mib_max * MIB, (name, ""), attack)
-}
-
 /// Starts a node with `settings`, attacks it beside a good vehicle, and checks that nothing but the
 /// attacker came to harm. The connections of the attack must have ended when `attack` returns, or
 /// end soon.

@@ -7,16 +7,12 @@ use std::{
 };
 
 use super::{
-    arena::{Talk, connect, withstand, withstand_storing},
+    arena::{Talk, connect, withstand},
     scaled,
 };
 
 /// More than all that the node waits for, for one answer.
 const PATIENCE: Duration = Duration::from_secs(100);
-
-/// What memory may grow by while large records are stored and read, in MiB: a record is a hundred rows and
-/// more, and tables are merged all the time.
-const LARGE_GROWTH_MIB_MAX: u64 = 80;
 
 /// Status of the answer to a request, which is read to its end; 0 if there is none.
 fn ask(address: SocketAddr, request: &[u8]) -> u32 {
@@ -85,7 +81,7 @@ fn open_connections_do_not_keep_the_vehicles_waiting() {
 #[test]
 fn large_answers_are_given_piece_by_piece() {
     let n_records = scaled(4_000);
-    withstand_storing("large answers", LARGE_GROWTH_MIB_MAX, |node| {
+    withstand("large answers", "", |node| {
         std::thread::scope(|scope| {
             for number in 0..10 {
                 scope.spawn(move || store_large(node.vehicles, number, n_records / 10));
