@@ -78,13 +78,13 @@ impl Core {
     }
 
     pub(super) fn next_judgement(&self) -> Option<Instant> {
+        if self.refused.is_some() {
+            return None;
+        }
         self.judging.or_look(|| self.find_next_judgement())
     }
 
     fn find_next_judgement(&self) -> Option<Instant> {
-        if self.refused.is_some() {
-            return None;
-        }
         let of_members = self.members.iter().filter_map(|member| match member.path {
             Path::Linked => None,
             Path::Lost { silent_at, .. } => Some(silent_at),

@@ -49,7 +49,7 @@ pub(super) struct Telling {
     told_at: Option<Instant>,
     /// Since when there is something new to tell.
     news_since: Option<Instant>,
-    /// It must not wait for more: somebody is away, or this node's store is well or ill.
+    /// It waits for more for a moment only: somebody is away, or this node's store is well or ill.
     is_urgent: bool,
 }
 
@@ -69,7 +69,7 @@ impl Way {
 }
 
 impl Telling {
-    /// What is new must not wait for more.
+    /// What is new waits for more for a moment only.
     pub(super) const fn hurry(&mut self) {
         self.is_urgent = true;
     }

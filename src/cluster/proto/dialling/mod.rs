@@ -176,8 +176,9 @@ impl Dialling {
         let Some(peer) = self.entry(id, name) else {
             return;
         };
-        // What is planned then is for the run before: a member that was remembered is sought now and then.
-        let is_new = peer.meet_run(run) && peer.flying.is_none();
+        // One that was remembered is sought now and then until somebody knows of a run of it.
+        let is_new = peer.run.is_none() && peer.flying.is_none();
+        peer.meet_run(run);
         if let Some(address) = address {
             peer.add_address_last(address);
         }

@@ -90,17 +90,15 @@ impl Peer {
         self.is_idle() && !self.is_linked && !self.is_kept
     }
 
-    /// A new run starts with a clean sheet; whether it is one.
-    pub(super) fn meet_run(&mut self, run: RunNumber) -> bool {
-        let is_new = self.run != Some(run);
-        if is_new {
+    /// A new run starts with a clean sheet.
+    pub(super) fn meet_run(&mut self, run: RunNumber) {
+        if self.run != Some(run) {
             self.run = Some(run);
             self.failure = None;
             self.n_failed = 0;
             self.beacon_dial_at = None;
             self.plan = Plan::Fresh { n_tries: 0 };
         }
-        is_new
     }
 
     /// The address it was seen at last comes first, but for those of one network segment alone:

@@ -3,8 +3,8 @@
 //! How rows look stands in [`super::rows`]. [`Index::apply`] puts records into memory only
 //! ([`stage`]), where those of a vehicle gather and are packed into blocks; questions look there too.
 //! When they take too much memory, or at [`Index::persist`], they are written ([`flush`]): into tables at
-//! once ([`tables`]) what is much and new, the rest in batches, each synced in fjall's journal. A process that ends before loses them, and
-//! applies them again from the log. `persist` then syncs what else there is, writes the offset, and
+//! once ([`tables`]) the months of which much waits, the rest in batches, each synced in fjall's journal. A
+//! process that ends before loses them, and applies them again from the log. `persist` then syncs what else there is, writes the offset, and
 //! syncs once more: keyspaces go to tables of their own whenever they are full, so an offset that was
 //! written before its rows were synced could outlive them. Last it notes how far the journals go
 //! ([`sound`]).
@@ -319,11 +319,11 @@ impl Index for FjallIndex {
     fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut future = Vec::new();
-        let mut stage = self.staged_mut();
         // What comes late within its lane is kept apart, and looked for one by one when it is written: events of
         // one moment come in any order of their hashes.
         let mut in_order: Vec<&Record> = records.iter().collect();
         in_order.sort_by_key(|record| spot_of(record));
+        let mut stage = self.staged_mut();
         for record in in_order {
             if record.flags.contains(Flags::FUTURE) {
                 future.push(record);
