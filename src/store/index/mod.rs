@@ -13,10 +13,10 @@
 //!
 //! | records | vehicles | months | processor, all threads | resident | open after the kill, processor |
 //! |---|---|---|---|---|---|
-//! | 1,000,000 | 5,000 | 1 | 0.7 µs a record | 12 MiB | 0.01 s |
-//! | 3,000,000 | 5,000 | 1 | 0.9 µs | 12 MiB | 0.01 s |
-//! | 1,000,000 | 200,000 | 1 | 10.8 µs | 47 MiB | 0.01 s |
-//! | 1,000,000 | 5,000 | 12, at random | 12.8 µs | 36 MiB | 0.01 s |
+//! | 1,000,000 | 5,000 | 1 | 0.9 µs a record | 12 MiB | 0.01 s |
+//! | 3,000,000 | 5,000 | 1 | 0.8 µs | 13 MiB | 0.01 s |
+//! | 1,000,000 | 200,000 | 1 | 9.6 µs | 46 MiB | 0.01 s |
+//! | 1,000,000 | 5,000 | 12, at random | 9.6 µs | 36 MiB | 0.02 s |
 //!
 //! With all rows in batches, which fjall writes into a journal and keeps in memory until they are a table,
 //! it was 0.8-1.3, 1.1, 11-12 and 8.1 µs in the same order, 39-168 MiB, and 0.1-0.7 s to open, on a busier
@@ -25,7 +25,7 @@
 //!
 //! What is paid is a row, so what counts is how many records of a vehicle gather until they are
 //! written: 20 in the first two cases, where a row takes about 17, 1 in the third, where each brings a
-//! row and a last position. In the fourth each record is late, and its place is looked for.
+//! row and a last position. In the fourth each record is late: the block it falls into is read and written anew.
 //!
 //! `contains` takes 13-16 µs of processor for a record that is there and for one that is not, 20-35 µs
 //! where there are many tables: it seeks in each of them, where a key of its own had a filter and took
