@@ -4,10 +4,9 @@
 use crate::base::time::Instant;
 
 /// The earliest moment at which something may be due. It may be too early, never too late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DueAt {
     /// Something changed since it was looked up.
-    #[default]
     Unknown,
     Never,
     At(Instant),
@@ -66,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_added_is_never_missed_and_what_is_unknown_is_looked_up() {
         let at = Instant::from_millis;
-        let mut due = DueAt::default();
+        let mut due = DueAt::Unknown;
         due.add(at(5));
         assert!(due.may_be(at(0)) && due.or_look(|| Some(at(7))) == Some(at(7)));
         due = DueAt::from(None);

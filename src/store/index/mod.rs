@@ -20,7 +20,7 @@
 //!
 //! With all rows in batches, which fjall writes into a journal and keeps in memory until they are a table,
 //! it was 0.8-1.3, 1.1, 11-12 and 8.1 µs in the same order, 39-168 MiB, and 0.1-0.7 s to open, on a busier
-//! machine. Over the whole path `load-test bench --load flood100` takes 0.4-0.5 µs a line more with the
+//! machine. Over the whole path `load-test bench --load flood100` takes 0.4-0.6 µs a line more with the
 //! index than without it.
 //!
 //! What is paid is a row, so what counts is how many records of a vehicle gather until they are

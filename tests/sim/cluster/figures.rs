@@ -127,8 +127,8 @@ fn the_figures_of_the_page_are_drawn_from_a_simulation() {
             formation(),
         ),
         (
-            "Collision: d is killed. The closed links are dialled again and refused, so d is down; all \
-             three ask around, and whoever hears a lower identity ask leaves it to that one.",
+            "Collision: d is killed. The closed links are dialled again and refused, so d is down; each \
+             is to ask around a moment later, and whoever hears a lower identity ask leaves it to that one.",
             collision(),
         ),
         (
