@@ -6,7 +6,8 @@
 //!
 //! Most records need no look at the index: a fix newer than the newest one the index has of its
 //! vehicle cannot be there. Events, future fixes, and fixes of vehicles with future fixes are always
-//! looked for, since the newest fix says nothing about them. What is known of a vehicle covers the
+//! looked for, since the newest fix says nothing about them; of a run of them the index is asked once
+//! ([`Window`]). What is known of a vehicle covers the
 //! tail and the index, also when the index lags: a key that goes from the one to the other is never
 //! newer than what is known.
 //!
@@ -14,40 +15,25 @@
 //! so it can be confirmed, and the index puts a repeat in the place of what it repeats. It is not
 //! flagged as late then.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::{BuildHasher as _, RandomState},
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
-
-use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     index::{Index, IndexError},
     known::{Known, KnownVehicles},
     log::LogOffset,
+    tail::{Key, Tail, VehicleDigest},
+    window::Window,
 };
 use crate::{
     base::rate::RateLimit,
     delivery::frame::RecordHead,
     types::{
         ids::VehicleId,
-        record::{Flags, Kind, Record, RecordKey},
+        record::{Flags, Kind, Record},
     },
 };
 
 static WARNINGS: RateLimit = RateLimit::per_second(1);
-
-/// A record's key and kind in 128 bits, since there may be many: of a thousand million records the
-/// chance that any two share them is below 1e-20.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(u128);
-
-/// Of this process alone, so that nobody can make a record that passes for another's.
-static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
-
-type Hasher = foldhash::fast::RandomState;
 
 /// Whether a record is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +51,8 @@ pub(crate) enum Novelty {
 #[derive(Debug)]
 pub(crate) struct Dedupe<I> {
     index: Arc<I>,
+    /// What was read of the index for the group at hand; the tail holds what is applied meanwhile.
+    window: Window,
     tail: Tail,
     vehicles: KnownVehicles,
     /// What is known of the vehicle of the record before, not yet noted: records come in runs.
@@ -76,7 +64,7 @@ pub(crate) struct Dedupe<I> {
 #[derive(Debug)]
 struct Latest {
     vehicle: VehicleId,
-    digest: u128,
+    digest: VehicleDigest,
     known: Known,
 }
 
@@ -85,6 +73,7 @@ impl<I: Index> Dedupe<I> {
     pub(crate) fn new(index: Arc<I>, n_vehicles_max: usize) -> Self {
         Self {
             index,
+            window: Window::default(),
             tail: Tail::default(),
             vehicles: KnownVehicles::new(n_vehicles_max),
             latest: None,
@@ -95,7 +84,8 @@ impl<I: Index> Dedupe<I> {
     /// Enters a record that recovery found in the tail of the log, in a group that ends at `end`.
     pub(crate) fn recover(&mut self, end: LogOffset, record: &Record) {
         let (vehicle, head) = (&record.key.vehicle, RecordHead::of(record));
-        self.tail.recover(end, Key::of(digest_of(vehicle), &head));
+        self.tail
+            .recover(end, Key::of(VehicleDigest::of(vehicle), &head));
         let known = self.vehicles.get(vehicle).unwrap_or_default();
         self.vehicles.put(vehicle, known.merge(told_by(&head)));
         self.end = end;
@@ -125,13 +115,12 @@ impl<I: Index> Dedupe<I> {
         Ok(Novelty::New { is_late })
     }
 
-    fn is_in_index(&self, vehicle: &VehicleId, record: &RecordHead) -> Result<bool, IndexError> {
-        let key = RecordKey {
-            vehicle: vehicle.clone(),
-            time: record.time,
-            hash: record.hash,
-        };
-        let is_there = self.index.contains(record.kind, &key);
+    fn is_in_index(
+        &mut self,
+        vehicle: &VehicleId,
+        record: &RecordHead,
+    ) -> Result<bool, IndexError> {
+        let is_there = self.window.contains(&*self.index, vehicle, record);
         self.unless_damaged(is_there, false)
     }
 
@@ -167,6 +156,7 @@ impl<I: Index> Dedupe<I> {
 
     /// The index shows everything up to `applied`: those keys need not be held any more.
     pub(crate) fn forget(&mut self, applied: LogOffset) {
+        self.window.close();
         self.tail.forget(applied);
         self.vehicles.forget(applied);
     }
@@ -182,7 +172,7 @@ impl<I: Index> Dedupe<I> {
             let known = self.look_up(vehicle)?;
             self.latest = Some(Latest {
                 vehicle: vehicle.clone(),
-                digest: digest_of(vehicle),
+                digest: VehicleDigest::of(vehicle),
                 known,
             });
         }
@@ -215,100 +205,6 @@ impl<I: Index> Dedupe<I> {
     }
 }
 
-/// Keys of the part of the log that the index does not show yet.
-///
-/// Most are never looked for, so they are entered in the set only when one is: a list costs a
-/// fraction of it.
-#[derive(Debug, Default)]
-struct Tail {
-    /// Keys that can be looked for.
-    entered: HashSet<Key, Hasher>,
-    /// Groups that are durable, oldest first; those that are entered come first.
-    groups: VecDeque<Group>,
-    /// The group that is being gathered.
-    current: Group,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    /// Where the group ends in the log.
-    end: LogOffset,
-    keys: Vec<Key>,
-    /// How many of them, from the front, are entered.
-    n_entered: usize,
-}
-
-impl Group {
-    fn enter(&mut self, into: &mut HashSet<Key, Hasher>) {
-        into.extend(self.keys.iter().skip(self.n_entered));
-        self.n_entered = self.keys.len();
-    }
-
-    fn leave(self, from: &mut HashSet<Key, Hasher>) {
-        for key in self.keys.iter().take(self.n_entered) {
-            from.remove(key);
-        }
-    }
-}
-
-impl Tail {
-    fn contains(&mut self, key: Key) -> bool {
-        let groups = self.groups.iter_mut().rev();
-        for group in groups.take_while(|group| group.n_entered < group.keys.len()) {
-            group.enter(&mut self.entered);
-        }
-        self.current.enter(&mut self.entered);
-        self.entered.contains(&key)
-    }
-
-    fn push(&mut self, key: Key) {
-        self.current.keys.push(key);
-    }
-
-    fn recover(&mut self, end: LogOffset, key: Key) {
-        match self.groups.back_mut() {
-            Some(group) if group.end == end => group.keys.push(key),
-            _ => self.groups.push_back(Group {
-                end,
-                keys: vec![key],
-                n_entered: 0,
-            }),
-        }
-    }
-
-    fn confirm(&mut self, end: LogOffset) {
-        let mut group = std::mem::take(&mut self.current);
-        if !group.keys.is_empty() {
-            group.end = end;
-            // It may wait long.
-            group.keys.shrink_to_fit();
-            self.groups.push_back(group);
-        }
-    }
-
-    fn withdraw(&mut self) {
-        std::mem::take(&mut self.current).leave(&mut self.entered);
-    }
-
-    fn forget(&mut self, applied: LogOffset) {
-        while let Some(group) = self.groups.pop_front_if(|group| group.end <= applied) {
-            group.leave(&mut self.entered);
-        }
-    }
-}
-
-impl Key {
-    fn of(vehicle: u128, record: &RecordHead) -> Self {
-        let kind = u128::from(record.kind == Kind::Event);
-        let mut bytes = [0; 32];
-        let (front, back) = bytes.split_at_mut(16);
-        front.copy_from_slice(&(vehicle ^ kind).to_le_bytes());
-        let moment = u128::from(record.time.0.cast_unsigned()) << 64;
-        back.copy_from_slice(&(moment | u128::from(record.hash)).to_le_bytes());
-        Self(xxh3_128_with_seed(&bytes, *SEED))
-    }
-}
-
 /// What a record in the tail says of its vehicle.
 fn told_by(record: &RecordHead) -> Known {
     let has_future = record.flags.contains(Flags::FUTURE);
@@ -318,10 +214,6 @@ fn told_by(record: &RecordHead) -> Known {
         has_future,
         is_whole: false,
     }
-}
-
-fn digest_of(vehicle: &VehicleId) -> u128 {
-    xxh3_128(vehicle.as_str().as_bytes())
 }
 
 #[cfg(test)]

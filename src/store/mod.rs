@@ -50,7 +50,9 @@ mod sim_disk;
 #[cfg(test)]
 mod sim_tests;
 mod survey;
+mod tail;
 mod thread_guard;
+mod window;
 mod writer;
 
 #[cfg(test)]

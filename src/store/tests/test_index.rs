@@ -62,6 +62,8 @@ pub(in crate::store) struct TestIndex {
     pub(in crate::store) is_damaged: AtomicBool,
     /// Looks for a key.
     pub(in crate::store) n_looks: AtomicU64,
+    /// Ranges read.
+    pub(in crate::store) n_ranges: AtomicU64,
     /// Times that it was opened.
     pub(in crate::store) n_opened: AtomicU64,
 }
@@ -176,6 +178,7 @@ impl Index for TestIndex {
     }
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
+        self.n_ranges.fetch_add(1, Ordering::Relaxed);
         self.call(Call::Range)?;
         self.map.range(query, limit)
     }

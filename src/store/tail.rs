@@ -1,0 +1,328 @@
+//! Keys of the part of the log that the index does not show yet.
+//!
+//! There may be a million, so each takes little: 12 bytes in a list that grows by pieces, and, once one
+//! is looked for, six to twelve in a table of places in the list. Most are never looked for, so what has
+//! come since the last time is entered in the table when one is.
+//!
+//! This file must not know the index.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
+};
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+
+use super::log::LogOffset;
+use crate::{
+    delivery::frame::RecordHead,
+    types::{ids::VehicleId, record::Kind},
+};
+
+/// Keys of one piece of the list.
+const PIECE_KEYS: usize = 4_096;
+
+/// A table of which a smaller part than one of so many is in use gives room back.
+const PARTS: usize = 8;
+
+/// A record's key and kind in 96 bits: where each of a thousand million records is looked for among a
+/// million, the chance that one passes for another is below 1e-13.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key([u32; 3]);
+
+/// What a vehicle's id adds to the keys of its records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VehicleDigest(u128);
+
+/// Of this process alone, so that nobody can make a record that passes for another's.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
+/// The keys of groups that are durable, and of one that is being gathered.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    keys: Keys,
+    /// Groups that are durable, oldest first.
+    groups: VecDeque<Group>,
+    /// How many keys they have together; the others are being gathered.
+    n_durable: usize,
+    /// The places of keys that can be looked for.
+    entered: HashTable<Place>,
+    /// How many keys that are, from the oldest on.
+    n_entered: usize,
+}
+
+#[derive(Debug)]
+struct Group {
+    /// Where the group ends in the log.
+    end: LogOffset,
+    n_keys: usize,
+}
+
+/// Number of a key, counted from the start on; after the greatest one comes 0.
+type Place = u32;
+
+/// A list of keys, in the order of the log, that gives room back at its front.
+#[derive(Debug, Default)]
+struct Keys {
+    pieces: VecDeque<Vec<Key>>,
+    /// The place of the first key.
+    first: Place,
+    /// Where the first key stands in the first piece.
+    n_gone: usize,
+    n_keys: usize,
+}
+
+impl Tail {
+    /// Whether a key was pushed and is still held.
+    pub(super) fn contains(&mut self, key: Key) -> bool {
+        self.enter();
+        let is_it = |place: &Place| self.keys.get(*place) == Some(key);
+        self.entered.find(key.hash(), is_it).is_some()
+    }
+
+    /// Adds a key to the group that is being gathered.
+    pub(super) fn push(&mut self, key: Key) {
+        self.keys.push(key);
+    }
+
+    /// Adds a key that recovery found in a group that ends at `end`.
+    pub(super) fn recover(&mut self, end: LogOffset, key: Key) {
+        self.keys.push(key);
+        self.confirm(end);
+    }
+
+    /// The group that was gathered is durable and ends at `end`.
+    pub(super) fn confirm(&mut self, end: LogOffset) {
+        let n_keys = self.keys.n_keys - self.n_durable;
+        self.n_durable = self.keys.n_keys;
+        match self.groups.back_mut() {
+            Some(group) if group.end == end => group.n_keys += n_keys,
+            _ if n_keys == 0 => {}
+            _ => self.groups.push_back(Group { end, n_keys }),
+        }
+    }
+
+    /// The group that was gathered is not durable: its keys are not held any more.
+    pub(super) fn withdraw(&mut self) {
+        let n_entered = self.n_entered.min(self.n_durable);
+        let n_to_leave = self.n_entered - n_entered;
+        self.leave(n_entered, n_to_leave);
+        self.n_entered = n_entered;
+        self.keys.truncate(self.n_durable);
+    }
+
+    /// The keys of groups that end at `applied` or before are not held any more.
+    pub(super) fn forget(&mut self, applied: LogOffset) {
+        let mut n_keys = 0;
+        while let Some(group) = self.groups.pop_front_if(|group| group.end <= applied) {
+            n_keys += group.n_keys;
+        }
+        let n_to_leave = n_keys.min(self.n_entered);
+        self.leave(0, n_to_leave);
+        self.n_entered -= n_to_leave;
+        self.n_durable -= n_keys;
+        self.keys.remove_first(n_keys);
+        if self.entered.len() < self.entered.capacity() / PARTS {
+            let Self { entered, keys, .. } = self;
+            entered.shrink_to(entered.len() * 2, |place| keys.hash(*place));
+        }
+    }
+
+    fn enter(&mut self) {
+        let Self { entered, keys, .. } = self;
+        for idx in self.n_entered..keys.n_keys {
+            let place = keys.place(idx);
+            entered.insert_unique(keys.hash(place), place, |place| keys.hash(*place));
+        }
+        self.n_entered = keys.n_keys;
+    }
+
+    /// Takes `n_keys` that are entered, from the `idx`-th on, out of the table.
+    fn leave(&mut self, idx: usize, n_keys: usize) {
+        for idx in idx..idx + n_keys {
+            let place = self.keys.place(idx);
+            let entry = self
+                .entered
+                .find_entry(self.keys.hash(place), |found| *found == place);
+            debug_assert!(entry.is_ok(), "each key before the last entered one is");
+            if let Ok(entry) = entry {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Keys {
+    fn push(&mut self, key: Key) {
+        let has_room = self
+            .pieces
+            .back()
+            .is_some_and(|piece| piece.len() < PIECE_KEYS);
+        if !has_room {
+            self.pieces.push_back(Vec::with_capacity(PIECE_KEYS));
+        }
+        if let Some(piece) = self.pieces.back_mut() {
+            piece.push(key);
+            self.n_keys += 1;
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "places begin again from 0")]
+    const fn place(&self, idx: usize) -> Place {
+        self.first.wrapping_add(idx as Place)
+    }
+
+    fn get(&self, place: Place) -> Option<Key> {
+        let idx = self.n_gone + place.wrapping_sub(self.first) as usize;
+        let piece = self.pieces.get(idx / PIECE_KEYS)?;
+        piece.get(idx % PIECE_KEYS).copied()
+    }
+
+    fn hash(&self, place: Place) -> u64 {
+        self.get(place).map_or(0, Key::hash)
+    }
+
+    fn remove_first(&mut self, n_keys: usize) {
+        self.first = self.place(n_keys);
+        self.n_keys -= n_keys;
+        self.n_gone += n_keys;
+        while self.n_gone >= PIECE_KEYS && self.pieces.pop_front().is_some() {
+            self.n_gone -= PIECE_KEYS;
+        }
+    }
+
+    fn truncate(&mut self, n_keys: usize) {
+        let end = self.n_gone + n_keys;
+        self.pieces.truncate(end.div_ceil(PIECE_KEYS));
+        let n_before = self.pieces.len().saturating_sub(1) * PIECE_KEYS;
+        if let Some(piece) = self.pieces.back_mut() {
+            piece.truncate(end - n_before);
+        }
+        self.n_keys = n_keys;
+    }
+}
+
+impl Key {
+    /// The key of a record of the vehicle that `vehicle` is made of.
+    pub(super) fn of(VehicleDigest(vehicle): VehicleDigest, record: &RecordHead) -> Self {
+        let kind = u128::from(record.kind == Kind::Event);
+        let mut bytes = [0; 32];
+        let (front, back) = bytes.split_at_mut(16);
+        front.copy_from_slice(&(vehicle ^ kind).to_le_bytes());
+        let moment = u128::from(record.time.0.cast_unsigned()) << 64;
+        back.copy_from_slice(&(moment | u128::from(record.hash)).to_le_bytes());
+        let digest = xxh3_128_with_seed(&bytes, *SEED);
+        Self([0, 32, 64].map(|bits| (digest >> bits) as u32))
+    }
+
+    fn hash(self) -> u64 {
+        let Self([low, high, _]) = self;
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
+
+impl VehicleDigest {
+    pub(super) fn of(vehicle: &VehicleId) -> Self {
+        Self(xxh3_128(vehicle.as_str().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn key(number: u32) -> Key {
+        // Some share the part that is hashed.
+        Key([number / 4, 0, number])
+    }
+
+    #[derive(Debug, Clone)]
+    enum Deed {
+        Push(u32),
+        Ask(u32),
+        Confirm,
+        Withdraw,
+        /// Up to this part, of eight, of what is durable.
+        Forget(u64),
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        prop_oneof![
+            8 => (1_u32..2_000).prop_map(Deed::Push),
+            2 => (0_u32..20_000).prop_map(Deed::Ask),
+            2 => Just(Deed::Confirm),
+            1 => Just(Deed::Withdraw),
+            2 => (0_u64..=8).prop_map(Deed::Forget),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// `first`: places begin again from 0 meanwhile, or do not.
+        #[test]
+        fn what_is_held_is_what_was_pushed_and_neither_withdrawn_nor_forgotten(
+            deeds in vec(deed(), 1..60),
+            first in prop_oneof![Just(0), (Place::MAX - 50_000)..=Place::MAX],
+        ) {
+            let mut tail = Tail::default();
+            tail.keys.first = first;
+            let (mut groups, mut current) = (VecDeque::<(u64, Vec<u32>)>::new(), Vec::new());
+            let (mut n_pushed, mut end) = (0, 0);
+            for deed in deeds {
+                match deed {
+                    Deed::Push(n_keys) => {
+                        for number in n_pushed..n_pushed + n_keys {
+                            tail.push(key(number));
+                            current.push(number);
+                        }
+                        n_pushed += n_keys;
+                    }
+                    Deed::Ask(number) => {
+                        let is_held = groups.iter().any(|(_, group)| group.contains(&number))
+                            || current.contains(&number);
+                        prop_assert_eq!(tail.contains(key(number)), is_held);
+                    }
+                    Deed::Confirm => {
+                        end += 1;
+                        tail.confirm(LogOffset(end));
+                        groups.push_back((end, std::mem::take(&mut current)));
+                    }
+                    Deed::Withdraw => {
+                        tail.withdraw();
+                        current.clear();
+                    }
+                    Deed::Forget(part) => {
+                        let applied = end * part / 8;
+                        tail.forget(LogOffset(applied));
+                        groups.retain(|(end, _)| *end > applied);
+                    }
+                }
+                let n_held = groups.iter().map(|(_, group)| group.len()).sum::<usize>();
+                prop_assert_eq!(tail.keys.n_keys, n_held + current.len());
+                prop_assert!(tail.keys.pieces.len() <= tail.keys.n_keys / PIECE_KEYS + 2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tail_that_has_become_short_gives_room_back() {
+        let mut tail = Tail::default();
+        for number in 0..100_000 {
+            tail.push(key(number));
+        }
+        tail.confirm(LogOffset(1));
+        tail.push(key(100_000));
+        tail.confirm(LogOffset(2));
+        assert!(tail.contains(key(99_999)));
+        let n_before = tail.entered.capacity();
+        tail.forget(LogOffset(1));
+        assert!(tail.entered.capacity() < n_before / 100);
+        assert_eq!(tail.keys.pieces.len(), 1);
+        assert!(!tail.contains(key(99_999)));
+        assert!(tail.contains(key(100_000)));
+    }
+}

@@ -1,0 +1,266 @@
+//! What the index has of one vehicle in a span of time, read in one go for several questions.
+//!
+//! Devices send again what was not acknowledged, in the order of its time, and many events may come in
+//! one moment. The keys of such runs lie side by side in the index, and reading some more of them costs a
+//! fraction of looking for each. So from the second question about a vehicle on some keys are read ahead,
+//! more of them as long as that helps.
+//!
+//! What was read stays as it is: who asks closes the window before the index may show a record that
+//! he does not know of himself. This file must not know the log or its tail.
+
+use super::index::{Index, IndexError, RangeQuery};
+use crate::{
+    delivery::frame::RecordHead,
+    types::{
+        ids::VehicleId,
+        record::{Kind, RecordKey},
+        time::UnixMillis,
+    },
+};
+
+/// Records read ahead where it has not helped yet, and at most.
+const N_AHEAD: (usize, usize) = (8, 64);
+
+/// With more keys of one moment than this each further one is looked for alone.
+const N_KEYS_MAX: usize = 4_096;
+
+/// Time and hash of a record.
+type Spot = (UnixMillis, u64);
+
+/// The keys of one vehicle and kind in a span of time.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// What was asked about last; absent: nothing.
+    track: Option<(VehicleId, Kind)>,
+    span: Option<Span>,
+    /// How many records were read ahead.
+    n_ahead: usize,
+    /// Whether that has told anything but what it was read for.
+    has_helped: bool,
+}
+
+/// All keys from `first` up to `last`; to the end of time without one.
+#[derive(Debug)]
+struct Span {
+    first: Spot,
+    last: Option<Spot>,
+    /// In order.
+    keys: Vec<Spot>,
+}
+
+impl Window {
+    /// Whether the index has a record, or had it when the window was not closed yet.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub(super) fn contains<I: Index>(
+        &mut self,
+        index: &I,
+        vehicle: &VehicleId,
+        record: &RecordHead,
+    ) -> Result<bool, IndexError> {
+        let (kind, spot) = (record.kind, (record.time, record.hash));
+        let track = self.track.as_ref();
+        if track.is_none_or(|track| track.0 != *vehicle || track.1 != kind) {
+            self.close();
+            self.track = Some((vehicle.clone(), kind));
+        } else if let Some(is_there) = self.told(spot) {
+            self.has_helped = true;
+            return Ok(is_there);
+        } else {
+            self.read(index, (vehicle, kind), spot);
+            if let Some(is_there) = self.told(spot) {
+                return Ok(is_there);
+            }
+        }
+        let key = RecordKey {
+            vehicle: vehicle.clone(),
+            time: record.time,
+            hash: record.hash,
+        };
+        index.contains(kind, &key)
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn close(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is known of a record.
+    fn told(&self, spot: Spot) -> Option<bool> {
+        let span = self.span.as_ref().filter(|span| span.covers(spot))?;
+        Some(span.keys.binary_search(&spot).is_ok())
+    }
+
+    /// Reads on where a moment has more keys than were read, else from the beginning of another one.
+    fn read<I: Index>(&mut self, index: &I, (vehicle, kind): (&VehicleId, Kind), spot: Spot) {
+        let (least, most) = N_AHEAD;
+        self.n_ahead = if std::mem::take(&mut self.has_helped) {
+            most.min(self.n_ahead * 2)
+        } else {
+            least
+        };
+        let mut span = match self.span.take() {
+            Some(span) if span.ends_within_moment_of(spot) => span,
+            _ => Span {
+                first: (spot.0, 0),
+                last: None,
+                keys: Vec::new(),
+            },
+        };
+        if span.keys.len() < N_KEYS_MAX {
+            let query = RangeQuery {
+                vehicle: vehicle.clone(),
+                kind,
+                from: Some(spot.0),
+                to: None,
+                after: span.last,
+            };
+            // What cannot be read with others may be found alone.
+            let Ok(records) = index.range(&query, self.n_ahead) else {
+                return;
+            };
+            let keys = records
+                .iter()
+                .map(|record| (record.key.time, record.key.hash));
+            span.last = keys.clone().last();
+            span.keys.extend(keys);
+        }
+        self.span = Some(span);
+    }
+}
+
+impl Span {
+    fn covers(&self, spot: Spot) -> bool {
+        self.first <= spot && self.last.is_none_or(|last| spot <= last)
+    }
+
+    /// Whether it ends before `spot`, among the keys of its moment.
+    fn ends_within_moment_of(&self, spot: Spot) -> bool {
+        self.last
+            .is_some_and(|last| last < spot && last.0 == spot.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        store::{
+            index::MapIndex,
+            tests::{Call, TestIndex, position, vehicle},
+        },
+        types::record::Record,
+    };
+
+    fn record((time, hash): (i64, u64)) -> Record {
+        let mut record = position(0);
+        record.key.time = UnixMillis(time);
+        record.key.hash = hash;
+        record
+    }
+
+    fn asked(window: &mut Window, index: &impl Index, spot: (i64, u64)) -> bool {
+        let head = RecordHead::of(&record(spot));
+        window.contains(index, &vehicle(), &head).unwrap()
+    }
+
+    fn index_of(spots: impl IntoIterator<Item = (i64, u64)>) -> TestIndex {
+        let records: Vec<Record> = spots.into_iter().map(record).collect();
+        let index = TestIndex::default();
+        index.map.apply(&records).unwrap();
+        index
+    }
+
+    fn n_looks(index: &TestIndex) -> (u64, u64) {
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        (load(&index.n_looks), load(&index.n_ranges))
+    }
+
+    #[test]
+    fn what_is_sent_again_in_order_is_looked_for_together() {
+        let index = index_of((0..2_000).map(|time| (time, 7)));
+        let mut window = Window::default();
+        assert!((0..2_000).all(|time| asked(&mut window, &index, (time, 7))));
+        // 1, then 8, 16, 32, and 64 each.
+        assert_eq!(n_looks(&index), (1, 34));
+    }
+
+    #[test]
+    fn many_new_records_of_one_moment_are_looked_for_together_in_any_order() {
+        let index = index_of([(5, 3), (6, 9)]);
+        let mut window = Window::default();
+        for hash in (10..2_000).rev() {
+            assert!(!asked(&mut window, &index, (6, hash)));
+        }
+        assert!(asked(&mut window, &index, (6, 9)));
+        assert!(!asked(&mut window, &index, (7, 3)));
+        // 1, a span that ends at the record there, 1 again, and one up to the end of time.
+        assert_eq!(n_looks(&index), (2, 2));
+    }
+
+    #[test]
+    fn a_moment_with_too_many_records_is_not_held() {
+        let n_keys = N_KEYS_MAX as u64 + 1_000;
+        let index = index_of((0..n_keys).map(|hash| (5, hash * 2)));
+        let mut window = Window::default();
+        for _ in 0..3 {
+            assert!(asked(&mut window, &index, (5, 2 * n_keys - 2)));
+            assert!(!asked(&mut window, &index, (5, 2 * n_keys - 1)));
+        }
+        for _ in 0..2 * N_KEYS_MAX {
+            assert!(asked(&mut window, &index, (5, 2 * n_keys - 2)));
+        }
+        assert!(window.span.as_ref().unwrap().keys.len() < N_KEYS_MAX + N_AHEAD.1);
+        let n_ranges = n_looks(&index).1;
+        assert!(n_ranges <= (N_KEYS_MAX / N_AHEAD.0) as u64, "{n_ranges}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_with_others_is_looked_for_alone() {
+        let index = index_of((0..10).map(|time| (time, 7)));
+        index.fail(Call::Range, 0, 1_000);
+        let mut window = Window::default();
+        assert!((0..10).all(|time| asked(&mut window, &index, (time, 7))));
+        assert_eq!(n_looks(&index).0, 10);
+    }
+
+    #[test]
+    fn a_closed_window_shows_what_came_meanwhile() {
+        let index = index_of([]);
+        let mut window = Window::default();
+        assert!((0..3).all(|hash| !asked(&mut window, &index, (5, hash))));
+        index.map.apply(&[record((5, 1))]).unwrap();
+        window.close();
+        assert!((0..3).all(|hash| asked(&mut window, &index, (5, hash)) == (hash == 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn each_answer_is_what_the_index_says(
+            there in vec((0_i64..30, 0_u64..8), 0..200),
+            questions in vec((0_i64..32, 0_u64..8, 0_u8..4), 1..200),
+        ) {
+            let index = MapIndex::new();
+            let records: Vec<Record> = there.iter().copied().map(record).collect();
+            index.apply(&records).unwrap();
+            let mut window = Window::default();
+            for (time, hash, way) in questions {
+                // Alone, or a run: in the order of time, or in one moment.
+                let run = match way {
+                    0 => vec![(time, hash)],
+                    1 => (time..32).map(|time| (time, hash)).collect(),
+                    2 => (0..8).rev().map(|hash| (time, hash)).collect(),
+                    _ => (0..8).map(|hash| (time, hash)).collect(),
+                };
+                for spot in run {
+                    prop_assert_eq!(asked(&mut window, &index, spot), there.contains(&spot));
+                }
+            }
+        }
+    }
+}
