@@ -49,6 +49,9 @@ pub const RECORD_LAYOUT: u8 = 2;
 /// Where in the bytes of a record its flags stand.
 pub(super) const FLAGS_AT: usize = 3;
 
+/// What stands behind the layout version and before what has no fixed length.
+const FRONT_BYTES: usize = 34;
+
 /// Longest name of a protocol in bytes.
 pub const PROTOCOL_NAME_BYTES_MAX: usize = 255;
 
@@ -267,24 +270,24 @@ fn decode_second(bytes: &mut &[u8]) -> Result<Record, RecordError> {
     })
 }
 
+// Once a record in the writer: all of its bytes are there, or it is cut.
+#[inline]
 fn take_front(bytes: &mut &[u8]) -> Result<Front, RecordError> {
-    let cut = |_| damaged("shorter than its head");
-    let (kind, key_version) = (
-        bytes.try_get_u8().map_err(cut)?,
-        bytes.try_get_u8().map_err(cut)?,
-    );
-    let kind = kind_of(kind, key_version)?;
-    let flags = Flags(bytes.try_get_u8().map_err(cut)?);
-    let fields = bytes.try_get_u8().map_err(cut)?;
+    let Some((front, behind)) = bytes.split_first_chunk::<FRONT_BYTES>() else {
+        return Err(damaged("shorter than its head"));
+    };
+    *bytes = behind;
+    let mut front = front.as_slice();
+    let kind = kind_of(front.get_u8(), front.get_u8())?;
+    let flags = Flags(front.get_u8());
+    let fields = front.get_u8();
     if fields & UNKNOWN_FIELDS != 0 {
         return Err(damaged("has a field that is not known"));
     }
-    let vehicle_bytes = bytes.try_get_u8().map_err(cut)?.into();
-    let protocol_bytes = bytes.try_get_u8().map_err(cut)?.into();
-    let code_bytes = bytes.try_get_u32_le().map_err(cut)? as usize;
-    let time = bytes.try_get_i64_le().map_err(cut)?;
-    let hash = bytes.try_get_u64_le().map_err(cut)?;
-    let age = bytes.try_get_i64_le().map_err(cut)?;
+    let vehicle_bytes = front.get_u8().into();
+    let protocol_bytes = front.get_u8().into();
+    let code_bytes = front.get_u32_le() as usize;
+    let (time, hash, age) = (front.get_i64_le(), front.get_u64_le(), front.get_i64_le());
     Ok(Front {
         head: RecordHead {
             kind,

@@ -347,13 +347,16 @@ impl Conversation<'_> {
             satellites: report.satellites,
             hdop: report.hdop,
         });
-        let fix = fix.map_err(Fault::from_reason)?;
-        let hash = position_hash(&fix, "");
-        let draft = || self.draft(moment, flags, attributes);
-        // Written where it stays: `push` would make it elsewhere and copy it.
-        records.extend(iter::once_with(|| {
-            draft().record(hash, Body::Position(fix))
-        }));
+        let mut position = Position {
+            conversation: self,
+            moment,
+            flags,
+            attributes,
+            fix: fix.map_err(Fault::from_reason)?,
+        };
+        // Written where it stays: `push` would make it elsewhere and copy it. One pointer is all that the
+        // closure holds, since it is copied, too.
+        records.extend(iter::once_with(|| position.take()));
         Ok(Outcome::Positions)
     }
 
@@ -394,6 +397,31 @@ impl Conversation<'_> {
             _ if self.session.has_checksums && !self.is_lenient => None,
             _ => Some(body),
         }
+    }
+}
+
+/// A position that was read.
+struct Position<'a> {
+    conversation: &'a Conversation<'a>,
+    moment: Moment,
+    flags: Flags,
+    attributes: Attributes,
+    fix: Fix,
+}
+
+impl Position<'_> {
+    /// Its record, once.
+    #[inline]
+    fn take(&mut self) -> Record {
+        let hash = position_hash(&self.fix, "");
+        // Most have none, and a new one costs less than one that is carried on.
+        let attributes = if self.attributes.is_empty() {
+            Attributes::new()
+        } else {
+            std::mem::take(&mut self.attributes)
+        };
+        let draft = self.conversation.draft(self.moment, self.flags, attributes);
+        draft.record(hash, Body::Position(self.fix))
     }
 }
 
