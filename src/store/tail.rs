@@ -156,16 +156,14 @@ impl Tail {
 
 impl Keys {
     fn push(&mut self, key: Key) {
-        let has_room = self
-            .pieces
-            .back()
-            .is_some_and(|piece| piece.len() < PIECE_KEYS);
-        if !has_room {
-            self.pieces.push_back(Vec::with_capacity(PIECE_KEYS));
-        }
-        if let Some(piece) = self.pieces.back_mut() {
-            piece.push(key);
-            self.n_keys += 1;
+        self.n_keys += 1;
+        match self.pieces.back_mut() {
+            Some(piece) if piece.len() < PIECE_KEYS => piece.push(key),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE_KEYS);
+                piece.push(key);
+                self.pieces.push_back(piece);
+            }
         }
     }
 

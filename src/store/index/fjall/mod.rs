@@ -318,18 +318,18 @@ impl Index for FjallIndex {
 
     fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut future = Vec::new();
-        // What comes late within its lane is kept apart, and looked for one by one when it is written: events of
-        // one moment come in any order of their hashes.
-        let mut in_order: Vec<&Record> = records.iter().collect();
-        in_order.sort_by_key(|record| spot_of(record));
+        let (mut future, mut run) = (Vec::new(), Vec::new());
         let mut stage = self.staged_mut();
-        for record in in_order {
-            if record.flags.contains(Flags::FUTURE) {
-                future.push(record);
-            } else {
-                stage.put(record)?;
+        for records in records.chunk_by(|one, next| one.key.vehicle == next.key.vehicle) {
+            run.clear();
+            for record in records {
+                let is_future = record.flags.contains(Flags::FUTURE);
+                if is_future { &mut future } else { &mut run }.push(record);
             }
+            // What comes late within its lane is kept apart, and looked for one by one when it is
+            // written: events of one moment come in any order of their hashes.
+            run.sort_by_key(|record| spot_of(record));
+            stage.put(&run)?;
         }
         let is_full = stage.n_bytes() >= self.config.stage_bytes;
         drop(stage);

@@ -40,31 +40,26 @@ pub(super) struct StagedVehicle {
 }
 
 impl Stage {
-    /// Adds a record whose time is believed.
+    /// Adds records of one vehicle whose times are believed.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] if its own bytes cannot be read.
-    pub(super) fn put(&mut self, record: &Record) -> Result<(), IndexError> {
-        let time = record.key.time;
-        self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-        let month = self.month_of(time);
-        let vehicle = match self.vehicles.get_mut(&record.key.vehicle) {
-            Some(vehicle) => vehicle,
-            None => self.vehicles.entry(record.key.vehicle.clone()).or_default(),
+    pub(super) fn put(&mut self, run: &[&Record]) -> Result<(), IndexError> {
+        let Some(first) = run.first() else {
+            return Ok(());
         };
-        self.n_bytes += vehicle.put(record, month, &mut self.scratch)?;
-        Ok(())
-    }
-
-    fn month_of(&mut self, time: UnixMillis) -> Month {
-        match &self.month {
-            Some((month, times)) if times.contains(&time) => *month,
-            _ => {
-                let month = time.month();
-                self.month = Some((month, month.start()..month.next().start()));
-                month
-            }
+        let id = &first.key.vehicle;
+        let vehicle = match self.vehicles.get_mut(id) {
+            Some(vehicle) => vehicle,
+            None => self.vehicles.entry(id.clone()).or_default(),
+        };
+        for record in run {
+            let time = record.key.time;
+            self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+            let month = month_of(time, &mut self.month);
+            self.n_bytes += vehicle.put(record, month, &mut self.scratch)?;
         }
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -128,6 +123,18 @@ impl Stage {
             records.extend(staged.newest_record(id)?);
         }
         Ok(records)
+    }
+}
+
+/// The month of `time`; `latest` is that of the record before.
+fn month_of(time: UnixMillis, latest: &mut Option<(Month, Range<UnixMillis>)>) -> Month {
+    match latest {
+        Some((month, times)) if times.contains(&time) => *month,
+        _ => {
+            let month = time.month();
+            *latest = Some((month, month.start()..month.next().start()));
+            month
+        }
     }
 }
 
