@@ -23,7 +23,7 @@ pub struct StoreConfig {
     /// Memory for blocks of the index that were read; the system keeps its files in memory besides.
     pub index_cache_bytes: u64,
     /// Records that may be in the log and not yet in the index; beyond it no socket is read. The keys
-    /// of each are held in memory, 12 to 24 bytes.
+    /// of each are held in memory, 12 to some 35 bytes.
     pub index_lag_records_max: u64,
     /// Whether there is an index at all; without one nothing can be asked and repeats are stored
     /// again. For measurements.

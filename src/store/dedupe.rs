@@ -6,10 +6,9 @@
 //!
 //! Most records need no look at the index: a fix newer than the newest one the index has of its
 //! vehicle cannot be there. Events, future fixes, and fixes of vehicles with future fixes are always
-//! looked for, since the newest fix says nothing about them; of a run of them the index is asked once
-//! ([`Window`]). What is known of a vehicle covers the
-//! tail and the index, also when the index lags: a key that goes from the one to the other is never
-//! newer than what is known.
+//! looked for, since the newest fix says nothing about them; those that come in a run are looked for
+//! together ([`Window`]). What is known of a vehicle covers the tail and the index, also when the index
+//! lags: a key that goes from the one to the other is never newer than what is known.
 //!
 //! Where a damaged file of the index keeps it from telling, a record counts as new: the log is whole,
 //! so it can be confirmed, and the index puts a repeat in the place of what it repeats. It is not
@@ -275,6 +274,20 @@ mod tests {
         index.apply(&tail).unwrap();
         dedupe.forget(LogOffset(10));
         assert_eq!(admit(&mut dedupe, &tail[0]), Novelty::Repeat);
+    }
+
+    #[test]
+    fn what_was_read_ahead_for_one_group_is_not_believed_for_the_next() {
+        let (index, mut dedupe) = started(&[]);
+        let all = [50, 10, 20, 30].map(|millis| plain("v", millis));
+        let told = all.each_ref().map(|record| admit(&mut dedupe, record));
+        assert_eq!(told, [NEW, LATE, LATE, LATE]);
+        dedupe.confirm(LogOffset(1));
+        index.apply(&all).unwrap();
+        dedupe.forget(LogOffset(1));
+        for record in all.iter().rev() {
+            assert_eq!(admit(&mut dedupe, record), Novelty::Repeat);
+        }
     }
 
     #[test]

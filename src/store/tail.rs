@@ -1,7 +1,7 @@
 //! Keys of the part of the log that the index does not show yet.
 //!
-//! There may be a million, so each takes little: 12 bytes in a list that grows by pieces, and, once one
-//! is looked for, six to twelve in a table of places in the list. Most are never looked for, so what has
+//! There may be many, so each takes little: 12 bytes in a list that grows by pieces, and, once one is
+//! looked for, six to some twenty in a table of places in the list. Most are never looked for, so what has
 //! come since the last time is entered in the table when one is.
 //!
 //! This file must not know the index.
@@ -9,6 +9,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher as _, RandomState},
+    ops::Range,
     sync::LazyLock,
 };
 
@@ -47,10 +48,8 @@ pub(super) struct Tail {
     groups: VecDeque<Group>,
     /// How many keys they have together; the others are being gathered.
     n_durable: usize,
-    /// The places of keys that can be looked for.
+    /// The places of keys that can be looked for: of the oldest ones.
     entered: HashTable<Place>,
-    /// How many keys that are, from the oldest on.
-    n_entered: usize,
 }
 
 #[derive(Debug)]
@@ -106,10 +105,7 @@ impl Tail {
 
     /// The group that was gathered is not durable: its keys are not held any more.
     pub(super) fn withdraw(&mut self) {
-        let n_entered = self.n_entered.min(self.n_durable);
-        let n_to_leave = self.n_entered - n_entered;
-        self.leave(n_entered, n_to_leave);
-        self.n_entered = n_entered;
+        self.leave(self.n_durable..self.entered.len());
         self.keys.truncate(self.n_durable);
     }
 
@@ -119,29 +115,30 @@ impl Tail {
         while let Some(group) = self.groups.pop_front_if(|group| group.end <= applied) {
             n_keys += group.n_keys;
         }
-        let n_to_leave = n_keys.min(self.n_entered);
-        self.leave(0, n_to_leave);
-        self.n_entered -= n_to_leave;
+        self.leave(0..n_keys.min(self.entered.len()));
         self.n_durable -= n_keys;
         self.keys.remove_first(n_keys);
-        if self.entered.len() < self.entered.capacity() / PARTS {
+        let n_in_use = self.entered.len().max(PIECE_KEYS);
+        if n_in_use < self.entered.capacity() / PARTS {
             let Self { entered, keys, .. } = self;
-            entered.shrink_to(entered.len() * 2, |place| keys.hash(*place));
+            entered.shrink_to(n_in_use * 2, |place| keys.hash(*place));
         }
     }
 
+    /// Enters the keys that are not.
     fn enter(&mut self) {
         let Self { entered, keys, .. } = self;
-        for idx in self.n_entered..keys.n_keys {
+        let n_entered = entered.len();
+        entered.reserve(keys.n_keys - n_entered, |place| keys.hash(*place));
+        for idx in n_entered..keys.n_keys {
             let place = keys.place(idx);
             entered.insert_unique(keys.hash(place), place, |place| keys.hash(*place));
         }
-        self.n_entered = keys.n_keys;
     }
 
-    /// Takes `n_keys` that are entered, from the `idx`-th on, out of the table.
-    fn leave(&mut self, idx: usize, n_keys: usize) {
-        for idx in idx..idx + n_keys {
+    /// Takes keys that are entered out of the table.
+    fn leave(&mut self, keys: Range<usize>) {
+        for idx in keys {
             let place = self.keys.place(idx);
             let entry = self
                 .entered
@@ -243,6 +240,8 @@ mod tests {
         Push(u32),
         Ask(u32),
         Confirm,
+        /// A start finds so many in two groups, or in one that goes on.
+        Recover(u32, bool),
         Withdraw,
         /// Up to this part, of eight, of what is durable.
         Forget(u64),
@@ -253,6 +252,7 @@ mod tests {
             8 => (1_u32..2_000).prop_map(Deed::Push),
             2 => (0_u32..20_000).prop_map(Deed::Ask),
             2 => Just(Deed::Confirm),
+            1 => (1_u32..2_000, any::<bool>()).prop_map(|(n_keys, is_new)| Deed::Recover(n_keys, is_new)),
             1 => Just(Deed::Withdraw),
             2 => (0_u64..=8).prop_map(Deed::Forget),
         ]
@@ -289,6 +289,20 @@ mod tests {
                         tail.confirm(LogOffset(end));
                         groups.push_back((end, std::mem::take(&mut current)));
                     }
+                    Deed::Recover(n_keys, is_new) => {
+                        // Nothing is being gathered at a start.
+                        tail.withdraw();
+                        current.clear();
+                        if is_new || groups.back().is_none_or(|(last, _)| *last != end) {
+                            end += 1;
+                            groups.push_back((end, Vec::new()));
+                        }
+                        for number in n_pushed..n_pushed + n_keys {
+                            tail.recover(LogOffset(end), key(number));
+                            groups.back_mut().unwrap().1.push(number);
+                        }
+                        n_pushed += n_keys;
+                    }
                     Deed::Withdraw => {
                         tail.withdraw();
                         current.clear();
@@ -318,7 +332,7 @@ mod tests {
         assert!(tail.contains(key(99_999)));
         let n_before = tail.entered.capacity();
         tail.forget(LogOffset(1));
-        assert!(tail.entered.capacity() < n_before / 100);
+        assert!(tail.entered.capacity() < n_before / 5);
         assert_eq!(tail.keys.pieces.len(), 1);
         assert!(!tail.contains(key(99_999)));
         assert!(tail.contains(key(100_000)));

@@ -3,7 +3,7 @@
 //! Devices send again what was not acknowledged, in the order of its time, and many events may come in
 //! one moment. The keys of such runs lie side by side in the index, and reading some more of them costs a
 //! fraction of looking for each. So from the second question about a vehicle on some keys are read ahead,
-//! more of them as long as that helps.
+//! more of them as long as that helps, and none any more where it does not.
 //!
 //! What was read stays as it is: who asks closes the window before the index may show a record that
 //! he does not know of himself. This file must not know the log or its tail.
@@ -21,6 +21,9 @@ use crate::{
 /// Records read ahead where it has not helped yet, and at most.
 const N_AHEAD: (usize, usize) = (8, 64);
 
+/// After so many reads in a row that told nothing else, each record is looked for alone.
+const N_IDLE_MAX: u8 = 4;
+
 /// With more keys of one moment than this each further one is looked for alone.
 const N_KEYS_MAX: usize = 4_096;
 
@@ -37,19 +40,21 @@ pub(super) struct Window {
     n_ahead: usize,
     /// Whether that has told anything but what it was read for.
     has_helped: bool,
+    /// How many reads in a row have not.
+    n_idle: u8,
 }
 
-/// All keys from `first` up to `last`; to the end of time without one.
+/// All keys from the moment `first` on up to `last`; to the end of time without one.
 #[derive(Debug)]
 struct Span {
-    first: Spot,
+    first: UnixMillis,
     last: Option<Spot>,
     /// In order.
     keys: Vec<Spot>,
 }
 
 impl Window {
-    /// Whether the index has a record, or had it when the window was not closed yet.
+    /// Whether the index has a record, or had it at some time since the window was last closed.
     ///
     /// # Errors
     /// What the index says.
@@ -68,7 +73,7 @@ impl Window {
             self.has_helped = true;
             return Ok(is_there);
         } else {
-            self.read(index, (vehicle, kind), spot);
+            self.read(index, (vehicle, kind), spot)?;
             if let Some(is_there) = self.told(spot) {
                 return Ok(is_there);
             }
@@ -93,17 +98,26 @@ impl Window {
     }
 
     /// Reads on where a moment has more keys than were read, else from the beginning of another one.
-    fn read<I: Index>(&mut self, index: &I, (vehicle, kind): (&VehicleId, Kind), spot: Spot) {
+    fn read<I: Index>(
+        &mut self,
+        index: &I,
+        (vehicle, kind): (&VehicleId, Kind),
+        spot: Spot,
+    ) -> Result<(), IndexError> {
         let (least, most) = N_AHEAD;
-        self.n_ahead = if std::mem::take(&mut self.has_helped) {
-            most.min(self.n_ahead * 2)
+        (self.n_ahead, self.n_idle) = if std::mem::take(&mut self.has_helped) {
+            (most.min(self.n_ahead * 2), 0)
         } else {
-            least
+            (least, self.n_idle.saturating_add(1))
         };
-        let mut span = match self.span.take() {
+        let span = self.span.take();
+        if self.n_idle > N_IDLE_MAX {
+            return Ok(());
+        }
+        let mut span = match span {
             Some(span) if span.ends_within_moment_of(spot) => span,
             _ => Span {
-                first: (spot.0, 0),
+                first: spot.0,
                 last: None,
                 keys: Vec::new(),
             },
@@ -116,9 +130,10 @@ impl Window {
                 to: None,
                 after: span.last,
             };
-            // What cannot be read with others may be found alone.
-            let Ok(records) = index.range(&query, self.n_ahead) else {
-                return;
+            let records = match index.range(&query, self.n_ahead) {
+                // What cannot be read with others may be found alone.
+                Err(error) if error.is_damage() => return Ok(()),
+                records => records?,
             };
             let keys = records
                 .iter()
@@ -127,12 +142,13 @@ impl Window {
             span.keys.extend(keys);
         }
         self.span = Some(span);
+        Ok(())
     }
 }
 
 impl Span {
     fn covers(&self, spot: Spot) -> bool {
-        self.first <= spot && self.last.is_none_or(|last| spot <= last)
+        self.first <= spot.0 && self.last.is_none_or(|last| spot <= last)
     }
 
     /// Whether it ends before `spot`, among the keys of its moment.
@@ -186,7 +202,7 @@ mod tests {
         let index = index_of((0..2_000).map(|time| (time, 7)));
         let mut window = Window::default();
         assert!((0..2_000).all(|time| asked(&mut window, &index, (time, 7))));
-        // 1, then 8, 16, 32, and 64 each.
+        // The first alone, then 8, 16, 32, and 64 each.
         assert_eq!(n_looks(&index), (1, 34));
     }
 
@@ -208,25 +224,56 @@ mod tests {
         let n_keys = N_KEYS_MAX as u64 + 1_000;
         let index = index_of((0..n_keys).map(|hash| (5, hash * 2)));
         let mut window = Window::default();
-        for _ in 0..3 {
-            assert!(asked(&mut window, &index, (5, 2 * n_keys - 2)));
-            assert!(!asked(&mut window, &index, (5, 2 * n_keys - 1)));
+        for hash in 0..n_keys {
+            assert!(asked(&mut window, &index, (5, hash * 2)));
+            assert!(!asked(&mut window, &index, (5, hash * 2 + 1)));
         }
-        for _ in 0..2 * N_KEYS_MAX {
-            assert!(asked(&mut window, &index, (5, 2 * n_keys - 2)));
-        }
-        assert!(window.span.as_ref().unwrap().keys.len() < N_KEYS_MAX + N_AHEAD.1);
-        let n_ranges = n_looks(&index).1;
-        assert!(n_ranges <= (N_KEYS_MAX / N_AHEAD.0) as u64, "{n_ranges}");
+        let (n_alone, n_ranges) = n_looks(&index);
+        assert!(n_alone > 1_500, "{n_alone}");
+        assert!(
+            n_ranges < (N_KEYS_MAX / N_AHEAD.1) as u64 + 10,
+            "{n_ranges}"
+        );
+        assert!(!asked(&mut window, &index, (6, 0)));
     }
 
     #[test]
     fn what_cannot_be_read_with_others_is_looked_for_alone() {
         let index = index_of((0..10).map(|time| (time, 7)));
+        index.is_damaged.store(true, Ordering::Relaxed);
         index.fail(Call::Range, 0, 1_000);
         let mut window = Window::default();
         assert!((0..10).all(|time| asked(&mut window, &index, (time, 7))));
-        assert_eq!(n_looks(&index).0, 10);
+        assert_eq!(n_looks(&index), (10, u64::from(N_IDLE_MAX)));
+    }
+
+    #[test]
+    fn an_index_that_fails_is_not_asked_once_more() {
+        let index = index_of((0..10).map(|time| (time, 7)));
+        index.fail(Call::Range, 0, 1);
+        let mut window = Window::default();
+        assert!(asked(&mut window, &index, (0, 7)));
+        let head = RecordHead::of(&record((1, 7)));
+        let said = window.contains(&index, &vehicle(), &head);
+        assert!(matches!(said, Err(IndexError::Backend(_))), "{said:?}");
+        assert_eq!(n_looks(&index), (1, 1));
+        assert!(asked(&mut window, &index, (1, 7)));
+    }
+
+    #[test]
+    fn where_reading_ahead_does_not_help_each_record_is_looked_for_alone() {
+        let index = index_of((0..1_000).map(|time| (time, 7)));
+        let mut window = Window::default();
+        // The newest first.
+        assert!(
+            (0..1_000)
+                .rev()
+                .all(|time| asked(&mut window, &index, (time, 7)))
+        );
+        assert_eq!(
+            n_looks(&index),
+            (1_000 - u64::from(N_IDLE_MAX), u64::from(N_IDLE_MAX))
+        );
     }
 
     #[test]

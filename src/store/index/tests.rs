@@ -1,6 +1,6 @@
 //! What every index must answer, asked of both: the map is the model, fjall must agree with it.
 
-use std::{env, path::Path, process::Command};
+use std::{cmp::Reverse, env, path::Path, process::Command};
 
 use bytes::Bytes;
 
@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     base::prng::Prng,
-    store::{log::LogOffset, retention::Horizon},
+    delivery::frame::RecordHead,
+    store::{log::LogOffset, retention::Horizon, window::Window},
     types::{
         attributes::{Attributes, Value},
         ids::VehicleId,
@@ -285,7 +286,11 @@ fn conform(seed: u64) {
     let mut not_persisted = Vec::new();
     for _ in 0..12 {
         let n_records = prng.below(60);
-        let records: Vec<_> = (0..n_records).map(|_| random_record(&mut prng)).collect();
+        let mut records: Vec<_> = (0..n_records).map(|_| random_record(&mut prng)).collect();
+        if prng.chance(50.0) {
+            // Runs of one vehicle, as connections bring them.
+            records.sort_by(|one, other| one.key.vehicle.cmp(&other.key.vehicle));
+        }
         map.apply(&records).unwrap();
         fjall.apply(&records).unwrap();
         not_persisted.extend(records);
@@ -309,6 +314,26 @@ fn conform(seed: u64) {
         }
         assert_eq!(map.persisted(), fjall.persisted(), "SEED={seed}");
         assert_same_answers(seed, &map, &fjall, &mut prng);
+        assert_same_through_window(seed, &map, &fjall, &mut prng);
+    }
+}
+
+/// Runs of questions about one vehicle, in the order of time, newest first, or in none.
+fn assert_same_through_window(seed: u64, map: &MapIndex, fjall: &FjallIndex, prng: &mut Prng) {
+    for id in IDS {
+        let mut questions: Vec<_> = (0..20).map(|_| random_record(prng).key).collect();
+        match prng.below(3) {
+            0 => questions.sort_by_key(|key| (key.time, key.hash)),
+            1 => questions.sort_by_key(|key| Reverse((key.time, key.hash))),
+            _ => {}
+        }
+        let mut window = Window::default();
+        for key in questions {
+            let record = position(id, key.time.0, key.hash);
+            let told = window.contains(fjall, &record.key.vehicle, &RecordHead::of(&record));
+            let is_there = map.contains(Kind::Position, &record.key).unwrap();
+            assert_eq!(told.unwrap(), is_there, "SEED={seed} {:?}", record.key);
+        }
     }
 }
 

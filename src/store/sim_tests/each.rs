@@ -202,6 +202,7 @@ fn each_call_of_the_index_may_fail() {
         Call::Contains,
         Call::HasFuture,
         Call::Last,
+        Call::Range,
     ] {
         let mut n_calls = 0;
         loop {

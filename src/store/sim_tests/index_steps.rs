@@ -43,8 +43,8 @@ impl World {
 
     /// The index cannot be asked: the group is refused, and it is mended.
     pub(super) fn blind_index(&mut self) {
-        let calls = [Call::Contains, Call::HasFuture, Call::Last];
-        let call = calls[usize::try_from(self.prng.below(3)).unwrap()];
+        let calls = [Call::Contains, Call::HasFuture, Call::Last, Call::Range];
+        let call = calls[usize::try_from(self.prng.below(4)).unwrap()];
         self.index.fail(call, self.prng.below(8), 1);
         self.group();
         self.group();
