@@ -75,8 +75,8 @@ pub(crate) const REDIAL: Duration = millis(250);
 /// How long after its loss a node that takes dials and breaks them off may be dying.
 pub(crate) const DYING: Duration = millis(100);
 
-/// Time between dials of a node that may be dying.
-pub(crate) const RETRY_DYING: Duration = millis(5);
+/// When a node that may be dying is dialled again: most have closed their port by then.
+pub(crate) const RETRY_DYING: Duration = millis(1);
 /// From here on a member that is down is dialled once an interval.
 pub(crate) const REDIAL_LONG_AFTER: Duration = Duration::from_secs(60);
 /// How long the network may take to open a connection to a node of the LAN. A busy node answers

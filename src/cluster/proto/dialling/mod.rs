@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a beacon of it was heard | the lower id at once, the higher [`HIGHER_WAITS`] later, up to [`HIGHER_WAITS_MAX`] where many are to be linked | [`RETRIES`] after the failed dial began; then for a later beacon, [`REDIAL`] doubled with each failure after the one before |
 //! | a neighbour tells of it | the same | [`RETRIES`]; then as if it had been lost |
-//! | the last link to it was lost | at once, whatever the ids | every [`REDIAL`], from [`REDIAL_LONG_AFTER`] on once an interval; every [`RETRY_DYING`] at first, for [`DYING`], if somebody takes the call and breaks it off, as a dying process does |
+//! | the last link to it was lost | at once, whatever the ids | every [`REDIAL`], from [`REDIAL_LONG_AFTER`] on once an interval; [`RETRY_DYING`] later, then after as long again as it is lost, for [`DYING`], if somebody takes the call and breaks it off, as a dying process does |
 //! | its address was given by hand | at once, whatever id and name, with [`PATIENCE_FAR`] in place of [`PATIENCE_NEAR`] | [`REDIAL`] later, doubled with each failure up to an interval |
 //!
 //! The answers *not accepted* and *itself* end the dials of a peer until it has another run (of an

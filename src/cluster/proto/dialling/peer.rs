@@ -200,7 +200,7 @@ impl Peer {
         );
         let may_be_dying = is_mute && now.since(since) < DYING;
         let delay = if may_be_dying {
-            RETRY_DYING
+            RETRY_DYING.max(now.since(since))
         } else if now.since(since) < REDIAL_LONG_AFTER {
             REDIAL
         } else {
