@@ -9,7 +9,7 @@ use crate::{
     base::task::TaskGroup,
     cluster::{
         net::{
-            interfaces,
+            clone_to_close_first, interfaces,
             secret::{LoadedSecrets, SecretPlaces, Secrets},
             sockets::SocketsConfig,
         },
@@ -177,7 +177,9 @@ fn card(
 
 fn listeners(link: Bound) -> Result<Vec<std::net::TcpListener>, AppError> {
     let sockets = link.into_sockets().into_iter();
-    let listeners: io::Result<Vec<_>> = sockets.map(tokio::net::TcpListener::into_std).collect();
+    let listeners: io::Result<Vec<_>> = sockets
+        .map(|socket| clone_to_close_first(&socket.into_std()?))
+        .collect();
     listeners.map_err(|error| AppError::Folder(Path::new("link").to_owned(), error))
 }
 

@@ -30,6 +30,7 @@ use crate::{
     cluster::{
         net::{
             Admission, Admittance, Caller, LinkEvent, LinkHandle, Links, LinksConfig, Received,
+            clone_to_close_first,
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
@@ -245,7 +246,7 @@ impl Driver {
         let doorkeeper = Arc::new(Doorkeeper(lasting.handle.clone()));
         let (links, link_events) = Links::new(links_config, doorkeeper, parts.link_metrics.clone());
         for listener in &parts.listeners {
-            let listener = listener.try_clone()?;
+            let listener = clone_to_close_first(listener)?;
             links.listen(tokio::net::TcpListener::from_std(listener)?);
         }
         let sockets = DiscoverySockets::open(parts.sockets.clone(), config.seed);
