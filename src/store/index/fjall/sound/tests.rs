@@ -165,15 +165,17 @@ fn use_again(files: &Files, case: &str) -> Outcome {
         to: None,
         after: None,
     };
-    let unanswered = || {
+    let unanswered = |why: IndexError| {
         let examination = index.examination().unwrap();
-        Outcome::Unanswered(examination().unwrap_err().to_string())
+        let found = examination().expect_err(&format!("{case}: nothing is found, but {why}"));
+        Outcome::Unanswered(found.to_string())
     };
-    if index.apply(missing).is_err() {
-        return unanswered();
+    if let Err(error) = index.apply(missing) {
+        return unanswered(error);
     }
-    let Ok(page) = index.scan(&query, usize::MAX) else {
-        return unanswered();
+    let page = match index.scan(&query, usize::MAX) {
+        Ok(page) => page,
+        Err(error) => return unanswered(error),
     };
     let mut expected = records;
     expected.sort_by(|one, other| one.key.cmp(&other.key));
@@ -183,7 +185,7 @@ fn use_again(files: &Files, case: &str) -> Outcome {
         let last = last.last().unwrap();
         match index.last(&last.key.vehicle) {
             Ok(found) => assert_eq!(found.as_ref(), Some(last), "{case}"),
-            Err(_) => return unanswered(),
+            Err(error) => return unanswered(error),
         }
     }
     Outcome::Right(from.0)
