@@ -18,8 +18,11 @@ use crate::{
     },
 };
 
-/// Records read ahead where it has not helped yet, and at most.
-const N_AHEAD: (usize, usize) = (8, 64);
+/// Records read ahead where that has not helped yet; twice as many each time that it has.
+const N_AHEAD_FIRST: usize = 8;
+
+/// Records read ahead at most.
+const N_AHEAD_MAX: usize = 64;
 
 /// After so many reads in a row that told nothing else, each record is looked for alone.
 const N_IDLE_MAX: u8 = 4;
@@ -104,11 +107,10 @@ impl Window {
         (vehicle, kind): (&VehicleId, Kind),
         spot: Spot,
     ) -> Result<(), IndexError> {
-        let (least, most) = N_AHEAD;
         (self.n_ahead, self.n_idle) = if std::mem::take(&mut self.has_helped) {
-            (most.min(self.n_ahead * 2), 0)
+            (N_AHEAD_MAX.min(self.n_ahead * 2), 0)
         } else {
-            (least, self.n_idle.saturating_add(1))
+            (N_AHEAD_FIRST, self.n_idle.saturating_add(1))
         };
         let span = self.span.take();
         if self.n_idle > N_IDLE_MAX {
@@ -231,7 +233,7 @@ mod tests {
         let (n_alone, n_ranges) = n_looks(&index);
         assert!(n_alone > 1_500, "{n_alone}");
         assert!(
-            n_ranges < (N_KEYS_MAX / N_AHEAD.1) as u64 + 10,
+            n_ranges < (N_KEYS_MAX / N_AHEAD_MAX) as u64 + 10,
             "{n_ranges}"
         );
         assert!(!asked(&mut window, &index, (6, 0)));
