@@ -20,7 +20,7 @@ use crate::{
     base::time::Instant,
     protocol::{
         Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol, RejectReason,
-        framing::{Framed, FramerState, Framing},
+        framing::{Framed, FramerState, Framing, LineHead},
     },
     types::{ids::VehicleId, record::ProtocolName, time::UnixMillis},
 };
@@ -35,17 +35,11 @@ const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
 /// grows.
 const LINE_BYTES_USUAL: usize = 48;
 
-/// Bytes kept of a line that is over the limit.
-const HEAD_BYTES: usize = 8;
-
 /// What is known of a connection between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     language: Option<Language>,
     framer: FramerState,
-    /// First bytes of a line over the limit whose rest is being dropped: they say what kind of
-    /// answer its device expects.
-    dropped_head: Option<[u8; HEAD_BYTES]>,
     /// Whether a line has come that has the structure of the connection's protocol.
     pub(crate) is_understood: bool,
 }
@@ -90,7 +84,6 @@ impl Session {
         Self {
             language,
             framer: self.framer,
-            dropped_head: self.dropped_head,
             is_understood: self.is_understood,
         }
     }
@@ -295,15 +288,11 @@ impl LineBuffer<'_> {
                     self.line(start + line.start..start + line.end);
                     self.done.consumed_bytes += consumed;
                 }
-                Framed::TooLong { consumed, .. } => {
-                    self.note_head(rest);
-                    self.reject_too_long();
+                Framed::TooLong { head, consumed, .. } => {
+                    self.reject_too_long(head);
                     self.done.consumed_bytes += consumed;
                 }
                 Framed::Incomplete { consumed } => {
-                    if self.done.session.framer.discarded_bytes.is_some() {
-                        self.note_head(rest);
-                    }
                     self.done.consumed_bytes += consumed;
                     break;
                 }
@@ -386,7 +375,8 @@ impl LineBuffer<'_> {
         }
     }
 
-    fn reject_too_long(&mut self) {
+    /// The first bytes of the line say what kind of answer its device expects.
+    fn reject_too_long(&mut self, head: LineHead) {
         self.number += 1;
         self.done.tally.n_received += 1;
         self.done
@@ -395,17 +385,7 @@ impl LineBuffer<'_> {
         self.done
             .rejected
             .push((RejectReason::TooLong, Bytes::new()));
-        let head = self.done.session.dropped_head.take().unwrap_or_default();
         self.refuse(&head, false);
-    }
-
-    /// Keeps the first bytes of a line over the limit, of which `rest` is the first part seen.
-    fn note_head(&mut self, rest: &[u8]) {
-        self.done.session.dropped_head.get_or_insert_with(|| {
-            let mut head = [0; HEAD_BYTES];
-            head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            head
-        });
     }
 
     fn flush(&mut self, reason: FlushReason) {
@@ -425,7 +405,7 @@ impl LineBuffer<'_> {
             .job
             .bytes
             .slice(self.done.consumed_bytes.min(self.job.bytes.len())..);
-        let is_dropping = self.done.session.framer.discarded_bytes.is_some();
+        let is_dropping = self.done.session.framer.discarded.is_some();
         self.done.consumed_bytes = self.job.bytes.len();
         let has_begun = rest.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
         if has_begun || is_dropping {

@@ -5,7 +5,7 @@
 //! the cap, which is told as too long at once, since a wrong length must not swallow what follows.
 //! Line breaks at the end of a line are counted by its length and do not belong to it.
 
-use super::{Framed, FramerState, widened};
+use super::{Framed, FramerState, head_of, widened};
 
 /// Where the length of a line stands, and what it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,8 @@ impl Counted {
                 Head::Wrong => skipped += 1,
                 Head::Length(n_bytes) if n_bytes > line_bytes_max => {
                     return Framed::TooLong {
+                        // What stands behind the prefix may not have come as a whole.
+                        head: head_of(self.prefix),
                         dropped_bytes: widened(n_bytes),
                         consumed: skipped + self.prefix.len(),
                     };

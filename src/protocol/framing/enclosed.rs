@@ -13,8 +13,8 @@ pub(super) fn next(
     line_bytes_max: usize,
 ) -> Framed {
     let (begin, end) = marks;
-    if let Some(so_far) = state.discarded_bytes {
-        return state.discard(so_far, bytes, |rest| memchr::memchr(end, rest));
+    if let Some(discarded) = state.discarded {
+        return state.discard(discarded, bytes, |rest| memchr::memchr(end, rest));
     }
     let start = if state.scanned_bytes > 0 {
         0

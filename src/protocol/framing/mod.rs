@@ -1,6 +1,6 @@
 //! Bytes to lines: the shapes in which protocols set their lines apart.
 //!
-//! Sync, over a slice that always begins with the first byte not yet consumed. The state is two
+//! Sync, over a slice that always begins with the first byte not yet consumed. The state is a few
 //! numbers, so that a chunk can be run again from before (see `ingest::line_buffer`). This room
 //! must not know what a line means.
 //!
@@ -26,6 +26,9 @@ mod tests;
 use std::ops::Range;
 
 pub use counted::{Counted, CountedFrom, Radix};
+
+/// First bytes of a line over the cap, filled up with zeros: by them its device is answered.
+pub type LineHead = [u8; 8];
 
 /// How the lines of a protocol are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +57,17 @@ pub struct FramerState {
     /// Bytes from the start that hold no end of line; where it is not 0, the slice begins with the
     /// first byte of a line.
     pub scanned_bytes: usize,
-    /// Set while the rest of a line over the cap is dropped: bytes of it dropped so far.
-    pub discarded_bytes: Option<u64>,
+    /// Set while the rest of a line over the cap is dropped.
+    pub discarded: Option<Discarded>,
+}
+
+/// What is known of a line over the cap before its end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discarded {
+    /// Its first bytes.
+    pub head: LineHead,
+    /// Bytes of it dropped so far.
+    pub n_bytes: u64,
 }
 
 /// What framing found at the start of a slice.
@@ -70,6 +82,8 @@ pub enum Framed {
     },
     /// A line over the cap has ended (or, for framings without resynchronisation, begun).
     TooLong {
+        /// Its first bytes; where lines say their length, their prefix.
+        head: LineHead,
         /// Its bytes, its end included, all told.
         dropped_bytes: u64,
         /// Bytes of the slice that are done with.
@@ -84,7 +98,8 @@ pub enum Framed {
 }
 
 impl Framing {
-    /// Looks for the next line in `bytes`; `line_bytes_max` caps a line without its end.
+    /// Looks for the next line in `bytes`; `line_bytes_max` caps a line without its end. It is not below
+    /// the length of a [`LineHead`].
     ///
     /// The caller drops `consumed` bytes in every case. After [`Framed::Incomplete`] it asks again
     /// when there are more bytes behind those that are left; what is left when a connection ends is
@@ -138,6 +153,7 @@ impl FramerState {
                 let consumed = end.saturating_add(1);
                 if is_too_long {
                     return Framed::TooLong {
+                        head: head_of(bytes.get(start..).unwrap_or_default()),
                         dropped_bytes: widened(consumed - start),
                         consumed,
                     };
@@ -148,9 +164,13 @@ impl FramerState {
                 }
             }
             None if is_too_long => {
+                let discarded = Discarded {
+                    head: head_of(bytes.get(start..).unwrap_or_default()),
+                    n_bytes: widened(n_line_bytes),
+                };
                 *self = Self {
                     scanned_bytes: 0,
-                    discarded_bytes: Some(widened(n_line_bytes)),
+                    discarded: Some(discarded),
                 };
                 Framed::Incomplete {
                     consumed: bytes.len(),
@@ -163,15 +183,16 @@ impl FramerState {
         }
     }
 
-    /// Drops the rest of a line over the cap, of which `so_far` bytes are dropped already.
+    /// Drops the rest of a line over the cap.
     fn discard(
         &mut self,
-        so_far: u64,
+        Discarded { head, n_bytes }: Discarded,
         bytes: &[u8],
         find_end: impl Fn(&[u8]) -> Option<usize>,
     ) -> Framed {
         let Some(end) = find_end(bytes) else {
-            self.discarded_bytes = Some(so_far.saturating_add(widened(bytes.len())));
+            let n_bytes = n_bytes.saturating_add(widened(bytes.len()));
+            self.discarded = Some(Discarded { head, n_bytes });
             return Framed::Incomplete {
                 consumed: bytes.len(),
             };
@@ -179,10 +200,17 @@ impl FramerState {
         *self = Self::default();
         let consumed = end.saturating_add(1);
         Framed::TooLong {
-            dropped_bytes: so_far.saturating_add(widened(consumed)),
+            head,
+            dropped_bytes: n_bytes.saturating_add(widened(consumed)),
             consumed,
         }
     }
+}
+
+fn head_of(line: &[u8]) -> LineHead {
+    let mut head = LineHead::default();
+    head.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
+    head
 }
 
 fn widened(n_bytes: usize) -> u64 {

@@ -13,8 +13,8 @@ pub(super) fn next(
     bytes: &[u8],
     line_bytes_max: usize,
 ) -> Framed {
-    if let Some(so_far) = state.discarded_bytes {
-        return state.discard(so_far, bytes, |rest| find_any(ends, rest));
+    if let Some(discarded) = state.discarded {
+        return state.discard(discarded, bytes, |rest| find_any(ends, rest));
     }
     let start = if state.scanned_bytes > 0 {
         0

@@ -41,7 +41,7 @@ const SHAPES: [Framing; 7] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Line(Vec<u8>),
-    TooLong(u64),
+    TooLong(LineHead, u64),
 }
 
 /// What a line buffer holds that appends chunks and drops what is consumed.
@@ -63,10 +63,11 @@ impl Buffer {
                     consumed
                 }
                 Framed::TooLong {
+                    head,
                     dropped_bytes,
                     consumed,
                 } => {
-                    self.found.push(Found::TooLong(dropped_bytes));
+                    self.found.push(Found::TooLong(head, dropped_bytes));
                     consumed
                 }
                 Framed::Incomplete { consumed } => {
@@ -159,25 +160,34 @@ fn a_head_without_a_length_is_skipped() {
 fn an_announced_length_over_the_cap_is_told_at_once_and_swallows_nothing() {
     assert_eq!(
         framed(TOTEM, b"$$FF$$06ok"),
-        [Found::TooLong(255), Found::Line(b"$$06ok".to_vec())]
+        [
+            Found::TooLong(*b"$$\0\0\0\0\0\0", 255),
+            Found::Line(b"$$06ok".to_vec())
+        ]
     );
 }
 
 #[test]
 fn a_line_over_the_cap_is_dropped_to_its_end_and_counted_whole() {
     let long = "x".repeat(100);
-    for (framing, line) in [
-        (Framing::Terminated(b"\n"), format!("{long}\n")),
-        (Framing::TerminatedKept(b"#"), format!("{long}#")),
-        (SHAPES[3], format!("*{long}#")),
+    for (framing, before, line) in [
+        (Framing::Terminated(b"\n"), "\n\r\n", format!("a{long}\n")),
+        (Framing::TerminatedKept(b"#"), "#\r\n", format!("a{long}#")),
+        (SHAPES[3], "noise", format!("*{long}#")),
     ] {
+        let (head, _) = line.as_bytes().split_first_chunk().unwrap();
+        let n_bytes = u64::try_from(line.len()).unwrap();
+        let stream = format!("{before}{line}");
         let mut buffer = Buffer::default();
-        for byte in line.as_bytes() {
+        for byte in stream.as_bytes() {
             buffer.append(framing, &[*byte]);
         }
-        let n_bytes = u64::try_from(line.len()).unwrap();
-        assert_eq!(buffer.found, [Found::TooLong(n_bytes)], "{framing:?}");
-        assert_eq!(framed(framing, line.as_bytes()), buffer.found);
+        assert_eq!(
+            buffer.found,
+            [Found::TooLong(*head, n_bytes)],
+            "{framing:?}"
+        );
+        assert_eq!(framed(framing, stream.as_bytes()), buffer.found);
     }
 }
 
@@ -189,7 +199,7 @@ fn a_line_of_exactly_the_cap_is_taken() {
     assert_eq!(
         framed(Framing::Terminated(b"\n"), longer.as_bytes()),
         [
-            Found::TooLong(u64::try_from(CAP + 2).unwrap()),
+            Found::TooLong(*b"xxxxxxxx", u64::try_from(CAP + 2).unwrap()),
             Found::Line(b"next".to_vec())
         ]
     );

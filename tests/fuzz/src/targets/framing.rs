@@ -1,7 +1,9 @@
 //! Framing: however a stream is cut, the lines are those of the stream as a whole, and those that a
 //! plain search finds; and no more than the cap is ever kept.
 
-use waymesh::protocol::framing::{Counted, CountedFrom, Framed, FramerState, Framing, Radix};
+use waymesh::protocol::framing::{
+    Counted, CountedFrom, Framed, FramerState, Framing, LineHead, Radix,
+};
 
 use super::choices::Choices;
 
@@ -39,7 +41,7 @@ const SHAPES: [Framing; 7] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found<'a> {
     Line(&'a [u8]),
-    TooLong(u64),
+    TooLong(LineHead, u64),
 }
 
 /// The input: shape, cap, four lengths of pieces that take turns, then the stream.
@@ -75,9 +77,10 @@ fn framed<'a>(framing: Framing, cap: usize, stream: &'a [u8], pieces: &[usize]) 
                     (Found::Line(&bytes[line]), consumed)
                 }
                 Framed::TooLong {
+                    head,
                     dropped_bytes,
                     consumed,
-                } => (Found::TooLong(dropped_bytes), consumed),
+                } => (Found::TooLong(head, dropped_bytes), consumed),
                 Framed::Incomplete { consumed } => {
                     start += consumed;
                     break;
@@ -123,7 +126,8 @@ fn searched(framing: Framing, cap: usize, stream: &[u8]) -> Option<Vec<Found<'_>
             _ => &line[..=end],
         };
         found.push(if end > cap {
-            Found::TooLong(end as u64 + 1)
+            let head = std::array::from_fn(|idx| line[idx]);
+            Found::TooLong(head, end as u64 + 1)
         } else {
             Found::Line(kept)
         });

@@ -5,15 +5,12 @@ use waymesh::{
     base::time::Instant,
     protocol::{
         Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Registry, RejectReason,
-        framing::{Framed, FramerState, Framing},
+        framing::{Framed, FramerState, Framing, LineHead},
     },
     types::{record::Record, time::UnixMillis},
 };
 
 use super::connection::{LINE_BYTES_MAX, Outcomes, vehicles};
-
-/// Bytes of a line over the cap that its refusal is chosen by.
-const HEAD_BYTES: usize = 8;
 
 /// Bytes by which a protocol must have been recognised.
 const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
@@ -72,15 +69,15 @@ impl Whole<'_> {
                     self.line(&rest[line]);
                     consumed
                 }
-                Framed::TooLong { consumed, .. } => {
-                    if !self.refuse(rest) {
+                Framed::TooLong { head, consumed, .. } => {
+                    if !self.refuse(head) {
                         return;
                     }
                     consumed
                 }
                 Framed::Incomplete { consumed } => {
                     rest = &rest[consumed..];
-                    self.reject_cut(rest, state.discarded_bytes.is_some());
+                    self.reject_cut(rest, state.discarded.is_some());
                     return self.flush();
                 }
             };
@@ -150,11 +147,9 @@ impl Whole<'_> {
         }
     }
 
-    /// Refuses the line over the cap that `rest` begins with; false if that leaves a gap.
-    fn refuse(&mut self, rest: &[u8]) -> bool {
+    /// Refuses a line over the cap; false if that leaves a gap.
+    fn refuse(&mut self, head: LineHead) -> bool {
         self.reject(RejectReason::TooLong, b"");
-        let mut head = [0; HEAD_BYTES];
-        head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         match &self.language {
             Some((_, decoder)) => decoder.refuse(&head, &mut self.decoded.replies),
             None => true,
