@@ -175,26 +175,36 @@ impl Fault {
         let group = match &self.place {
             Some(Place::File { source, span }) => group.element(
                 Snippet::source(without_passwords(&source.text))
-                    .path(source.path.as_str())
+                    .path(visible(&source.path))
                     .annotation(AnnotationKind::Primary.span(span.clone())),
             ),
             Some(Place::Path(path)) => {
-                group.element(Level::NOTE.message(format!("the file is {path}")))
+                group.element(Level::NOTE.message(format!("the file is {}", visible(path))))
             }
-            Some(Place::Environment(variable)) => group.element(
-                // Whoever sets a variable may write anything into its name.
-                Level::NOTE.message(format!(
-                    "set by the environment variable {}",
-                    variable.escape_debug()
-                )),
-            ),
+            Some(Place::Environment(variable)) => group.element(Level::NOTE.message(format!(
+                "set by the environment variable {}",
+                visible(variable)
+            ))),
             Some(Place::Flag(flag)) => {
                 group.element(Level::NOTE.message(format!("set by the flag {flag}")))
             }
             None => group,
         };
-        renderer.render(&[group.element(Level::HELP.message(self.remedy.as_str()))])
+        renderer.render(&[group.element(Level::HELP.message(visible(&self.remedy)))])
     }
+}
+
+/// The same text with control characters as they are written in a program: whoever sets a value or a name
+/// may write anything into it, and the renderer takes care of titles and excerpts alone.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_debug()),
+            false => shown.push(letter),
+        }
+    }
+    shown
 }
 
 /// Where the bytes `part` of `text` stand in `raw`, the same text as TOML writes it; `None` for a
@@ -337,14 +347,17 @@ error: discovery.group: `10.1.1.1` is no multicast address
         assert!(variable.unwrap() < text.find("set by the flag --name").unwrap());
     }
 
-    /// Found by fuzzing: the name came to the terminal as it was.
+    /// Found by fuzzing: the names came to the terminal as they were.
     #[test]
-    fn control_characters_in_a_variables_name_are_made_visible() {
-        let mut fault = in_file("x", "x");
-        fault.place = Some(Place::Environment("WAYMESH_\u{1b}[2J".into()));
-        let text = Faults::new(vec![fault]).render(Paint::Plain);
+    fn control_characters_are_made_visible() {
+        let mut in_variable = in_file("x", "x");
+        in_variable.place = Some(Place::Environment("WAYMESH_\u{1b}[2J".into()));
+        let mut in_remedy = in_file("x", "x");
+        in_remedy.remedy = "name the part `(?<veh\u{1b}[2Jl>..)`".into();
+        let text = Faults::new(vec![in_variable, in_remedy]).render(Paint::Plain);
         assert!(!text.contains('\u{1b}'), "{text:?}");
         assert!(text.contains("variable WAYMESH_\\u{1b}[2J"), "{text}");
+        assert!(text.contains("part `(?<veh\\u{1b}[2Jl>"), "{text}");
     }
 
     #[test]
