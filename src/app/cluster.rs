@@ -1,15 +1,22 @@
 //! From the settings of a node to its cluster: secret, keys, regular expressions, who it is.
 
-use std::{io, net::SocketAddr, num::NonZeroU16, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use regex::Regex;
 
-use super::AppError;
+use super::{AppError, DESCRIPTORS_RESERVED};
 use crate::{
     base::task::TaskGroup,
     cluster::{
         net::{
-            clone_to_close_first, interfaces,
+            FileNumbers, clone_above, interfaces,
             secret::{LoadedSecrets, SecretPlaces, Secrets},
             sockets::SocketsConfig,
         },
@@ -104,6 +111,7 @@ async fn parts(
     let link = advertised.unwrap_or(seen_by_others);
     let card = card(config, grounds.identity, (link, http))?;
     let discovery = &config.discovery;
+    let numbers = file_numbers(config.ingest.n_connections_max);
     let identity = Arc::clone(grounds.identity);
     let members = MembersFile::of(&config.node.data);
     Ok(ClusterParts {
@@ -144,7 +152,8 @@ async fn parts(
             .iter()
             .map(|secret| LinkKeys::new(secret.as_ref(), &cluster))
             .collect(),
-        listeners: listeners(grounds.link)?,
+        listeners: listeners(grounds.link, numbers)?,
+        numbers,
         keep_incarnation: Arc::new(move |incarnation: Incarnation| {
             identity.keep_incarnation(incarnation.0)
         }),
@@ -175,10 +184,22 @@ fn card(
     })
 }
 
-fn listeners(link: Bound) -> Result<Vec<std::net::TcpListener>, AppError> {
+/// Numbers above those that vehicles' connections and most else of this process have.
+fn file_numbers(n_connections_max: NonZeroU32) -> FileNumbers {
+    let above_connections = |n_files: usize| {
+        let number = n_connections_max.get().saturating_add(n_files as u32);
+        i32::try_from(number).unwrap_or(i32::MAX)
+    };
+    FileNumbers {
+        links_min: above_connections(DESCRIPTORS_RESERVED / 4),
+        listeners_min: above_connections(DESCRIPTORS_RESERVED / 8 * 7),
+    }
+}
+
+fn listeners(link: Bound, numbers: FileNumbers) -> Result<Vec<std::net::TcpListener>, AppError> {
     let sockets = link.into_sockets().into_iter();
     let listeners: io::Result<Vec<_>> = sockets
-        .map(|socket| clone_to_close_first(&socket.into_std()?))
+        .map(|socket| clone_above(&socket.into_std()?, numbers.listeners_min))
         .collect();
     listeners.map_err(|error| AppError::Folder(Path::new("link").to_owned(), error))
 }

@@ -131,11 +131,10 @@ impl App {
     /// # Errors
     /// [`AppError`] says what is in the way.
     pub async fn start(
-        mut config: AppConfig,
+        config: AppConfig,
         protocols: Registry,
         vehicles: &Handle,
     ) -> Result<Self, AppError> {
-        lower_connections(&mut config);
         let identity = Arc::new(Identity::open(&config.node.data)?);
         let sockets = bind_all(&config, vehicles)?;
         let addresses = Addresses {
@@ -347,11 +346,17 @@ fn bind_named(key: &str, address: BindAddress) -> Result<Bound, AppError> {
     })
 }
 
-/// Lowers the number of connections to what the process may open, and says so.
-fn lower_connections(config: &mut AppConfig) {
-    let Some(limit) = machine::raise_descriptor_limit() else {
-        return;
-    };
+/// Lowers the number of connections to what the process may open, and says so; makes room for as many.
+/// To be called before there are threads.
+fn make_room_for_connections(config: &mut AppConfig) {
+    if let Some(limit) = machine::raise_descriptor_limit() {
+        lower_connections(config, limit);
+    }
+    let n_connections = config.ingest.n_connections_max.get() as usize;
+    machine::make_room_for_descriptors(n_connections + DESCRIPTORS_RESERVED);
+}
+
+fn lower_connections(config: &mut AppConfig, limit: usize) {
     let n_possible = limit.saturating_sub(DESCRIPTORS_RESERVED).max(1);
     let n_asked = config.ingest.n_connections_max;
     let n_possible = u32::try_from(n_possible)

@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-use super::{App, AppError, Signals, install_panic_hook};
+use super::{App, AppError, Signals, install_panic_hook, make_room_for_connections};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
     config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
@@ -95,6 +95,7 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         return fail(&error, EXIT_USAGE);
     }
     install_panic_hook();
+    make_room_for_connections(&mut config);
     let (runtime, vehicles) = match Runtimes::build() {
         Ok(runtimes) => (runtimes.main, runtimes.vehicles),
         Err(error) => return fail(&error, EXIT_FAILURE),

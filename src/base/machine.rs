@@ -1,7 +1,7 @@
 //! What the machine tells about this process: descriptor limit, host name, size of disks,
 //! holders of ports and locks.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -18,6 +18,15 @@ pub fn raise_descriptor_limit() -> Option<usize> {
         Err(_) => limit.current,
     };
     current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Makes the system's table of this process's descriptors large enough for `n_descriptors`, or as large as
+/// allowed. It grows by itself, but with threads that share it each doubling waits for all processors: 8 to
+/// 20 ms in which a thread that opens a file or takes a connection does nothing else.
+pub fn make_room_for_descriptors(n_descriptors: usize) {
+    let last = i32::try_from(n_descriptors.saturating_sub(1)).unwrap_or(i32::MAX);
+    // Without it the table grows by itself, and a descriptor that is gone at once is none.
+    drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
 
 /// Size in bytes of the disk that holds `path`; `None` where the system does not tell.

@@ -29,6 +29,7 @@ use self::{
     table::{Comparison, IdleTurn, LoadTurn, Outcome},
 };
 use crate::out::{Out, Progress};
+use waymesh::base::machine;
 
 /// Share of the machine that others may use in a turn before it counts as disturbed.
 const DISTURBED_SHARE: f64 = 0.1;
@@ -89,7 +90,8 @@ fn bench_in_folder(args: &BenchArgs) -> io::Result<Vec<String>> {
         Some(data) => builder.tempdir_in(data)?,
         None => builder.tempdir()?,
     };
-    waymesh::base::machine::raise_descriptor_limit();
+    machine::raise_descriptor_limit();
+    machine::make_room_for_descriptors(IDLE_CONNECTIONS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -156,7 +156,8 @@ impl Call {
         stream: TcpStream,
         deadline: Deadline,
     ) -> Result<(Session<TcpStream>, Hello), Refusal> {
-        tune(&stream).map_err(|_| Refusal::Fault(Fault::Broken))?;
+        let tuned = tune(stream, self.inner.config.numbers);
+        let stream = tuned.map_err(|_| Refusal::Fault(Fault::Broken))?;
         let answered = handshake::answer(stream, &self.inner.identity);
         let answered = timeout_at(deadline, answered).await;
         let mut session = answered

@@ -87,7 +87,8 @@ async fn reach_one(
     let connecting = timeout(patience, TcpStream::connect(address)).await;
     let connected = connecting.map_err(|_| DialFailure::TimedOut)?;
     let stream = connected.map_err(|error| failure_of(&error))?;
-    tune(&stream).map_err(|error| failure_of(&error))?;
+    let tuned = tune(stream, inner.config.numbers);
+    let stream = tuned.map_err(|error| failure_of(&error))?;
     let greeting = greet(dial, stream, observed(address), inner);
     let greeted = timeout(inner.config.handshake_timeout, greeting).await;
     greeted.map_err(|_| DialFailure::TimedOut)?

@@ -24,6 +24,7 @@ use super::{
     handshake::Identity,
     link::{LinkHandle, Received},
     resolve::Resolver,
+    tcp::FileNumbers,
 };
 use crate::{
     base::{rate::RateLimit, task::TaskGroup},
@@ -64,6 +65,8 @@ pub struct LinksConfig {
     pub bulk_window_bytes: u32,
     /// Events that may wait for their reader; default 1,024. When it is full, links are not read.
     pub events_max: usize,
+    /// Numbers of their sockets; default any.
+    pub numbers: FileNumbers,
 }
 
 /// Who is at the other end of a connection that may become a link.
@@ -215,6 +218,7 @@ impl LinksConfig {
             records_window_bytes: 1024 * 1024,
             bulk_window_bytes: 512 * 1024,
             events_max: 1_024,
+            numbers: FileNumbers::default(),
         }
     }
 }

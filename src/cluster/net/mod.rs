@@ -34,5 +34,5 @@ mod tests;
 pub use self::{
     link::{LinkHandle, Received},
     links::{Admission, Admittance, Caller, DialTo, LinkEvent, Links, LinksConfig, NewLink},
-    tcp::{bind, clone_to_close_first},
+    tcp::{FileNumbers, bind, clone_above},
 };

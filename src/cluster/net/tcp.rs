@@ -1,6 +1,7 @@
-//! TCP as links need it: bound so that a restart binds at once, quick, and never silent for long.
+//! TCP as links need it: bound so that a restart binds at once, quick, never silent for long, and closed
+//! before all else when the process is killed.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsRawFd as _, time::Duration};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,8 +20,19 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// needs no more to be full.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Where the numbers of listening sockets begin: behind those of the links of most clusters.
-const LISTENER_NUMBER_MIN: i32 = 200;
+/// Numbers that sockets of links have at least.
+///
+/// Linux gives the files of a killed process back from the highest number down, and to close the sockets of
+/// ten thousand vehicles takes it a tenth of a second: siblings are to know of the death before. And the
+/// port must be closed before the links are: who loses a link dials at once, and a call that is refused
+/// tells a death from a cut, where one that is taken and broken off costs another dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileNumbers {
+    /// Of connections.
+    pub links_min: i32,
+    /// Of listening sockets; more than links have.
+    pub listeners_min: i32,
+}
 
 /// Binds an address for links with `SO_REUSEADDR`, and never `SO_REUSEPORT`.
 ///
@@ -42,25 +54,36 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The same listening socket once more, under a high number.
-///
-/// Linux gives the files of a killed process back from the highest number down. Its port must be closed
-/// before its links are: who loses a link dials at once, and a call that is refused tells a death from a
-/// cut, where one that is taken and broken off costs another dial.
+/// The same listening socket once more, under a number not below `number_min` if one is free.
 ///
 /// # Errors
 /// What the system says.
-pub fn clone_to_close_first(listener: &std::net::TcpListener) -> io::Result<std::net::TcpListener> {
-    match rustix::io::fcntl_dupfd_cloexec(listener, LISTENER_NUMBER_MIN) {
+pub fn clone_above(
+    listener: &std::net::TcpListener,
+    number_min: i32,
+) -> io::Result<std::net::TcpListener> {
+    match rustix::io::fcntl_dupfd_cloexec(listener, number_min) {
         Ok(socket) => Ok(socket.into()),
-        // Few files are allowed: the death of this node may be seen a little later.
         Err(_) => listener.try_clone(),
     }
 }
 
-/// Sets the options of a link on a connection.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
+/// The same connection, under a number not below `number_min` if one is free.
+fn move_above(stream: TcpStream, number_min: i32) -> io::Result<TcpStream> {
+    if stream.as_raw_fd() >= number_min {
+        return Ok(stream);
+    }
+    let stream = stream.into_std()?;
+    TcpStream::from_std(match rustix::io::fcntl_dupfd_cloexec(&stream, number_min) {
+        Ok(moved) => moved.into(),
+        Err(_) => stream,
+    })
+}
+
+/// Makes a connection one for a link.
+pub(crate) fn tune(stream: TcpStream, numbers: FileNumbers) -> io::Result<TcpStream> {
+    let stream = move_above(stream, numbers.links_min)?;
+    let socket = SockRef::from(&stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
@@ -71,7 +94,7 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(())
+    Ok(stream)
 }
 
 /// The address of the other end; an IPv4 address in IPv6 clothes as what it is.
@@ -84,7 +107,7 @@ pub(crate) fn observed(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -95,21 +118,51 @@ mod tests {
         assert!(bind(address).is_err());
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (accepted, _) = accepted.unwrap();
-        tune(&accepted).unwrap();
+        let accepted = tune(accepted, FileNumbers::default()).unwrap();
         assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
         drop((listener, accepted, client));
         bind(address).unwrap();
     }
 
     #[tokio::test]
-    async fn a_listener_that_closes_first_has_a_high_number_and_is_the_same() {
+    async fn sockets_have_the_numbers_that_they_are_to_have_and_are_the_same() {
+        let numbers = FileNumbers {
+            links_min: 200,
+            listeners_min: 240,
+        };
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = clone_to_close_first(&listener.into_std().unwrap()).unwrap();
-        assert!(listener.as_raw_fd() >= LISTENER_NUMBER_MIN);
+        let listener = clone_above(&listener.into_std().unwrap(), numbers.listeners_min).unwrap();
+        assert!(listener.as_raw_fd() >= numbers.listeners_min);
         let listener = TcpListener::from_std(listener).unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        assert_eq!(accepted.unwrap().1, client.unwrap().local_addr().unwrap());
+        let mut client = tune(client.unwrap(), numbers).unwrap();
+        assert!((numbers.links_min..numbers.listeners_min).contains(&client.as_raw_fd()));
+        let (mut accepted, peer) = accepted.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        client.write_u8(7).await.unwrap();
+        assert_eq!(accepted.read_u8().await.unwrap(), 7);
+        drop(client);
+        assert!(
+            accepted.read_u8().await.is_err(),
+            "nobody else holds its end"
+        );
+    }
+
+    #[tokio::test]
+    async fn where_no_number_is_free_sockets_stay_where_they_are() {
+        let numbers = FileNumbers {
+            links_min: i32::MAX,
+            listeners_min: i32::MAX,
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = clone_above(&listener.into_std().unwrap(), numbers.listeners_min).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut client = tune(client.unwrap(), numbers).unwrap();
+        client.write_u8(7).await.unwrap();
+        assert_eq!(accepted.unwrap().0.read_u8().await.unwrap(), 7);
     }
 
     #[test]

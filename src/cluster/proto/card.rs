@@ -1,6 +1,6 @@
 //! Who a node says it is. Values only; how they are written on the wire is said elsewhere.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::types::ids::NodeId;
 
@@ -8,9 +8,9 @@ use crate::types::ids::NodeId;
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 /// Name of a node or of a cluster: 1 to 64 bytes of UTF-8 without control
-/// characters.
+/// characters. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeName(String);
+pub struct NodeName(Arc<str>);
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ impl NodeName {
         if text.chars().any(char::is_control) {
             return Err(NodeNameError::Control);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The name as text.

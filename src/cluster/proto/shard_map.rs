@@ -46,16 +46,8 @@ impl ShardId {
 pub struct ShardMap {
     /// In order of their names.
     members: Vec<(NodeName, NodeId)>,
-    /// By number of the shard; empty without members.
-    owners: Vec<Owner>,
-}
-
-/// Who owns a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    /// Position among the members.
-    member: u16,
-    score: u64,
+    /// By number of the shard the owner's position among the members; empty without any.
+    owners: Vec<u16>,
 }
 
 impl ShardMap {
@@ -94,43 +86,41 @@ impl ShardMap {
             member.is_some_and(|member| self.members.binary_search(member).is_err())
         };
         let newcomers: Vec<Candidate> = candidates.iter().filter(is_new).copied().collect();
-        // Where the members of before stand now.
+        // The members of before, where they stand now.
         let stayed = self.members.iter().map(|member| {
             let at = members.binary_search(member).ok()?;
-            candidates.get(at).map(|candidate| candidate.member)
+            candidates.get(at).copied()
         });
-        let stayed: Vec<Option<u16>> = stayed.collect();
-        let owner = |shard: u64| {
-            let before = self.owners.get(shard as usize);
-            let kept = before.and_then(|before| {
-                let member = *stayed.get(usize::from(before.member))?;
-                Some(Owner {
-                    member: member?,
-                    ..*before
-                })
-            });
+        let stayed: Vec<Option<Candidate>> = stayed.collect();
+        let owner = |shard: usize| {
+            let before = self.owners.get(shard);
+            let kept = before.and_then(|before| *stayed.get(usize::from(*before))?);
             match kept {
-                Some(kept) => best_of(shard, &newcomers, Some(kept)),
-                None => best_of(shard, &candidates, None),
+                Some(kept) if newcomers.is_empty() => Some(kept),
+                Some(kept) => best_of(shard, newcomers.iter().chain([&kept])),
+                None => best_of(shard, &candidates),
             }
         };
-        let owners = (0..N_SHARDS as u64).map_while(owner).collect();
+        let mut owners = Vec::with_capacity(N_SHARDS);
+        owners.extend((0..N_SHARDS).filter_map(|shard| Some(owner(shard)?.member)));
         Self { members, owners }
     }
 
     /// The owner of a shard; none where nobody stores.
     pub fn owner(&self, shard: ShardId) -> Option<NodeId> {
         let owner = self.owners.get(usize::from(shard.0))?;
-        Some(self.members.get(usize::from(owner.member))?.1)
+        Some(self.members.get(usize::from(*owner))?.1)
     }
 
     /// How many shards a node owns.
     pub fn n_owned(&self, node: NodeId) -> usize {
-        let is_node = |owner: &&Owner| {
-            let member = self.members.get(usize::from(owner.member));
-            member.is_some_and(|(_, id)| *id == node)
-        };
-        self.owners.iter().filter(is_node).count()
+        let members = (0..=u16::MAX).zip(&self.members);
+        let is_node = members.filter(|(_, (_, id))| *id == node);
+        let n_owned = is_node.map(|(member, _)| {
+            let owned = self.owners.iter().filter(|owner| **owner == member);
+            owned.count()
+        });
+        n_owned.sum()
     }
 
     /// The storing members, in order of their names.
@@ -148,22 +138,14 @@ struct Candidate {
     key: u64,
 }
 
-/// The one with the highest score, `kept` included; of equal ones the first by position. None only
-/// without any.
-fn best_of(shard: u64, candidates: &[Candidate], kept: Option<Owner>) -> Option<Owner> {
-    let offset = (shard + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut best = kept;
-    for candidate in candidates {
-        let challenger = Owner {
-            member: candidate.member,
-            score: finish(candidate.key ^ offset),
-        };
-        let rank = |owner: Owner| (owner.score, std::cmp::Reverse(owner.member));
-        if best.is_none_or(|best| rank(challenger) > rank(best)) {
-            best = Some(challenger);
-        }
-    }
-    best
+/// The one with the highest score; of equal ones the first by position. None only without any.
+fn best_of<'a>(
+    shard: usize,
+    candidates: impl IntoIterator<Item = &'a Candidate>,
+) -> Option<Candidate> {
+    let offset = (shard as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let rank = |one: &&Candidate| (finish(one.key ^ offset), std::cmp::Reverse(one.member));
+    candidates.into_iter().max_by_key(rank).copied()
 }
 
 /// The last step of SplitMix64 (Steele, Lea and Flood 2014): every bit of `x` reaches every other.

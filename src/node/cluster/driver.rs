@@ -29,19 +29,18 @@ use crate::{
     },
     cluster::{
         net::{
-            Admission, Admittance, Caller, LinkEvent, LinkHandle, Links, LinksConfig, Received,
-            clone_to_close_first,
+            Admission, Admittance, Caller, FileNumbers, LinkEvent, LinkHandle, Links, LinksConfig,
+            Received, clone_above,
             sockets::{DiscoverySockets, SocketEvent, SocketsConfig},
         },
         proto::{
             Cluster, ClusterConfig, ClusterEvent, ClusterInput, ClusterOutput, Epoch, Haste,
-            Incarnation, LinkId, NodeName,
+            Incarnation, LinkId,
             link::{frame::FrameKind, hello::Hello, keys::LinkKeys, outcome::CloseReason},
             shard_map::ShardMap,
         },
     },
     metrics::names::{ClusterMetrics, LinkMetrics, TaskMetrics},
-    types::ids::NodeId,
 };
 
 /// Commands that may wait for the driver; who gives more waits.
@@ -71,6 +70,8 @@ pub struct ClusterParts {
     pub keys: Vec<LinkKeys>,
     /// Listening sockets of the link port.
     pub listeners: Vec<TcpListener>,
+    /// Numbers of the sockets of links and listeners.
+    pub numbers: FileNumbers,
     /// See there.
     pub keep_incarnation: KeepIncarnation,
     /// See there.
@@ -242,11 +243,12 @@ impl Driver {
         config.card.incarnation = incarnation;
         hello.card.incarnation = incarnation;
         config.remembered = lasting.memory.members();
-        let links_config = LinksConfig::new(hello, parts.keys.clone());
+        let mut links_config = LinksConfig::new(hello, parts.keys.clone());
+        links_config.numbers = parts.numbers;
         let doorkeeper = Arc::new(Doorkeeper(lasting.handle.clone()));
         let (links, link_events) = Links::new(links_config, doorkeeper, parts.link_metrics.clone());
         for listener in &parts.listeners {
-            let listener = clone_to_close_first(listener)?;
+            let listener = clone_above(listener, parts.numbers.listeners_min)?;
             links.listen(tokio::net::TcpListener::from_std(listener)?);
         }
         let sockets = DiscoverySockets::open(parts.sockets.clone(), config.seed);
@@ -409,11 +411,9 @@ impl Driver {
                 return false;
             }
             let map = self.map_for(epoch, before);
-            let names = self.core.members().into_iter();
-            let mut names: BTreeMap<NodeId, NodeName> =
-                names.map(|member| (member.id, member.name)).collect();
             let linked = links.iter().filter_map(|(id, link)| {
-                let (name, link) = (names.remove(id)?, self.handles.get(link)?.clone());
+                let name = self.core.name_of(*id)?.clone();
+                let link = self.handles.get(link)?.clone();
                 Some((*id, Neighbour { name, link }))
             });
             *before = Arc::new(Neighbourhood {

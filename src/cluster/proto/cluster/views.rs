@@ -284,6 +284,11 @@ impl Cluster {
             .collect()
     }
 
+    /// What a member is called.
+    pub fn name_of(&self, id: NodeId) -> Option<&NodeName> {
+        self.core.members.get(id).map(|member| &member.record.name)
+    }
+
     /// Another one whenever [`usable_links`](Self::usable_links), [`storing`](Self::storing), [`epoch`](Self::epoch) or
     /// [`view`](Self::view) may say something else.
     pub const fn version(&self) -> (u64, u64) {
