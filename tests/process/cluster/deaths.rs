@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,42 @@ fn a_kill_a_restart_and_a_goodbye_are_seen_as_what_they_are() {
         assert_eq!(down.text("reason"), "left");
         print_time("a goodbye seen", asked, down.at);
     }
+}
+
+/// Linux gives the files of a killed process back from the highest number down, and thousands of vehicles'
+/// sockets take it a tenth of a second.
+#[test]
+fn the_port_and_then_the_links_of_a_killed_node_close_before_its_vehicles_sockets() {
+    const N_VEHICLES: usize = 300;
+    let Some(lan) = Lan::new() else { return };
+    let hosts: Vec<Host> = (1..=3).map(|number| lan.host(number)).collect();
+    let family = Family::new();
+    let names = ["a", "b", "c"];
+    let siblings = hosts.iter().zip(names);
+    let siblings: Vec<Sibling<'_>> = siblings
+        .map(|(host, name)| family.start_serving(host, name, None))
+        .collect();
+    wait_all_see_all(&siblings);
+    let vehicles = hosts[0].enter(|| {
+        let vehicles = (0..N_VEHICLES).map(|_| TcpStream::connect("127.0.0.1:5000").unwrap());
+        vehicles.collect::<Vec<TcpStream>>()
+    });
+    let vehicles = vehicles.join().unwrap();
+    siblings[0].wait_count("waymesh_connections", N_VEHICLES as u64);
+    let sockets = siblings[0].sockets();
+    let numbers = |is_meant: &dyn Fn(u16, u16) -> bool| {
+        let meant = sockets
+            .iter()
+            .filter(|(_, ports)| is_meant(ports.0, ports.1));
+        meant.map(|(number, _)| *number).collect::<Vec<u32>>()
+    };
+    let of_vehicles = numbers(&|port, other| port == 5_000 && other > 0);
+    let of_links = numbers(&|port, other| other > 0 && (port == 5_001 || other == 5_001));
+    let listening = numbers(&|port, other| port == 5_001 && other == 0);
+    assert!(of_vehicles.len() == N_VEHICLES && of_links.len() >= 2 && !listening.is_empty());
+    assert!(of_links.first() > of_vehicles.last(), "{sockets:?}");
+    assert!(listening.first() > of_links.last(), "{sockets:?}");
+    drop(vehicles);
 }
 
 /// A node that stays away over a restart of another is missed by that one, too, until it is struck

@@ -299,6 +299,31 @@ impl Sibling<'_> {
         kib.parse::<u64>().unwrap() * 1024
     }
 
+    /// Its TCP sockets over IPv4 by their numbers: port of this end, port of the other, 0 for one that
+    /// listens.
+    pub fn sockets(&self) -> BTreeMap<u32, (u16, u16)> {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let table = std::fs::read_to_string(process.join("net/tcp")).unwrap();
+        let port = |address: &str| {
+            let (_, port) = address.split_once(':').unwrap();
+            u16::from_str_radix(port, 16).unwrap()
+        };
+        let rows = table.lines().skip(1).map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let name = PathBuf::from(format!("socket:[{}]", fields[9]));
+            (name, (port(fields[1]), port(fields[2])))
+        });
+        let rows: BTreeMap<PathBuf, (u16, u16)> = rows.collect();
+        let files = std::fs::read_dir(process.join("fd")).unwrap();
+        let sockets = files.filter_map(|file| {
+            let file = file.unwrap();
+            let ports = rows.get(&file.path().read_link().ok()?)?;
+            let number = file.file_name().to_str()?.parse().ok()?;
+            Some((number, *ports))
+        });
+        sockets.collect()
+    }
+
     /// The samples of `/metrics` by name with labels.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         let (_, text) = self.get("/metrics");
