@@ -52,6 +52,9 @@ pub(super) const FLAGS_AT: usize = 3;
 /// What stands behind the layout version and before what has no fixed length.
 const FRONT_BYTES: usize = 34;
 
+/// All numbers of a position: layout version and front, place, four quantities, satellites.
+const NUMBERS_BYTES_MAX: usize = 1 + FRONT_BYTES + 8 + 4 * 4 + 1;
+
 /// Longest name of a protocol in bytes.
 pub const PROTOCOL_NAME_BYTES_MAX: usize = 255;
 
@@ -148,7 +151,15 @@ pub fn encode_record(record: &Record, bytes: &mut Vec<u8>) {
     let fields = fields_of(record.fix()) | if has_rest { HAS_REST } else { 0 };
     let length = |text: &str| u8::try_from(text.len()).expect("names are short");
     let code_bytes = u32::try_from(record.code.len()).expect("a code is shorter than 4 GiB");
-    bytes.extend_from_slice(&[
+    let age = record.received.0.wrapping_sub(record.key.time.0);
+    let start = bytes.len();
+    bytes.resize(start + NUMBERS_BYTES_MAX, 0);
+    let room = bytes.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
+    let mut numbers = Numbers {
+        room: room.expect("it was made just now"),
+        n_bytes: 0,
+    };
+    numbers.push([
         RECORD_LAYOUT,
         byte_of(record.kind()),
         KEY_VERSION,
@@ -157,14 +168,15 @@ pub fn encode_record(record: &Record, bytes: &mut Vec<u8>) {
         length(vehicle),
         length(&record.protocol),
     ]);
-    let age = record.received.0.wrapping_sub(record.key.time.0);
-    bytes.extend_from_slice(&code_bytes.to_le_bytes());
-    bytes.extend_from_slice(&record.key.time.0.to_le_bytes());
-    bytes.extend_from_slice(&record.key.hash.to_le_bytes());
-    bytes.extend_from_slice(&age.to_le_bytes());
+    numbers.push(code_bytes.to_le_bytes());
+    numbers.push(record.key.time.0.to_le_bytes());
+    numbers.push(record.key.hash.to_le_bytes());
+    numbers.push(age.to_le_bytes());
     if let Some(fix) = record.fix() {
-        encode_fix(fix, bytes);
+        encode_fix(fix, &mut numbers);
     }
+    let n_bytes = numbers.n_bytes;
+    bytes.truncate(start + n_bytes);
     bytes.extend_from_slice(vehicle.as_bytes());
     bytes.extend_from_slice(record.protocol.as_bytes());
     bytes.extend_from_slice(record.code.as_bytes());
@@ -173,14 +185,34 @@ pub fn encode_record(record: &Record, bytes: &mut Vec<u8>) {
     }
 }
 
-fn encode_fix(fix: &Fix, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&fix.latitude.as_e7().to_le_bytes());
-    bytes.extend_from_slice(&fix.longitude.as_e7().to_le_bytes());
+fn encode_fix(fix: &Fix, numbers: &mut Numbers<'_>) {
+    numbers.push(fix.latitude.as_e7().to_le_bytes());
+    numbers.push(fix.longitude.as_e7().to_le_bytes());
     let quantities = [fix.speed_kmh, fix.course_deg, fix.altitude_m, fix.hdop];
     for quantity in quantities.into_iter().flatten() {
-        bytes.extend_from_slice(&quantity.as_thousandths().to_le_bytes());
+        numbers.push(quantity.as_thousandths().to_le_bytes());
     }
-    bytes.extend(fix.satellites);
+    if let Some(satellites) = fix.satellites {
+        numbers.push([satellites]);
+    }
+}
+
+/// The numbers of a record as they are written, in a room for the most of them: a list that grows by each
+/// would look up and put down its length for each.
+struct Numbers<'a> {
+    room: &'a mut [u8; NUMBERS_BYTES_MAX],
+    n_bytes: usize,
+}
+
+impl Numbers<'_> {
+    #[inline]
+    fn push<const N: usize>(&mut self, number: [u8; N]) {
+        let room = self.room.get_mut(self.n_bytes..);
+        *room
+            .and_then(<[u8]>::first_chunk_mut)
+            .expect("there is room for all") = number;
+        self.n_bytes += N;
+    }
 }
 
 fn encode_rest(record: &Record, bytes: &mut Vec<u8>) {
