@@ -238,6 +238,7 @@ impl<'a, W: Write> Session<'a, W> {
     fn frame(&mut self, protocol: &'a dyn Protocol, shown: &[u8], line: &[u8]) -> io::Result<()> {
         let options = DecoderOptions {
             is_lenient: self.options.is_lenient,
+            ..DecoderOptions::default()
         };
         self.n_lines += 1;
         let context = context(&self.options, self.n_lines);

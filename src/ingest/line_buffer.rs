@@ -28,9 +28,6 @@ use crate::{
 /// Framing of a connection whose protocol is not known: its junk is set apart by newlines.
 const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 
-/// A protocol that still asks for more bytes than this to recognise itself does not fit.
-const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
-
 /// Bytes of a short line: a guess at how many records a chunk gives, so that their list seldom
 /// grows.
 const LINE_BYTES_USUAL: usize = 48;
@@ -55,6 +52,7 @@ impl Language {
     fn new(protocol: &dyn Protocol, shared: &Shared) -> Self {
         let options = DecoderOptions {
             is_lenient: shared.config.is_lenient,
+            keeps_raw: shared.config.keeps_raw,
         };
         Self {
             name: protocol.name(),
@@ -130,10 +128,19 @@ pub(crate) struct JobDone {
     pub(crate) decoded: Decoded,
     /// What to count.
     pub(crate) tally: Tally,
-    /// Lines to set aside, with the reason.
-    pub(crate) rejected: Vec<(RejectReason, Bytes)>,
+    /// Lines to set aside.
+    pub(crate) rejected: Vec<Rejected>,
     /// A line could not be answered that its device expects an answer for: nothing after it may be.
     pub(crate) has_gap: bool,
+}
+
+/// A line to set aside, and what was known of the connection when it was.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    pub(crate) reason: RejectReason,
+    pub(crate) line: Bytes,
+    pub(crate) protocol: Option<ProtocolName>,
+    pub(crate) vehicle: Option<VehicleId>,
 }
 
 /// Counts of one chunk.
@@ -298,7 +305,6 @@ impl LineBuffer<'_> {
                 }
             }
         }
-        self.in_hand.lay_down();
     }
 
     /// Whether the lines after the one just done must stay unread.
@@ -318,7 +324,7 @@ impl LineBuffer<'_> {
                 self.done.session.language = Some(Language::new(protocol.as_ref(), self.shared));
                 true
             }
-            Err(wants_more) => !wants_more || rest.len() > RECOGNITION_BYTES_MAX,
+            Err(wants_more) => !wants_more,
         }
     }
 
@@ -336,31 +342,36 @@ impl LineBuffer<'_> {
             self.refuse(line, n_crashes > 1);
             Outcome::Rejected(RejectReason::Panic)
         } else {
-            self.decode(line, &range)
+            self.decode(line)
         };
         self.done.tally.count(outcome);
         if let Outcome::Rejected(reason) = outcome {
-            self.done
-                .rejected
-                .push((reason, self.job.bytes.slice(range)));
+            self.set_aside(reason, self.job.bytes.slice(range));
         }
+        // Whatever panics from here on is not this line's fault.
+        self.in_hand.lay_down();
     }
 
-    fn decode(&mut self, line: &[u8], range: &Range<usize>) -> Outcome {
+    fn set_aside(&mut self, reason: RejectReason, line: Bytes) {
+        let session = &self.done.session;
+        let rejected = Rejected {
+            reason,
+            line,
+            protocol: session.protocol().cloned(),
+            vehicle: session.vehicle().cloned(),
+        };
+        self.done.rejected.push(rejected);
+    }
+
+    fn decode(&mut self, line: &[u8]) -> Outcome {
         let Some(language) = &mut self.done.session.language else {
             return Outcome::Rejected(RejectReason::UnknownProtocol);
         };
-        let n_before = self.done.decoded.records.len();
         let outcome = language
             .decoder
             .line(&self.context, line, &mut self.done.decoded);
         // A stranger on a pinned port must not pass for a vehicle by saying anything at all.
         self.done.session.is_understood |= outcome != Outcome::Rejected(RejectReason::Malformed);
-        if self.shared.config.keeps_raw {
-            for record in self.done.decoded.records.iter_mut().skip(n_before) {
-                record.raw = Some(self.job.bytes.slice(range.clone()));
-            }
-        }
         outcome
     }
 
@@ -382,10 +393,11 @@ impl LineBuffer<'_> {
         self.done
             .tally
             .count(Outcome::Rejected(RejectReason::TooLong));
-        self.done
-            .rejected
-            .push((RejectReason::TooLong, Bytes::new()));
-        self.refuse(&head, false);
+        self.set_aside(RejectReason::TooLong, Bytes::new());
+        self.in_hand.take_up(self.number);
+        // One whose refusal has crashed before cannot be answered.
+        self.refuse(&head, self.crashed.contains(&self.number));
+        self.in_hand.lay_down();
     }
 
     fn flush(&mut self, reason: FlushReason) {
@@ -411,7 +423,7 @@ impl LineBuffer<'_> {
         if has_begun || is_dropping {
             self.done.tally.n_received += 1;
             self.done.tally.count(Outcome::Rejected(RejectReason::Cut));
-            self.done.rejected.push((RejectReason::Cut, rest));
+            self.set_aside(RejectReason::Cut, rest);
         }
     }
 }

@@ -192,6 +192,50 @@ async fn what_fits_no_protocol_is_passed_over_until_something_does() {
 }
 
 #[tokio::test]
+async fn a_rejected_line_is_set_aside_as_that_of_who_said_it() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    vehicle
+        .say("nonsense\nid a\nnonsense\nid b\nnonsense\nat 1\n")
+        .await;
+    vehicle.hears("ok 1").await;
+    let names = [None, Some("a"), Some("b")].map(|name| name.map(str::to_owned));
+    assert_eq!(bench.rejected_of(), names);
+}
+
+#[tokio::test]
+async fn a_vehicle_that_was_nobody_for_a_while_is_connected_again() {
+    let bench = Bench::new(true);
+    let mut vehicle = bench.connect().await;
+    let bus = VehicleId::parse(b"bus").unwrap();
+    let is_connected = || bench.ingest.registry().connection(&bus).is_some();
+    for (text, is_there) in [("id bus\n", true), ("id \n", false), ("id bus\n", true)] {
+        vehicle.say(text).await;
+        vehicle.say("hi\n").await;
+        vehicle.hears("hello").await;
+        assert_eq!(is_connected(), is_there, "{text}");
+    }
+    drop(vehicle);
+    bench.all_closed().await;
+    assert!(!is_connected());
+}
+
+#[tokio::test]
+async fn what_is_half_merged_at_a_gap_is_delivered_and_not_answered() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nat 1\nlater 2\n").await;
+    let (times, settle) = bench.deliveries.recv().await.unwrap();
+    assert_eq!(times, [1]);
+    settle.unwrap().settle(Verdict::Refused(RefuseReason::Lost));
+    let (times, _settle) = bench.deliveries.recv().await.unwrap();
+    assert_eq!(times, [2]);
+    assert_eq!(vehicle.hears_until_closed().await, "");
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_not_understood_is_closed() {
     let config = IngestConfig {
         first_line_timeout: Duration::from_millis(50),

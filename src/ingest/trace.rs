@@ -35,9 +35,9 @@ impl Trace {
             return;
         }
         self.leave_vehicle();
+        self.vehicle = vehicle.cloned();
         if let Some(vehicle) = vehicle {
             self.shared.registry.enter(vehicle.clone(), self.id);
-            self.vehicle = Some(vehicle.clone());
         }
     }
 

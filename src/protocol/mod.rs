@@ -34,6 +34,8 @@ pub mod wialon;
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::{
     base::time::Instant,
     types::{
@@ -42,6 +44,9 @@ use crate::{
         time::UnixMillis,
     },
 };
+
+/// Bytes by which a connection is recognised; with a limit, so that it does not depend on how they come.
+const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
 
 /// A language that devices speak.
 pub trait Protocol: Send + Sync + fmt::Debug {
@@ -76,6 +81,8 @@ pub enum Recognition {
 pub struct DecoderOptions {
     /// Takes lines whose checksum is wrong.
     pub is_lenient: bool,
+    /// Keeps with each record the text that it was read from: the line, of a batch its own part.
+    pub keeps_raw: bool,
 }
 
 /// Decodes the lines of one connection.
@@ -150,6 +157,17 @@ pub struct Decoded {
     pub released: Vec<Outcome>,
     /// The connection must be closed after the replies: the device may not speak.
     pub is_login_refused: bool,
+}
+
+impl Decoded {
+    /// Keeps `text` with the records from the one with index `first` on that have none yet.
+    pub(crate) fn keep_raw(&mut self, first: usize, text: &[u8]) {
+        for record in self.records.iter_mut().skip(first) {
+            record
+                .raw
+                .get_or_insert_with(|| Bytes::copy_from_slice(text));
+        }
+    }
 }
 
 /// What became of a line: it counts once, under one of these.
@@ -288,11 +306,15 @@ impl Registry {
     ///
     /// Protocols of the configuration say yes to a whole line alone, and do not wait for each
     /// other: one may end its lines with a byte that another's never hold.
+    ///
+    /// Who still asks for more than 4 KiB does not fit; nobody is shown more.
     pub fn recognise(&self, head: &[u8]) -> Result<&Arc<dyn Protocol>, bool> {
+        let may_want_more = head.len() < RECOGNITION_BYTES_MAX;
+        let head = head.get(..RECOGNITION_BYTES_MAX).unwrap_or(head);
         for protocol in &self.built_in {
             match protocol.recognise(head) {
                 Recognition::Yes => return Ok(protocol),
-                Recognition::More => return Err(true),
+                Recognition::More => return Err(may_want_more),
                 Recognition::No => {}
             }
         }
@@ -304,6 +326,6 @@ impl Registry {
                 Recognition::No => {}
             }
         }
-        Err(wants_more)
+        Err(wants_more && may_want_more)
     }
 }

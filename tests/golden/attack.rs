@@ -138,7 +138,10 @@ fn converse(
         received: RECEIVED,
         admission: &AdmitAll,
     };
-    let mut decoder = protocol.decoder(DecoderOptions { is_lenient });
+    let mut decoder = protocol.decoder(DecoderOptions {
+        is_lenient,
+        ..DecoderOptions::default()
+    });
     let (mut n_held, mut n_released) = (0, 0);
     let mut count = |outcome: Outcome| {
         let name = match outcome {

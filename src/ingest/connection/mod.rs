@@ -121,6 +121,8 @@ struct Connection {
     /// When the timer fires, once it has been armed.
     timer_at: Instant,
     trace: Trace,
+    /// An answer is missing: none may leave that comes after it.
+    has_gap: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -144,6 +146,7 @@ impl Connection {
             timer_at: NEVER,
             shared,
             trace,
+            has_gap: false,
             _permit: accepted.permit,
         }
     }
@@ -251,7 +254,12 @@ impl Connection {
         let room = room.map(|mut room| {
             let n_records = done.decoded.records.len();
             let n_reply_bytes = done.decoded.replies.len();
-            let records_bytes = n_records * RECORD_BYTES;
+            let raw_bytes = if self.shared.config.keeps_raw {
+                n_bytes
+            } else {
+                0
+            };
+            let records_bytes = n_records * RECORD_BYTES + raw_bytes;
             room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
             room
         });
@@ -270,15 +278,22 @@ impl Connection {
             .filter(|record| record.kind() == Kind::Position)
             .count();
         events::lines_counted(&self.shared.metrics, &done.tally, n_positions);
-        for (reason, line) in done.rejected {
+        for rejected in done.rejected {
             self.shared.route.quarantine(RejectedLine {
                 received,
                 peer: self.trace.peer,
-                protocol: self.session.protocol().cloned(),
-                vehicle: self.session.vehicle().cloned(),
-                reason,
-                line,
+                protocol: rejected.protocol,
+                vehicle: rejected.vehicle,
+                reason: rejected.reason,
+                line: rejected.line,
             });
+        }
+        if self.has_gap {
+            if !records.is_empty() {
+                // Nobody waits for the verdict.
+                self.shared.route.deliver(records, Settle::new(room).0);
+            }
+            return Ok(());
         }
         let mut verdict = None;
         if !records.is_empty() {
@@ -412,13 +427,10 @@ impl Connection {
             self.rest = Bytes::new();
             self.note_kept(false);
         }
+        self.has_gap = is_broken;
         let now = Instant::now();
-        if !is_broken
-            && self
-                .process(now, Some(FlushReason::End), None)
-                .await
-                .is_err()
-        {
+        let completed = self.process(now, Some(FlushReason::End), None).await;
+        if completed.is_err() {
             return reason;
         }
         let patience = self.shared.config.reply_deadline;

@@ -26,6 +26,8 @@ pub(super) struct TestRoute {
     deliveries: mpsc::UnboundedSender<(Vec<i64>, Option<Settle>)>,
     is_settling: bool,
     rejected: Mutex<Vec<(RejectReason, String)>>,
+    /// Who said each of these.
+    rejected_of: Mutex<Vec<Option<VehicleId>>>,
 }
 
 impl Route for TestRoute {
@@ -43,6 +45,7 @@ impl Route for TestRoute {
     fn quarantine(&self, line: RejectedLine) {
         let text = String::from_utf8_lossy(&line.line).into_owned();
         self.rejected.lock().unwrap().push((line.reason, text));
+        self.rejected_of.lock().unwrap().push(line.vehicle);
     }
 }
 
@@ -82,6 +85,7 @@ impl Bench {
             deliveries: sender,
             is_settling,
             rejected,
+            rejected_of: Mutex::default(),
         });
         let metrics = Metrics::new();
         let ingest = Ingest::new(IngestParts {
@@ -125,6 +129,15 @@ impl Bench {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The vehicles whose lines were rejected, in their order.
+    pub(super) fn rejected_of(&self) -> Vec<Option<String>> {
+        let vehicles = self.route.rejected_of.lock().unwrap();
+        let names = vehicles
+            .iter()
+            .map(|vehicle| Some(vehicle.as_ref()?.to_string()));
+        names.collect()
     }
 
     /// Waits until no connection is left.

@@ -1,4 +1,4 @@
-//! A listener that panics.
+//! A listener that panics, and a refusal.
 
 use std::{
     io,
@@ -61,4 +61,21 @@ async fn a_listener_that_panics_is_made_anew_and_what_is_connected_goes_on() {
     drop(vehicles);
     bench.ingest.drain().await;
     bench.all_closed().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_panics_is_not_blamed_on_the_line_before_it() {
+    let config = IngestConfig {
+        line_bytes_max: 100,
+        ..IngestConfig::default()
+    };
+    let mut bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let mut vehicle = bench.connect().await;
+    let long = format!("bang twice{}", "x".repeat(200));
+    vehicle.say(&format!("id a\nat 1\n{long}\nat 2\n")).await;
+    assert_eq!(vehicle.hears_until_closed().await, "ok 1\n");
+    bench.all_closed().await;
+    assert_eq!(bench.deliveries.recv().await.unwrap().0, [1]);
+    assert_eq!(bench.rejected(), [(RejectReason::TooLong, String::new())]);
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
 }

@@ -5,6 +5,8 @@
 
 use std::iter;
 
+use bytes::Bytes;
+
 use super::{
     extras::Extras,
     line::Line,
@@ -30,6 +32,8 @@ pub(super) struct NmeaDecoder {
     epoch: Option<Epoch>,
     /// A complete fix whose vehicle may still be told; only while no identity came.
     held: Option<Held>,
+    /// The line that is decoded now, where lines are kept.
+    raw: Option<Bytes>,
 }
 
 /// Whose positions the connection sends.
@@ -69,6 +73,7 @@ impl NmeaDecoder {
             identity: Identity::Unknown,
             epoch: None,
             held: None,
+            raw: None,
         }
     }
 
@@ -152,6 +157,7 @@ impl NmeaDecoder {
         let record = reading::qze(&fields, vehicle, context.received)?;
         self.identify(context, fields.at(0), out)?;
         out.records.push(record);
+        self.keep_raw(out);
         Ok(Outcome::Positions)
     }
 
@@ -200,10 +206,10 @@ impl NmeaDecoder {
                 epoch.waiting.hold_line()
             });
         }
-        self.complete_other_reading(context, out);
+        self.complete_other_reading(context, reading, out);
         let fresh = || Epoch::new(reading.time_of_day(), context.now);
         let epoch = self.epoch.get_or_insert_with(fresh);
-        epoch.set_reading(*reading, context.now);
+        epoch.set_reading(*reading, self.raw.clone(), context.now);
         if is_known {
             std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
             return Ok(Outcome::Positions);
@@ -213,14 +219,24 @@ impl NmeaDecoder {
     }
 
     /// Completes the RMC of the time stamp, if there is one and another comes: two of a time stamp
-    /// (of two receivers, say) are two records, and share what enriches them.
-    fn complete_other_reading(&mut self, context: &Context<'_>, out: &mut Decoded) {
-        let has_reading = |epoch: &&Epoch| epoch.reading.is_some();
-        let Some(epoch) = self.epoch.as_ref().filter(has_reading) else {
+    /// (of two receivers, say) are two records, and share what enriches them, if it is the same day's.
+    fn complete_other_reading(
+        &mut self,
+        context: &Context<'_>,
+        reading: &Reading,
+        out: &mut Decoded,
+    ) {
+        let Some((epoch, other)) = self
+            .epoch
+            .as_ref()
+            .and_then(|epoch| Some((epoch, epoch.reading.as_ref()?)))
+        else {
             return;
         };
         let mut next = Epoch::new(epoch.time_of_day, context.now);
-        next.extras = epoch.extras;
+        if other.is_as_old_as(reading) {
+            next.extras = epoch.extras;
+        }
         self.complete(out);
         self.epoch = Some(next);
     }
@@ -231,13 +247,14 @@ impl NmeaDecoder {
             Identity::Known(vehicle) => {
                 let record = reading.record(vehicle, reading.fix);
                 out.records.push(record);
+                self.keep_raw(out);
                 Ok(Outcome::Positions)
             }
             Identity::Refused => Err(RejectReason::NoIdentity),
             Identity::Unknown => {
                 self.complete(out);
                 self.reject_held(out);
-                self.held = Some(Held::alone(reading));
+                self.held = Some(Held::alone(reading, self.raw.clone()));
                 Ok(Outcome::Held)
             }
         }
@@ -249,11 +266,13 @@ impl NmeaDecoder {
         let (Some(extras), Some(epoch)) = (extras, &mut self.epoch) else {
             return Outcome::NoPosition;
         };
+        if matches!(self.identity, Identity::Refused) {
+            return Outcome::NoPosition; // Nor may who speaks next have it.
+        }
         epoch.extras.add(extras);
-        match self.identity {
-            Identity::Refused => Outcome::NoPosition,
-            _ if is_known && epoch.reading.is_some() => Outcome::Merged,
-            _ => epoch.waiting.hold_line(),
+        match is_known && epoch.reading.is_some() {
+            true => Outcome::Merged,
+            false => epoch.waiting.hold_line(),
         }
     }
 
@@ -265,10 +284,13 @@ impl NmeaDecoder {
         out: &mut Decoded,
     ) -> Result<Outcome, RejectReason> {
         if !self.is_of(id) {
-            let vehicle = self.admit(context, id, out)?;
-            if self.vehicle().is_some() {
+            let judged = judge(context, id);
+            // What is half-merged goes to the vehicle before.
+            let is_another = judged != Err(RejectReason::Malformed);
+            if self.vehicle().is_some() && is_another {
                 self.complete(out);
             }
+            let vehicle = judged.map_err(|reason| self.turn_away(reason, out))?;
             self.become_known(vehicle, out);
         }
         Ok(Outcome::NoPosition)
@@ -282,7 +304,7 @@ impl NmeaDecoder {
         out: &mut Decoded,
     ) -> Result<Outcome, RejectReason> {
         if !self.is_of(id) {
-            let vehicle = self.admit(context, id, out)?;
+            let vehicle = judge(context, id).map_err(|reason| self.turn_away(reason, out))?;
             self.become_known(vehicle, out);
         }
         Ok(Outcome::NoPosition)
@@ -293,30 +315,29 @@ impl NmeaDecoder {
             .is_some_and(|vehicle| vehicle.as_str().as_bytes() == id)
     }
 
-    /// The vehicle called `id`, if it may speak. If it may not, what is half-merged goes to the
-    /// vehicle before it, and what has no vehicle is given up.
-    fn admit(
-        &mut self,
-        context: &Context<'_>,
-        id: &[u8],
-        out: &mut Decoded,
-    ) -> Result<VehicleId, RejectReason> {
-        let vehicle = VehicleId::parse(id).map_err(|_| RejectReason::Malformed)?;
-        let reason = match context.admission.admit(vehicle.as_str(), None) {
-            Admittance::Welcome => return Ok(vehicle),
-            Admittance::Unknown => RejectReason::UnknownVehicle,
-            Admittance::WrongPassword => RejectReason::WrongPassword,
-        };
+    /// A vehicle was named that may not speak, unless what named it is no name: what is half-merged is its
+    /// own, and is given up.
+    fn turn_away(&mut self, reason: RejectReason, out: &mut Decoded) -> RejectReason {
+        if reason == RejectReason::Malformed {
+            return reason;
+        }
+        if self.vehicle().is_some()
+            && let Some(epoch) = self.epoch.take()
+        {
+            epoch.waiting.release(Outcome::NoPosition, out);
+        }
         self.complete(out);
         self.reject_held(out);
         self.identity = Identity::Refused;
-        Err(reason)
+        reason
     }
 
     /// Releases what was held for want of a vehicle.
     fn become_known(&mut self, vehicle: VehicleId, out: &mut Decoded) {
         if let Some(held) = self.held.take() {
-            out.records.push(held.reading.record(&vehicle, held.fix));
+            let mut record = held.reading.record(&vehicle, held.fix);
+            record.raw = held.raw;
+            out.records.push(record);
             out.released.push(Outcome::Positions);
             held.waiting.release(Outcome::Merged, out);
         }
@@ -342,6 +363,9 @@ impl NmeaDecoder {
                 let record = || reading.record(vehicle, fix());
                 // Written where it stays: `push` would make it elsewhere and copy it.
                 out.records.extend(iter::once_with(record));
+                if let (Some(raw), Some(record)) = (&epoch.raw, out.records.last_mut()) {
+                    record.raw = Some(raw.clone());
+                }
             }
             (Identity::Unknown | Identity::Refused, Some(_)) => {
                 self.reject_held(out);
@@ -349,6 +373,13 @@ impl NmeaDecoder {
             }
         }
         self.epoch = None;
+    }
+
+    /// The last record was read from the line that is decoded now.
+    fn keep_raw(&self, out: &mut Decoded) {
+        if let Some(record) = out.records.last_mut() {
+            record.raw.clone_from(&self.raw);
+        }
     }
 
     fn reject_held(&mut self, out: &mut Decoded) {
@@ -360,6 +391,7 @@ impl NmeaDecoder {
 
 impl Decoder for NmeaDecoder {
     fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        self.raw = self.options.keeps_raw.then(|| Bytes::copy_from_slice(line));
         if let Some(reading) = reading::plain_rmc(line, context.received) {
             self.turn_to_time(context, reading.time_of_day(), out);
             let taken = self.take(context, &reading, out);
@@ -404,6 +436,16 @@ impl Decoder for NmeaDecoder {
 
     fn snapshot(&self) -> Box<dyn Decoder> {
         Box::new(self.clone())
+    }
+}
+
+/// The vehicle called `id`, if it may speak.
+fn judge(context: &Context<'_>, id: &[u8]) -> Result<VehicleId, RejectReason> {
+    let vehicle = VehicleId::parse(id).map_err(|_| RejectReason::Malformed)?;
+    match context.admission.admit(vehicle.as_str(), None) {
+        Admittance::Welcome => Ok(vehicle),
+        Admittance::Unknown => Err(RejectReason::UnknownVehicle),
+        Admittance::WrongPassword => Err(RejectReason::WrongPassword),
     }
 }
 

@@ -1,8 +1,9 @@
 //! A line apart: the identity in front of a sentence, the sentence, or an identity alone.
 //!
 //! A line may be damaged: bytes lost in the middle glue the beginning of one sentence to another.
-//! What follows the last `$` is taken if its checksum is right; an identity in front of a sentence
-//! counts only if it looks like one, so that a torn field does not rename a vehicle.
+//! What follows the last `$` is taken if its checksum is right, and if no vehicle may be named before it;
+//! an identity in front of a sentence counts only if it looks like one, so that a torn field does not
+//! rename a vehicle.
 
 use super::sentence::{Checksum, Sentence};
 use crate::{protocol::RejectReason, types::ids::VEHICLE_ID_BYTES_MAX};
@@ -48,6 +49,9 @@ impl<'a> Line<'a> {
         let prefix = prefix_id(front);
         if sentence.checksum != Checksum::Right {
             if let Some(sentence) = last_sentence(from_dollar) {
+                if prefix.is_some() || is_named(from_dollar) {
+                    return Err(RejectReason::Checksum);
+                }
                 return Ok(Self::Sentence {
                     prefix: None,
                     sentence,
@@ -99,6 +103,13 @@ pub(super) const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':')
 }
 
+/// Whether an identity may stand before the last `$`: glued to something, it cannot be told whose it is.
+fn is_named(from_dollar: &[u8]) -> bool {
+    let last = memchr::memrchr(b'$', from_dollar);
+    let before = last.and_then(|last| from_dollar.get(..last));
+    before.is_some_and(|before| matches!(before.last(), Some(b',' | b'/')))
+}
+
 /// What follows the last `$`, if there are several and its checksum is right.
 fn last_sentence(from_dollar: &[u8]) -> Option<Sentence<'_>> {
     let last = memchr::memrchr(b'$', from_dollar).filter(|last| *last > 0)?;
@@ -139,6 +150,14 @@ mod tests {
         assert_eq!((prefix, sentence.address()), (None, &b"PMADE"[..]));
         let noisy = Line::parse(b"\xff\x01;$PMADE,A,017.5*31 ").unwrap();
         assert!(matches!(noisy, Line::Sentence { prefix: None, .. }));
+        for whose in [
+            "bus-a,$GPGGA,0815$PMADE,A,017.5*31",
+            "$GPGGA,0815bus-b,$PMADE,A,017.5*31",
+            "/gps/bus-a/$GPGGA,08/gps/bus-b/$PMADE,A,017.5*31",
+        ] {
+            let parsed = Line::parse(whose.as_bytes());
+            assert_eq!(parsed.err(), Some(RejectReason::Checksum), "{whose}");
+        }
         assert_eq!(
             Line::parse(b"\xff\x01;$PMADE,A,017.5*00").err(),
             Some(RejectReason::Checksum)

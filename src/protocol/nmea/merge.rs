@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{extras::Extras, reading::Reading};
 use crate::{
     base::time::Instant,
@@ -22,6 +24,8 @@ pub(super) struct Epoch {
     pub(super) time_of_day: i64,
     /// The RMC, if it has come.
     pub(super) reading: Option<Reading>,
+    /// Its line, where lines are kept.
+    pub(super) raw: Option<Bytes>,
     /// What other sentences add.
     pub(super) extras: Extras,
     /// Lines whose outcome depends on what becomes of the RMC.
@@ -36,6 +40,8 @@ pub(super) struct Held {
     pub(super) reading: Reading,
     /// The fix with what was merged into it.
     pub(super) fix: Fix,
+    /// The line of the reading, where lines are kept.
+    pub(super) raw: Option<Bytes>,
     /// Lines that were merged into it.
     pub(super) waiting: Waiting,
 }
@@ -50,6 +56,7 @@ impl Epoch {
         Self {
             time_of_day,
             reading: None,
+            raw: None,
             extras: Extras::default(),
             waiting: Waiting::default(),
             deadline: now + PATIENCE,
@@ -57,8 +64,9 @@ impl Epoch {
     }
 
     /// The RMC has come: what enriches it may come for another second.
-    pub(super) fn set_reading(&mut self, reading: Reading, now: Instant) {
+    pub(super) fn set_reading(&mut self, reading: Reading, raw: Option<Bytes>, now: Instant) {
         self.reading = Some(reading);
+        self.raw = raw;
         self.deadline = now + PATIENCE;
     }
 
@@ -73,6 +81,7 @@ impl Epoch {
         Some(Held {
             reading,
             fix: self.extras.complete(reading.fix),
+            raw: self.raw,
             waiting: self.waiting,
         })
     }
@@ -80,10 +89,11 @@ impl Epoch {
 
 impl Held {
     /// A fix that nothing is merged into.
-    pub(super) fn alone(reading: Reading) -> Self {
+    pub(super) fn alone(reading: Reading, raw: Option<Bytes>) -> Self {
         Self {
             reading,
             fix: reading.fix,
+            raw,
             waiting: Waiting::default(),
         }
     }

@@ -50,6 +50,11 @@ impl Reading {
         self.moment.time() == other.moment.time() && self.fix == other.fix
     }
 
+    /// Whether `other` is of the same moment, the day included.
+    pub(super) fn is_as_old_as(&self, other: &Self) -> bool {
+        self.moment.time() == other.moment.time()
+    }
+
     /// Milliseconds since midnight.
     pub(super) const fn time_of_day(&self) -> i64 {
         self.moment.time().0.rem_euclid(DAY_MILLIS)

@@ -26,6 +26,7 @@ const PLAIN_OPENINGS: [&[u8]; 2] = [b"IMEI ", b"QZE,"];
 /// Whether a connection that begins with `head` speaks NMEA.
 pub(super) fn recognise(head: &[u8]) -> Recognition {
     let line = head.trim_ascii_start();
+    let line = line.get(..HEAD_BYTES_MAX).unwrap_or(line);
     let recognition = match begins(line, &OPENINGS) {
         Recognition::No => match begins(line, &PLAIN_OPENINGS) {
             Recognition::No => begins_with_identity(line),
@@ -34,7 +35,7 @@ pub(super) fn recognise(head: &[u8]) -> Recognition {
         known => known,
     };
     match recognition {
-        Recognition::More if head.len() >= HEAD_BYTES_MAX => Recognition::No,
+        Recognition::More if line.len() >= HEAD_BYTES_MAX => Recognition::No,
         known => known,
     }
 }
@@ -183,6 +184,8 @@ mod tests {
             "ab$GP",
             "imei:3,t",
             "GET /",
+            &format!("{}$PGID,3", "\n".repeat(300)),
+            &format!("/{}/$GPRMC,1", "a/".repeat(150)),
         ] {
             let answers: Vec<_> = (1..=whole.len())
                 .map(|end| recognise(&whole.as_bytes()[..end]))

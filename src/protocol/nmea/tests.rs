@@ -5,6 +5,7 @@
 mod conversations;
 mod logs;
 mod merging;
+mod raw;
 mod round_trip;
 
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ impl Admission for OnlyBuses {
 impl Conversation {
     fn new() -> Self {
         Self {
-            decoder: Nmea.decoder(DecoderOptions { is_lenient: false }),
+            decoder: Nmea.decoder(DecoderOptions::default()),
             admission: Box::new(AdmitAll),
             now: 1_000,
             received: UnixMillis::parse("2026-11-20T09:05:01.734Z").unwrap(),
@@ -55,7 +56,20 @@ impl Conversation {
 
     fn lenient() -> Self {
         Self {
-            decoder: Nmea.decoder(DecoderOptions { is_lenient: true }),
+            decoder: Nmea.decoder(DecoderOptions {
+                is_lenient: true,
+                ..DecoderOptions::default()
+            }),
+            ..Self::new()
+        }
+    }
+
+    fn keeping_raw() -> Self {
+        Self {
+            decoder: Nmea.decoder(DecoderOptions {
+                keeps_raw: true,
+                ..DecoderOptions::default()
+            }),
             ..Self::new()
         }
     }

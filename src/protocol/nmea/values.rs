@@ -35,8 +35,10 @@ pub(super) fn decimal_degrees(field: &[u8]) -> Option<Degrees> {
 /// The decimal degrees in a field, without a sign of their own.
 pub(super) fn decimal_degrees_of(field: &[u8], is_negative: bool) -> Option<Degrees> {
     let units = decimal_degrees(field)?.as_e7();
-    let signed = if is_negative { -units } else { units };
-    (units >= 0).then_some(Degrees::from_e7(signed))
+    if units < 0 {
+        return None;
+    }
+    Some(Degrees::from_e7(if is_negative { -units } else { units }))
 }
 
 /// A speed in knots as km/h; `None` for none and for one that is no speed.

@@ -143,10 +143,14 @@ impl Decoder for OwnDecoder {
             let captures = shape.expression.captures(line)?;
             Some(Line { shape, captures })
         });
+        let n_before = out.records.len();
         let taken = match &fitting {
             Some(line) => self.take(context, line, out),
             None => Err(RejectReason::Malformed),
         };
+        if self.options.keeps_raw {
+            out.keep_raw(n_before, line);
+        }
         match (taken, &fitting) {
             (Ok(outcome), Some(line)) => {
                 let vehicle = self.vehicle().map(VehicleId::as_str);

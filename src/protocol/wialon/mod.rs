@@ -120,6 +120,41 @@ struct Session {
 
 impl Decoder for WialonDecoder {
     fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        let n_before = out.records.len();
+        let outcome = self.take(context, line, out);
+        if self.options.keeps_raw {
+            out.keep_raw(n_before, line);
+        }
+        outcome
+    }
+
+    fn flush(&mut self, _: &Context<'_>, _: FlushReason, _: &mut Decoded) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// A line without a type, and a device's own answer, would not have been answered either.
+    fn refuse(&self, line: &[u8], replies: &mut Vec<u8>) -> bool {
+        match split(line) {
+            None | Some(([b'A', _, ..], _)) => {}
+            Some((kind, _)) => answer::refuse(kind, replies),
+        }
+        true
+    }
+
+    fn vehicle(&self) -> Option<&VehicleId> {
+        self.session.as_ref().map(|session| &session.vehicle)
+    }
+
+    fn snapshot(&self) -> Box<dyn Decoder> {
+        Box::new(self.clone())
+    }
+}
+
+impl WialonDecoder {
+    #[inline]
+    fn take(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
         let Some((kind, body)) = split(line) else {
             return Outcome::Rejected(RejectReason::Malformed);
         };
@@ -135,7 +170,7 @@ impl Decoder for WialonDecoder {
         let conversation = Conversation {
             session,
             context,
-            is_lenient: self.options.is_lenient,
+            options: self.options,
         };
         match kind {
             b"SD" => conversation.report(body, Shape::Short, out),
@@ -155,34 +190,6 @@ impl Decoder for WialonDecoder {
         }
     }
 
-    fn flush(&mut self, _: &Context<'_>, _: FlushReason, _: &mut Decoded) {}
-
-    fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// A line without a type, and a device's own answer, would not have been answered either.
-    fn refuse(&self, line: &[u8], replies: &mut Vec<u8>) -> bool {
-        match split(line) {
-            None => false,
-            Some(([b'A', _, ..], _)) => true,
-            Some((kind, _)) => {
-                answer::refuse(kind, replies);
-                true
-            }
-        }
-    }
-
-    fn vehicle(&self) -> Option<&VehicleId> {
-        self.session.as_ref().map(|session| &session.vehicle)
-    }
-
-    fn snapshot(&self) -> Box<dyn Decoder> {
-        Box::new(self.clone())
-    }
-}
-
-impl WialonDecoder {
     fn login(&mut self, context: &Context<'_>, body: &[u8], out: &mut Decoded) -> Outcome {
         self.session = None;
         let (result, outcome) = match self.open(context, body) {
@@ -249,7 +256,7 @@ impl WialonDecoder {
 struct Conversation<'a> {
     session: &'a Session,
     context: &'a Context<'a>,
-    is_lenient: bool,
+    options: DecoderOptions,
 }
 
 impl Conversation<'_> {
@@ -280,12 +287,17 @@ impl Conversation<'_> {
         let mut first_fault = None;
         let pieces = body.split(|byte| *byte == b'|');
         for piece in pieces.filter(|piece| !piece.is_empty()) {
+            let n_before = out.records.len();
             match self.take(piece, None, Flags::ARCHIVED, &mut out.records) {
                 Ok(outcome) => {
                     has_position |= outcome == Outcome::Positions;
                     n_taken = n_taken.saturating_add(1);
                 }
                 Err(fault) => first_fault = first_fault.or(Some(fault)),
+            }
+            // Of the whole batch each would keep as much as all together.
+            if self.options.keeps_raw {
+                out.keep_raw(n_before, piece);
             }
         }
         Answer::Batch(Some(n_taken)).write(&mut out.replies);
@@ -330,7 +342,7 @@ impl Conversation<'_> {
         records: &mut Vec<Record>,
     ) -> Result<Outcome, Fault> {
         let mut attributes = Attributes::new();
-        let report = Report::parse(body, shape, self.is_lenient, &mut attributes)?;
+        let report = Report::parse(body, shape, self.options.is_lenient, &mut attributes)?;
         let moment = Moment::new(report.time, self.context.received).map_err(Fault::from_reason)?;
         let Some((latitude, longitude)) = report.place else {
             keep_readings(&report, &mut attributes);
@@ -379,7 +391,7 @@ impl Conversation<'_> {
         }
         match checksum::verified(body, separator) {
             Some(payload) => Ok(payload),
-            None if self.is_lenient => Ok(body),
+            None if self.options.is_lenient => Ok(body),
             None => Err(Fault::Checksum),
         }
     }
@@ -391,10 +403,10 @@ impl Conversation<'_> {
             return Some(payload);
         }
         match checksum::split_last(body, b'|') {
-            Some((payload, last)) if self.is_lenient && checksum::is_checksum(last) => {
+            Some((payload, last)) if self.options.is_lenient && checksum::is_checksum(last) => {
                 Some(payload)
             }
-            _ if self.session.has_checksums && !self.is_lenient => None,
+            _ if self.session.has_checksums && !self.options.is_lenient => None,
             _ => Some(body),
         }
     }

@@ -34,8 +34,15 @@ struct Device {
 
 impl Device {
     fn new(is_lenient: bool) -> Self {
+        Self::with(DecoderOptions {
+            is_lenient,
+            ..DecoderOptions::default()
+        })
+    }
+
+    fn with(options: DecoderOptions) -> Self {
         Self {
-            decoder: Wialon.decoder(DecoderOptions { is_lenient }),
+            decoder: Wialon.decoder(options),
             out: Decoded::default(),
         }
     }
@@ -283,26 +290,26 @@ fn too_many_parameters_are_a_fault_of_the_parameters() {
 #[test]
 fn a_line_that_could_not_be_processed_gets_the_error_of_its_kind() {
     let cases = [
-        ("#SD#2011", Some("#ASD#-1\r\n")),
-        ("#D#2011", Some("#AD#-1\r\n")),
-        ("#B#2011", Some("#AB#0\r\n")),
-        ("#M#hello", Some("#AM#0\r\n")),
-        ("#L#bus-7", Some("#AL#0\r\n")),
-        ("#P#", Some("#AP#\r\n")),
-        ("#IT#1", Some("#AIT#0\r\n")),
-        ("#AM#1", Some("")),
-        ("no type", None),
-        ("#NO", None),
-        ("#D1#", None),
-        ("##", None),
+        ("#SD#2011", "#ASD#-1\r\n"),
+        ("#D#2011", "#AD#-1\r\n"),
+        ("#B#2011", "#AB#0\r\n"),
+        ("#M#hello", "#AM#0\r\n"),
+        ("#L#bus-7", "#AL#0\r\n"),
+        ("#P#", "#AP#\r\n"),
+        ("#IT#1", "#AIT#0\r\n"),
+        ("#AM#1", ""),
+        ("no type", ""),
+        ("#NO", ""),
+        ("#D1#", ""),
+        ("##", ""),
     ];
     for (line, expected) in cases {
         let mut replies = Vec::new();
         let is_answered = Wialon
             .decoder(DecoderOptions::default())
             .refuse(line.as_bytes(), &mut replies);
-        assert_eq!(is_answered, expected.is_some(), "{line}");
-        assert_eq!(replies, expected.unwrap_or_default().as_bytes(), "{line}");
+        assert!(is_answered, "{line}");
+        assert_eq!(replies, expected.as_bytes(), "{line}");
     }
 }
 
@@ -503,4 +510,27 @@ proptest! {
         let answer = format!("#AL#1\r\n#AB#{}\r\n#AP#\r\n", readings.len());
         prop_assert_eq!(String::from_utf8(all.replies).unwrap(), answer);
     }
+}
+
+/// With the whole line for each, a batch of reports would take as much again for each of them.
+#[test]
+fn each_report_of_a_batch_keeps_its_own_part() {
+    let mut device = Device::with(DecoderOptions {
+        keeps_raw: true,
+        ..DecoderOptions::default()
+    });
+    device.expect("#L#tram-2;NA", "#AL#1\r\n", Outcome::NoPosition);
+    let line = format!("#SD#{SHORT}");
+    device.expect(&line, "#ASD#1\r\n", Outcome::Positions);
+    assert_eq!(device.out.records[0].raw.as_deref(), Some(line.as_bytes()));
+    let other = SHORT.replacen("59", "58", 1);
+    let batch = format!("#B#{SHORT}|wrong|{other}");
+    device.expect(&batch, "#AB#2\r\n", Outcome::Positions);
+    let kept = device
+        .out
+        .records
+        .iter()
+        .map(|record| record.raw.as_deref());
+    let expected = [SHORT, &other].map(|part| Some(part.as_bytes()));
+    assert_eq!(kept.collect::<Vec<_>>(), expected);
 }

@@ -110,6 +110,55 @@ fn an_identity_after_each_position_is_that_of_the_position() {
 }
 
 #[test]
+fn a_position_before_an_identity_that_may_not_speak_is_given_to_nobody() {
+    let mut conversation = Conversation::with_only_buses();
+    conversation
+        .expect(rmc(1), Held)
+        .expect("$GPFID,bus-1", NoPosition);
+    conversation
+        .expect(rmc(2), Positions)
+        .expect("$GPFID,stranger", Rejected(RejectReason::UnknownVehicle));
+    conversation.flush(FlushReason::End);
+    assert_eq!(conversation.summary(), ["bus-1 12:00:01"]);
+}
+
+#[test]
+fn what_a_refused_vehicle_says_enriches_nobody() {
+    let mut conversation = Conversation::with_only_buses();
+    conversation.expect(
+        sentence("PGID,stranger"),
+        Rejected(RejectReason::UnknownVehicle),
+    );
+    conversation.expect(gga(1), NoPosition);
+    conversation.expect(sentence("PGID,bus-1"), NoPosition);
+    conversation.expect(rmc(1), Positions);
+    conversation.flush(FlushReason::End);
+    assert_eq!(conversation.records()[0].fix().unwrap().satellites, None);
+}
+
+/// A tracker that reports once a day, from its memory.
+#[test]
+fn the_same_time_of_another_day_shares_nothing() {
+    let mut conversation = Conversation::new();
+    conversation.expect(sentence("PGID,asset"), NoPosition);
+    let of_day = |day: u32| {
+        sentence(&format!(
+            "GPRMC,120001.00,A,5926.2320,N,02445.2100,E,10.0,181.0,{day:02}0524,,,A"
+        ))
+    };
+    conversation
+        .expect(gga(1), Held)
+        .expect(of_day(6), Positions);
+    conversation.expect(of_day(7), Positions);
+    conversation.flush(FlushReason::End);
+    let records = conversation.records();
+    let satellites = records
+        .iter()
+        .map(|record| record.fix().unwrap().satellites);
+    assert_eq!(satellites.collect::<Vec<_>>(), [Some(9), None]);
+}
+
+#[test]
 fn at_most_one_position_is_held_for_want_of_an_identity() {
     let mut conversation = Conversation::new();
     conversation.expect(rmc(1), Held).expect(rmc(2), Held);

@@ -31,6 +31,9 @@ pub(crate) const RECORD_BYTES_MAX: usize = 256;
 /// three for a byte that is no text.
 pub(crate) const GROWTH_MAX: usize = 12;
 
+/// Longest input.
+const INPUT_BYTES_MAX: usize = 4_000;
+
 /// Shortest report: the separators of a short one, and the one to the next.
 const REPORT_BYTES_MIN: usize = 10;
 
@@ -64,11 +67,13 @@ fn check(protocol: &dyn Protocol, input: &[u8]) {
     let switches = choices.byte();
     let options = DecoderOptions {
         is_lenient: switches & 1 == 1,
+        keeps_raw: switches >> 3 & 1 == 1,
     };
     let step_millis = STEPS_MILLIS[usize::from(switches >> 1 & 3)];
     let mut conversation = Conversation {
         protocol,
         decoder: protocol.decoder(options),
+        keeps_raw: options.keeps_raw,
         now: Instant::from_millis(0),
         n_held: 0,
         n_released: 0,
@@ -86,6 +91,7 @@ fn check(protocol: &dyn Protocol, input: &[u8]) {
 struct Conversation<'a> {
     protocol: &'a dyn Protocol,
     decoder: Box<dyn Decoder>,
+    keeps_raw: bool,
     now: Instant,
     n_held: usize,
     n_released: usize,
@@ -154,6 +160,11 @@ impl Conversation<'_> {
         assert!(out.replies.len() <= REPLY_BYTES_MAX, "{:?}", out.replies);
         // One that was held before, and one that was being merged, may come with those of the line.
         assert!(out.records.len() <= 3 + n_bytes / REPORT_BYTES_MIN);
+        let raw = out.records.iter().map(|record| record.raw.as_deref());
+        assert!(raw.clone().all(|raw| raw.is_some() == self.keeps_raw));
+        // Their own lines, which came before, and parts of this one.
+        let raw_bytes: usize = raw.flatten().map(<[u8]>::len).sum();
+        assert!(raw_bytes <= 3 * INPUT_BYTES_MAX + n_bytes, "{raw_bytes}");
         let mut bytes = Vec::new();
         out.records
             .iter()

@@ -42,7 +42,12 @@ pub(crate) fn check(input: &[u8]) {
     let (options, stream) = match parts.next().unwrap_or_default().split_first() {
         Some((switches, stream)) => {
             let is_lenient = switches & 1 == 1;
-            (DecoderOptions { is_lenient }, stream)
+            let keeps_raw = switches >> 1 & 1 == 1;
+            let options = DecoderOptions {
+                is_lenient,
+                keeps_raw,
+            };
+            (options, stream)
         }
         None => (DecoderOptions::default(), [].as_slice()),
     };

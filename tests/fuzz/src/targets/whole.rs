@@ -12,9 +12,6 @@ use waymesh::{
 
 use super::connection::{LINE_BYTES_MAX, Outcomes, vehicles};
 
-/// Bytes by which a protocol must have been recognised.
-const RECOGNITION_BYTES_MAX: usize = 4 * 1024;
-
 /// What becomes of these bytes.
 pub(crate) fn outcomes(stream: &[u8]) -> Outcomes {
     let registry = Registry::built_in();
@@ -109,7 +106,7 @@ impl Whole<'_> {
                 self.language = Some((protocol.framing(), decoder));
                 true
             }
-            Err(wants_more) => !wants_more || rest.len() > RECOGNITION_BYTES_MAX,
+            Err(wants_more) => !wants_more,
         }
     }
 
