@@ -134,7 +134,13 @@ impl Call {
             None => return,
         };
         let welcomed = match asked {
-            Ok((session, hello)) => self.welcome(session, hello, deadline).await,
+            Ok((session, hello)) => {
+                let welcoming = self.welcome(session, hello, deadline);
+                let Some(welcomed) = stop.run_until_cancelled(welcoming).await else {
+                    return;
+                };
+                welcomed
+            }
             Err(refusal) => Err(refusal),
         };
         match welcomed {

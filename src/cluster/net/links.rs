@@ -201,7 +201,6 @@ pub(crate) struct Inner {
     pub(crate) log_limit: RateLimit,
     /// Of all dials by name.
     pub(super) resolver: Resolver,
-    next_link: AtomicU64,
 }
 
 impl LinksConfig {
@@ -249,7 +248,6 @@ impl Links {
             stop: CancellationToken::new(),
             log_limit: RateLimit::per_second(2),
             resolver: Resolver::new(),
-            next_link: AtomicU64::new(1),
         };
         (Self(Arc::new(inner)), receiver)
     }
@@ -277,12 +275,20 @@ impl Links {
     }
 }
 
-impl Inner {
-    /// The number of a new link.
-    pub(crate) fn next_link(&self) -> LinkId {
-        LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
+/// What hangs on them ends, also where they are given up without a word, as by a panic.
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.0.stop.cancel();
     }
+}
 
+/// The number of a new link; none is used twice by a process, whoever made links before.
+pub(crate) fn next_link() -> LinkId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    LinkId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Inner {
     /// Tells the reader of the events; false if there is none any more.
     pub(crate) async fn tell(&self, event: LinkEvent) -> bool {
         self.events.send(event).await.is_ok()

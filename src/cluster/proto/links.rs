@@ -170,7 +170,7 @@ impl Links {
     /// not counting a link of our own.
     pub(crate) fn way_to(&self, id: NodeId) -> Option<(u8, NodeId)> {
         let others = self.iter().filter(|link| link.has_table && link.peer != id);
-        let ways = others.filter_map(|link| Some((link.hops_to(id)? + 1, link.peer)));
+        let ways = others.filter_map(|link| Some((link.hops_to(id)?.checked_add(1)?, link.peer)));
         ways.filter(|(n_hops, _)| *n_hops <= HOPS_MAX).min()
     }
 
@@ -219,10 +219,11 @@ mod tests {
     #[test]
     fn the_shortest_way_counts_and_none_is_too_long() {
         let mut links = Links::default();
-        links.insert(link(1, 10, &[(30, 2), (40, 8)]));
+        links.insert(link(1, 10, &[(30, 2), (40, 8), (50, u8::MAX)]));
         links.insert(link(2, 20, &[(10, 1), (30, 1)]));
         assert_eq!(links.way_to(NodeId(30)), Some((2, NodeId(20))));
         assert_eq!(links.way_to(NodeId(40)), None);
+        assert_eq!(links.way_to(NodeId(50)), None);
         assert_eq!(links.way_to(NodeId(20)), None, "of itself it says nothing");
         links.remove(LinkId(2));
         assert_eq!(links.way_to(NodeId(30)), Some((3, NodeId(10))));

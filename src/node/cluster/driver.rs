@@ -161,6 +161,8 @@ async fn run(lasting: Arc<Lasting>) {
             }
         };
         let end = driver.serve(&mut commands).await;
+        // Nobody reads any more, and no link is to wait until somebody does.
+        driver.link_events.close();
         driver.links.stop().await;
         match end {
             End::Left(done) => {

@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{reader::Reader, writer::Writer};
 use super::{
     handshake::Session,
-    links::{Inner, LinkEvent, LinksConfig, NewLink},
+    links::{Inner, LinkEvent, LinksConfig, NewLink, next_link},
 };
 use crate::{
     base::{
@@ -121,7 +121,7 @@ enum WriteEnd {
 
 /// Tells of a link, serves it, and tells of its end.
 pub(super) async fn run(session: Session<TcpStream>, met: Met, inner: Arc<Inner>) {
-    let link = inner.next_link();
+    let link = next_link();
     let shared = Arc::new(Shared::new(link, &inner.config));
     let name = met.hello.card.name.clone();
     let up = LinkEvent::LinkUp(Box::new(NewLink {

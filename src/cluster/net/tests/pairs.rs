@@ -174,3 +174,20 @@ async fn a_node_whose_events_nobody_reads_accuses_nobody() {
     }
     other.expect_nothing();
 }
+
+/// As by a panic of whoever held them.
+#[tokio::test]
+async fn links_that_are_given_up_without_a_word_end_and_their_port_is_free() {
+    let (mut one, link, other, _) = pair(config("one"), config("other")).await;
+    let address = other.address;
+    drop((other.links, other.events));
+    assert_eq!(one.down().await.0, link.link);
+    let rebinding = async {
+        while bind(address).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, rebinding).await.unwrap();
+    let (_other, another, ..) = pair(config("third"), config("fourth")).await;
+    assert_ne!(another.link, link.link, "a number is never used twice");
+}

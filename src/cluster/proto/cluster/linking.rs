@@ -73,7 +73,7 @@ impl Core {
             exchanged: Vec::new(),
         });
         let who = (card.id, &card.name, card.run);
-        self.dialling.linked(who, address);
+        self.dialling.linked(self.now, who, address);
         self.met(card, address);
         self.introduce(id);
     }
@@ -82,7 +82,7 @@ impl Core {
     fn dial_answered(&mut self, dial: DialId, card: &NodeCard, refused: Option<&CloseReason>) {
         let why = match refused {
             None | Some(CloseReason::Duplicate) => {
-                self.dialling.succeeded(dial, card.id);
+                self.dialling.succeeded(self.now, dial, card.id);
                 return;
             }
             Some(CloseReason::Itself) => DialFailure::Itself,

@@ -43,6 +43,9 @@ impl Core {
         };
         if self.is_rival(card.id, &card.name) {
             if self.claimant().keeps_against(&newcomer) {
+                if self.refused.is_some() {
+                    return Err(Refusal::NotReady); // Who has not got the name refuses it to nobody.
+                }
                 let by = self.own.link.unwrap_or(self.config.card.link);
                 return Err(Refusal::NameTaken { by });
             }

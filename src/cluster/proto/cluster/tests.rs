@@ -486,6 +486,17 @@ fn of_two_that_have_just_started_the_one_that_is_linked_holds_the_name() {
     assert_eq!(talk.state(5), Some(MemberState::Up));
 }
 
+/// The holder dials, too: it must not be taken for refused by who was refused.
+#[test]
+fn who_has_given_its_name_up_refuses_it_to_nobody() {
+    let mut talk = newcomer();
+    assert_eq!(admits(&mut talk, 2, "me"), Err(Refusal::NotReady));
+    assert_eq!(talk.state(5), Some(MemberState::Left));
+    for id in [2, 9] {
+        assert_eq!(admits(&mut talk, id, "me"), Err(Refusal::NotReady), "{id}");
+    }
+}
+
 #[test]
 fn whoever_sees_a_member_reached_refuses_others_its_name() {
     let mut talk = newcomer();

@@ -199,6 +199,7 @@ impl Dialling {
     /// A link to a node stands.
     pub(crate) fn linked(
         &mut self,
+        now: Instant,
         (id, name, run): (NodeId, &NodeName, RunNumber),
         address: SocketAddr,
     ) {
@@ -208,10 +209,11 @@ impl Dialling {
         };
         peer.meet_run(run);
         peer.add_address(address);
-        peer.link_stands();
+        peer.link_stands(now);
     }
 
-    /// The last link to a node is gone: it is dialled at once, whoever has the lower identity.
+    /// The last link to a node is gone: it is dialled at once, whoever has the lower identity. One whose
+    /// links break one after the other as soon as they stand is given time.
     pub(crate) fn lost(&mut self, now: Instant, id: NodeId) {
         self.due.forget();
         self.statics.lost(now, id);
@@ -219,8 +221,9 @@ impl Dialling {
             peer.is_linked = false;
             peer.is_kept = true;
             peer.plan = Plan::Redial { since: now };
+            let not_before = peer.link_broke(now);
             if peer.flying.is_none() {
-                peer.next = Some(now);
+                peer.next = Some(not_before);
             }
         }
     }
@@ -238,17 +241,17 @@ impl Dialling {
     /// Whether failed dials to a node are to be repeated: it is a wanted member, or one whose death
     /// is in doubt.
     pub(crate) fn keep(&mut self, now: Instant, id: NodeId, is_kept: bool) {
-        if let Some(peer) = self.peers.get_mut(&id)
-            && peer.is_kept != is_kept
-        {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let was_kept = std::mem::replace(&mut peer.is_kept, is_kept);
+        if is_kept && peer.is_idle() && !peer.is_linked && !peer.is_barred() {
             self.due.forget();
-            peer.is_kept = is_kept;
-            if !is_kept {
-                peer.next = None;
-            } else if peer.is_idle() && !peer.is_linked && !peer.is_barred() {
-                peer.plan = Plan::Redial { since: now };
-                peer.next = Some(now + REDIAL);
-            }
+            peer.plan = Plan::Redial { since: now };
+            peer.next = Some(now + REDIAL);
+        } else if was_kept && !is_kept {
+            self.due.forget();
+            peer.next = None;
         }
     }
 
@@ -278,10 +281,10 @@ impl Dialling {
     }
 
     /// A dial led to a link with this node.
-    pub(crate) fn succeeded(&mut self, dial: DialId, id: NodeId) {
+    pub(crate) fn succeeded(&mut self, now: Instant, dial: DialId, id: NodeId) {
         match self.flying.remove(&dial).map(|flight| flight.target) {
             Some(Target::Static(at)) => self.statics.reached(at, id),
-            Some(Target::Peer(expected)) => self.answered(expected, id),
+            Some(Target::Peer(expected)) => self.answered(now, expected, id),
             None => {}
         }
     }
@@ -291,16 +294,19 @@ impl Dialling {
     pub(crate) fn spurned(&mut self, now: Instant, dial: DialId, id: NodeId, why: DialFailure) {
         match self.flying.remove(&dial).map(|flight| flight.target) {
             Some(Target::Static(at)) => self.static_failed(now, at, why),
-            Some(Target::Peer(expected)) => self.answered(expected, id),
+            Some(Target::Peer(expected)) => self.answered(now, expected, id),
             None => {}
         }
     }
 
-    fn answered(&mut self, expected: NodeId, id: NodeId) {
+    fn answered(&mut self, now: Instant, expected: NodeId, id: NodeId) {
+        self.due.forget();
         if let Some(peer) = self.peers.get_mut(&expected) {
             peer.flying = None;
             if expected != id {
-                peer.next = None; // Somebody else lives there now.
+                // Somebody else lives there now.
+                let is_sought = peer.is_kept && !peer.is_linked;
+                peer.next = is_sought.then_some(now + REDIAL);
                 peer.n_failed = peer.n_failed.saturating_add(1);
                 peer.next_address();
             }
@@ -356,9 +362,11 @@ impl Dialling {
         for id in due {
             self.dial_peer(now, id, out);
         }
-        while self.flying.len() < DIALS_MAX
-            && let Some((at, address)) = self.statics.due(now)
-        {
+        while let Some((at, address)) = self.statics.due(now) {
+            if self.flying.len() >= DIALS_MAX {
+                self.statics.put_off(at, now + REDIAL);
+                continue;
+            }
             let dial = self.take_off(now, Target::Static(at));
             self.statics.flies(at);
             out.push(statics::output(address, dial));

@@ -38,6 +38,10 @@ pub(crate) struct Peer {
     pub(super) beacon_dial_at: Option<Instant>,
     /// Dials that failed since a link stood, or a new run appeared.
     pub(super) n_failed: u32,
+    /// When the last link came to stand.
+    linked_at: Option<Instant>,
+    /// Links one after the other that broke as soon as they stood.
+    n_brief: u32,
 }
 
 /// How failed dials are repeated.
@@ -65,6 +69,8 @@ impl Peer {
             is_kept: false,
             beacon_dial_at: None,
             n_failed: 0,
+            linked_at: None,
+            n_brief: 0,
         }
     }
 
@@ -136,12 +142,24 @@ impl Peer {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    pub(super) fn link_stands(&mut self) {
+    pub(super) fn link_stands(&mut self, now: Instant) {
         self.is_linked = true;
+        self.linked_at = Some(now);
         self.next = None;
         self.failure = None;
         self.n_failed = 0;
         self.plan = Plan::Fresh { n_tries: 0 };
+    }
+
+    /// The last link is gone; when it may be dialled again.
+    pub(super) fn link_broke(&mut self, now: Instant) -> Instant {
+        let may_be = self.linked_at.map_or(now, |at| at + REDIAL);
+        if may_be <= now {
+            self.n_brief = 0;
+            return now;
+        }
+        self.n_brief = self.n_brief.saturating_add(1);
+        if self.n_brief > 1 { may_be } else { now }
     }
 
     pub(super) fn dial_failed(

@@ -65,6 +65,13 @@ impl Statics {
             .map(|(at, peer)| (at, peer.address.clone()))
     }
 
+    /// Too much is dialled as it is.
+    pub(super) fn put_off(&mut self, at: usize, until: Instant) {
+        if let Some(peer) = self.0.get_mut(at) {
+            peer.next = Some(until);
+        }
+    }
+
     pub(super) fn flies(&mut self, at: usize) {
         if let Some(peer) = self.0.get_mut(at) {
             peer.next = None;
@@ -109,9 +116,11 @@ impl Statics {
         if peer.node.is_some() {
             return;
         }
-        let is_final = matches!(why, DialFailure::Itself);
+        // A name may lead elsewhere another time.
+        let is_address = matches!(peer.address, PeerAddress::Address(_));
+        let is_final = is_address && why == DialFailure::Itself;
         let delay = match why {
-            DialFailure::Duplicate => interval,
+            DialFailure::Duplicate | DialFailure::Itself => interval,
             _ => (REDIAL * (1 << peer.n_failed.min(16))).min(interval),
         };
         peer.failure = (why != DialFailure::Duplicate).then_some(why);

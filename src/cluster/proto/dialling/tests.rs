@@ -60,7 +60,7 @@ fn the_lower_identity_dials_at_once_the_higher_a_little_later() {
     assert_eq!(dials(&mut dialling, 0).len(), 1);
     assert_eq!(dialling.next_deadline(), Some(at(100)));
     let who = (NodeId(2), &sighting(2).name, RunNumber(2));
-    dialling.linked(who, address(5_001));
+    dialling.linked(at(0), who, address(5_001));
     assert_eq!(dials(&mut dialling, 100), [], "a link stands");
 }
 
@@ -97,7 +97,7 @@ fn beacons_of_a_dead_node_cause_few_dials() {
 fn a_lost_member_is_dialled_often_for_a_minute_and_then_seldom() {
     let mut dialling = dialling();
     let who = (NodeId(2), &sighting(2).name, RunNumber(2));
-    dialling.linked(who, address(5_001));
+    dialling.linked(at(0), who, address(5_001));
     dialling.lost(at(1_000), NodeId(2));
     let begun = failing(&mut dialling, 120_000, 1, &DialFailure::Refused);
     assert_eq!(
@@ -140,7 +140,7 @@ fn a_lost_member_that_breaks_dials_off_is_dialled_again_at_once_for_a_moment() {
     ] {
         let mut dialling = dialling();
         let who = (NodeId(2), &sighting(2).name, RunNumber(2));
-        dialling.linked(who, address(5_001));
+        dialling.linked(at(0), who, address(5_001));
         dialling.lost(at(1_000), NodeId(2));
         let begun = failing(&mut dialling, 2_000, 1, &why);
         let expected = [0, 1, 3, 7, 15, 31, 63, 127, 377, 627, 877];
@@ -196,7 +196,7 @@ fn a_peer_given_by_hand_is_tried_ever_more_seldom_and_not_once_it_is_linked() {
     assert!(begun.windows(2).all(|pair| pair[1] - pair[0] <= 10_000));
     let next = dialling.next_deadline().unwrap();
     let dial = dials(&mut dialling, next.as_millis())[0];
-    dialling.succeeded(dial, NodeId(9));
+    dialling.succeeded(at(0), dial, NodeId(9));
     assert_eq!(dialling.next_deadline(), None);
     dialling.lost(next, NodeId(9));
     assert!(dialling.next_deadline().is_some());
@@ -214,4 +214,76 @@ fn tables_are_bounded_and_a_dial_that_nobody_reports_about_ends() {
     assert_eq!(dialling.next_deadline(), Some(at(0) + DIAL_LIFE));
     dials(&mut dialling, 15_000);
     assert_eq!(dialling.counts.n_failed, 8);
+}
+
+#[test]
+fn a_link_that_breaks_as_soon_as_it_stands_is_dialled_at_once_only_once() {
+    let mut dialling = dialling();
+    let name = NodeName::parse("peer").unwrap();
+    let stands_and_breaks = |dialling: &mut Dialling, stands: u64, breaks: u64| {
+        let who = (NodeId(9), &name, RunNumber(9));
+        dialling.linked(at(stands), who, address(5_001));
+        dialling.lost(at(breaks), NodeId(9));
+        dialling.next_deadline().unwrap().as_millis()
+    };
+    assert_eq!(stands_and_breaks(&mut dialling, 0, 5), 5);
+    for began in [1_000, 2_000, 3_000] {
+        let next = stands_and_breaks(&mut dialling, began, began + 5);
+        assert_eq!(next, began + 250);
+    }
+    assert_eq!(stands_and_breaks(&mut dialling, 4_000, 9_000), 9_000);
+    assert_eq!(stands_and_breaks(&mut dialling, 9_100, 9_105), 9_105);
+}
+
+#[test]
+fn who_is_wanted_is_dialled_on_though_somebody_else_answered_in_its_place() {
+    let mut dialling = dialling();
+    dialling.sighted(at(0), &sighting(9));
+    dialling.keep(at(0), NodeId(9), true);
+    let [dial] = *dials(&mut dialling, 100) else {
+        panic!("one dial");
+    };
+    dialling.succeeded(at(110), dial, NodeId(7));
+    assert_eq!(dialling.next_deadline(), Some(at(360)));
+}
+
+/// Its last link went while others said that it was down; then it is heard of again.
+#[test]
+fn who_is_wanted_on_is_dialled_on() {
+    let mut dialling = dialling();
+    let name = NodeName::parse("peer").unwrap();
+    dialling.linked(at(0), (NodeId(9), &name, RunNumber(9)), address(5_001));
+    dialling.keep(at(0), NodeId(9), true);
+    dialling.unlinked(at(1_000), NodeId(9));
+    assert_eq!(dialling.next_deadline(), None);
+    dialling.keep(at(1_000), NodeId(9), true);
+    assert_eq!(dialling.next_deadline(), Some(at(1_250)));
+    dialling.keep(at(1_100), NodeId(9), true);
+    assert_eq!(dialling.next_deadline(), Some(at(1_250)), "as planned");
+}
+
+#[test]
+fn where_too_much_is_dialled_peers_by_hand_are_put_off() {
+    let mut dialling = Dialling::new(NodeId(5), INTERVAL, 1_000, Prng::new(1));
+    for id in 10..10 + DIALS_MAX as u64 {
+        dialling.sighted(at(0), &sighting(id));
+    }
+    let n_flying = dials(&mut dialling, 100).len() + dials(&mut dialling, 5_000).len();
+    dialling.add_static(at(5_000), PeerAddress::Address(address(6_000)));
+    dialling.settle();
+    let n_static = dials(&mut dialling, 5_000).len();
+    assert_eq!((n_flying, n_static), (DIALS_MAX, 0));
+    assert!(dialling.next_deadline() > Some(at(5_000)), "no hot loop");
+}
+
+#[test]
+fn a_name_that_led_to_this_node_is_dialled_again_and_an_address_is_not() {
+    let dialled = |address: PeerAddress| {
+        let mut dialling = dialling();
+        dialling.add_static(at(0), address);
+        failing(&mut dialling, 60_000, 5, &DialFailure::Itself).len()
+    };
+    assert_eq!(dialled(PeerAddress::Address(address(5_001))), 1);
+    let by_name = dialled(PeerAddress::Name("depot:5001".to_owned()));
+    assert!((4..=8).contains(&by_name), "{by_name}");
 }

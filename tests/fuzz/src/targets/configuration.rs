@@ -10,6 +10,9 @@ use waymesh::{
     protocol::Registry,
 };
 
+/// The file's name, which errors show.
+const FILE: &str = "waymesh.toml";
+
 /// Shorter ones stand in other words by chance.
 const PASSWORD_LETTERS_MIN: usize = 6;
 
@@ -34,7 +37,7 @@ pub(crate) fn check(input: &[u8]) {
 /// that they were made of.
 pub(crate) fn check_file(file: &[u8], environment: Environment, input: &str) -> Option<Loaded> {
     FOLDER.with_borrow(|folder| {
-        let path = folder.path().join("waymesh.toml");
+        let path = folder.path().join(FILE);
         fs::write(&path, file).expect("the folder can be written");
         match loaded(&path, environment.clone()) {
             Ok(loaded) => {
@@ -78,7 +81,8 @@ fn check_faults(text: &str, faults: &Faults) {
     assert!(!shown.contains('\u{1b}'), "{shown:?}");
     let coloured = faults.render(Paint::Coloured);
     for password in passwords_in(text) {
-        if password.len() >= PASSWORD_LETTERS_MIN && text.matches(&password).count() == 1 {
+        let is_told_apart = text.matches(&password).count() == 1 && !FILE.contains(&password);
+        if password.len() >= PASSWORD_LETTERS_MIN && is_told_apart {
             assert!(!shown.contains(&password), "{password:?} in\n{shown}");
             assert!(!coloured.contains(&password));
         }

@@ -388,7 +388,8 @@ fn said(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut bytes = vec![kind, n_items];
     for number in 0..n_items {
         if kind == 2 {
-            bytes.extend([number, choices.byte() % 10]);
+            let n_hops = choices.byte();
+            bytes.extend([number, if n_hops < 250 { n_hops % 10 } else { n_hops }]);
         } else {
             record(&mut bytes, choices);
         }
