@@ -8,7 +8,8 @@
 //! | its address was given by hand | at once, whatever id and name, with [`PATIENCE_FAR`] in place of [`PATIENCE_NEAR`] | [`REDIAL`] later, doubled with each failure up to an interval |
 //!
 //! The answers *not accepted* and *itself* end the dials of a peer until it has another run (of an
-//! address given by hand, *itself* alone does); *name taken* repeats them after [`NAME_RETRY`],
+//! address given by hand, *itself* alone does; of a name, neither: it may lead elsewhere an interval
+//! later); *name taken* repeats them after [`NAME_RETRY`],
 //! doubled with each failure up to [`NAME_RETRY_MAX`].
 //!
 //! [`RETRIES`]: super::timing::RETRIES
