@@ -173,7 +173,11 @@ impl Core {
             let record = &member.record;
             let is_claimed = if record.id == newcomer.id {
                 let mut links = self.links.to(record.id);
+                let is_other_run = record.is_up() && record.run() != newcomer.run;
+                // A copy of its folder may run elsewhere; of one that this node has lost it knows more.
+                let is_elsewhere = || matches!(member.path, Path::Reported { .. });
                 links.any(|link| link.run != newcomer.run && !link.is_quiet)
+                    || (is_other_run && is_elsewhere() && self.answers(record.id))
             } else {
                 record.name == *name && record.is_up() && self.answers(record.id)
             };

@@ -8,7 +8,7 @@ use super::{testing, *};
 use crate::{
     cluster::proto::{
         ClusterEvent, DialId, DownReason, Forgotten, InterfaceIndex, LinkId, MemberState,
-        MinConnections, NameMatch, PeerAddress, RememberedMember, Transport,
+        MinConnections, NameMatch, PeerAddress, RememberedMember, RunNumber, Transport,
         discovery::Sighting,
         link::outcome::{CloseReason, DialFailure, LinkEnd},
         membership::{Claim, Record, Standing},
@@ -495,6 +495,38 @@ fn who_has_given_its_name_up_refuses_it_to_nobody() {
     for id in [2, 9] {
         assert_eq!(admits(&mut talk, id, "me"), Err(Refusal::NotReady), "{id}");
     }
+}
+
+/// Two that claim one identity at two hubs would drive each other out for ever.
+#[test]
+fn a_copy_of_a_member_that_is_reached_elsewhere_is_refused_until_it_is_not() {
+    let mut talk = newcomer();
+    talk.links(1, 9);
+    talk.frame(1, &delta(record(8, 0, Standing::Up)));
+    let report = |hops: &[u64]| {
+        let hops = hops.iter().map(|id| (NodeId(*id), 1)).collect();
+        Said::Report {
+            hops,
+            is_storing: true,
+        }
+    };
+    talk.frame(1, &report(&[8]));
+    let admits_run = |talk: &mut Talk, run: u64| {
+        let card = NodeCard {
+            run: RunNumber(run),
+            ..testing::card(8, "n8")
+        };
+        let now = Instant::from_millis(talk.now);
+        let mut out = Vec::new();
+        talk.cluster.admit(now, &card, observed(8), &mut out)
+    };
+    assert_eq!(admits_run(&mut talk, 800), Ok(()), "itself");
+    assert!(matches!(
+        admits_run(&mut talk, 900),
+        Err(Refusal::NameTaken { .. })
+    ));
+    talk.frame(1, &report(&[]));
+    assert_eq!(admits_run(&mut talk, 900), Ok(()));
 }
 
 #[test]
