@@ -352,7 +352,7 @@ fn a_restart_is_a_death_and_a_birth() {
     talk.events();
     let mut card = testing::card(9, "n9");
     card.incarnation = crate::cluster::proto::Incarnation(2);
-    card.run = crate::cluster::proto::RunNumber(1);
+    card.run = RunNumber(1);
     talk.tells(ClusterInput::LinkUp {
         link: LinkId(2),
         dialled: None,
