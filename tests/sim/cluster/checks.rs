@@ -45,6 +45,9 @@ pub(crate) fn after_step(world: &World, at: usize) {
     );
 }
 
+/// Inputs of a node that come within so many milliseconds may be handled together.
+const TURN_MS: u64 = 1;
+
 /// A node told its subscribers something: each change once, up and down in turn, and nobody is down
 /// to whom it has a living link.
 pub(crate) fn told(world: &mut World, at: usize, event: &ClusterEvent) {
@@ -60,10 +63,12 @@ pub(crate) fn told(world: &mut World, at: usize, event: &ClusterEvent) {
             let known = world.nodes[at].told_up.remove(id);
             assert!(known.is_some(), "{now}: {at} never said that {id} is up");
             let is_own_word = matches!(reason, DownReason::Left | DownReason::Restarted);
+            // Of a link that came to stand a moment ago the core may hear behind what it says here.
             let has_link = world.pipes.values().any(|pipe| {
                 let is_it = |end: usize| {
                     pipe.ends[end].node == at
                         && pipe.ends[end].is_up()
+                        && pipe.ends[end].up_at + TURN_MS < now
                         && pipe.cards[1 - end].id == *id
                 };
                 is_it(0) || is_it(1)

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Seeds that found something once.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 1] = [195];
 
 const SEEDS: u64 = 50;
 const STEPS_MS: u64 = 12_000;

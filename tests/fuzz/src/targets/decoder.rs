@@ -169,7 +169,7 @@ impl Conversation<'_> {
         out.records
             .iter()
             .for_each(|record| encode_record(record, &mut bytes));
-        let n_bytes_max = RECORD_BYTES_MAX * out.records.len() + GROWTH_MAX * n_bytes;
+        let n_bytes_max = RECORD_BYTES_MAX * out.records.len() + GROWTH_MAX * n_bytes + raw_bytes;
         assert!(bytes.len() <= n_bytes_max, "{} of {n_bytes}", bytes.len());
         for record in &out.records {
             self.check_record(record);
