@@ -126,7 +126,8 @@ struct Sockets {
 }
 
 impl App {
-    /// Starts a node; it takes in vehicles when this returns, on the runtime of `vehicles`.
+    /// Starts a node; it takes in vehicles when this returns, on the runtime of `vehicles`. That the process
+    /// may open as many descriptors as there may be connections is for the caller to see to.
     ///
     /// # Errors
     /// [`AppError`] says what is in the way.

@@ -20,6 +20,8 @@ mod table;
 
 use std::{io, net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
+use waymesh::base::machine;
+
 use self::{
     cost::{Reading, resident_bytes},
     drive::Driver,
@@ -29,7 +31,6 @@ use self::{
     table::{Comparison, IdleTurn, LoadTurn, Outcome},
 };
 use crate::out::{Out, Progress};
-use waymesh::base::machine;
 
 /// Share of the machine that others may use in a turn before it counts as disturbed.
 const DISTURBED_SHARE: f64 = 0.1;

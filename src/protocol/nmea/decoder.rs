@@ -23,6 +23,10 @@ use crate::{
     types::ids::VehicleId,
 };
 
+/// Bytes kept of a line, which waits for others of its time or for its vehicle's name. By its standard a
+/// sentence has 82 at most.
+const RAW_BYTES_MAX: usize = 512;
+
 /// The decoder of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct NmeaDecoder {
@@ -209,7 +213,7 @@ impl NmeaDecoder {
         self.complete_other_reading(context, reading, out);
         let fresh = || Epoch::new(reading.time_of_day(), context.now);
         let epoch = self.epoch.get_or_insert_with(fresh);
-        epoch.set_reading(*reading, self.raw.clone(), context.now);
+        epoch.set_reading(*reading, self.raw.take(), context.now);
         if is_known {
             std::mem::take(&mut epoch.waiting).release(Outcome::Merged, out);
             return Ok(Outcome::Positions);
@@ -254,7 +258,7 @@ impl NmeaDecoder {
             Identity::Unknown => {
                 self.complete(out);
                 self.reject_held(out);
-                self.held = Some(Held::alone(reading, self.raw.clone()));
+                self.held = Some(Held::alone(reading, self.raw.take()));
                 Ok(Outcome::Held)
             }
         }
@@ -376,9 +380,9 @@ impl NmeaDecoder {
     }
 
     /// The last record was read from the line that is decoded now.
-    fn keep_raw(&self, out: &mut Decoded) {
+    fn keep_raw(&mut self, out: &mut Decoded) {
         if let Some(record) = out.records.last_mut() {
-            record.raw.clone_from(&self.raw);
+            record.raw = self.raw.take();
         }
     }
 
@@ -391,18 +395,13 @@ impl NmeaDecoder {
 
 impl Decoder for NmeaDecoder {
     fn line(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
-        self.raw = self.options.keeps_raw.then(|| Bytes::copy_from_slice(line));
-        if let Some(reading) = reading::plain_rmc(line, context.received) {
-            self.turn_to_time(context, reading.time_of_day(), out);
-            let taken = self.take(context, &reading, out);
-            return taken.unwrap_or_else(Outcome::Rejected);
+        if self.options.keeps_raw {
+            let kept = line.get(..RAW_BYTES_MAX).unwrap_or(line);
+            self.raw = Some(Bytes::copy_from_slice(kept));
         }
-        let result = Line::parse(line).and_then(|parsed| match parsed {
-            Line::Sentence { prefix, sentence } => self.sentence(context, (prefix, sentence), out),
-            Line::Identity(id) => self.identify(context, id, out),
-            Line::Qze(text) => self.qze(context, text, out),
-        });
-        result.unwrap_or_else(Outcome::Rejected)
+        let outcome = self.line_of_kind(context, line, out);
+        self.raw = None;
+        outcome
     }
 
     fn flush(&mut self, context: &Context<'_>, reason: FlushReason, out: &mut Decoded) {
@@ -436,6 +435,23 @@ impl Decoder for NmeaDecoder {
 
     fn snapshot(&self) -> Box<dyn Decoder> {
         Box::new(self.clone())
+    }
+}
+
+impl NmeaDecoder {
+    #[inline]
+    fn line_of_kind(&mut self, context: &Context<'_>, line: &[u8], out: &mut Decoded) -> Outcome {
+        if let Some(reading) = reading::plain_rmc(line, context.received) {
+            self.turn_to_time(context, reading.time_of_day(), out);
+            let taken = self.take(context, &reading, out);
+            return taken.unwrap_or_else(Outcome::Rejected);
+        }
+        let result = Line::parse(line).and_then(|parsed| match parsed {
+            Line::Sentence { prefix, sentence } => self.sentence(context, (prefix, sentence), out),
+            Line::Identity(id) => self.identify(context, id, out),
+            Line::Qze(text) => self.qze(context, text, out),
+        });
+        result.unwrap_or_else(Outcome::Rejected)
     }
 }
 

@@ -302,12 +302,13 @@ impl Dialling {
 
     fn answered(&mut self, now: Instant, expected: NodeId, id: NodeId) {
         self.due.forget();
+        let interval = self.interval;
         if let Some(peer) = self.peers.get_mut(&expected) {
             peer.flying = None;
             if expected != id {
-                // Somebody else lives there now.
+                // Somebody else lives there now, and may for good: he is not to be called often.
                 let is_sought = peer.is_kept && !peer.is_linked;
-                peer.next = is_sought.then_some(now + REDIAL);
+                peer.next = is_sought.then_some(now + interval);
                 peer.n_failed = peer.n_failed.saturating_add(1);
                 peer.next_address();
             }

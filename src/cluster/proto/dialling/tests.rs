@@ -244,7 +244,7 @@ fn who_is_wanted_is_dialled_on_though_somebody_else_answered_in_its_place() {
         panic!("one dial");
     };
     dialling.succeeded(at(110), dial, NodeId(7));
-    assert_eq!(dialling.next_deadline(), Some(at(360)));
+    assert_eq!(dialling.next_deadline(), Some(at(110) + INTERVAL));
 }
 
 /// Its last link went while others said that it was down; then it is heard of again.

@@ -38,3 +38,19 @@ fn no_line_is_kept_unless_that_is_asked_for() {
     conversation.flush(FlushReason::End);
     assert_eq!(conversation.records()[0].raw, None);
 }
+
+/// What waits for an identity may wait for as long as the connection lasts.
+#[test]
+fn of_a_long_line_the_beginning_is_kept() {
+    let mut conversation = Conversation::keeping_raw();
+    let long = format!(
+        "GPRMC,120001.00,A,5926.2320,N,02445.2100,E,10.0,181.0,060524,,,A,{}",
+        "x".repeat(2_000)
+    );
+    let line = sentence(&long);
+    conversation.line(&line);
+    conversation.line(sentence("PGID,bus-1"));
+    conversation.flush(FlushReason::End);
+    let records = conversation.records();
+    assert_eq!(records[0].raw.as_deref(), line.as_bytes().get(..512));
+}
