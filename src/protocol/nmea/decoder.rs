@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     extras::Extras,
+    kind::Kind,
     line::Line,
     merge::{Epoch, Held},
     reading::{self, Reading},
@@ -49,24 +50,6 @@ enum Identity {
     Known(VehicleId),
     /// The last vehicle that was named may not speak.
     Refused,
-}
-
-/// What a sentence is for.
-#[derive(Debug, Clone, Copy)]
-enum Kind<'a> {
-    Rmc,
-    Gga,
-    Gll,
-    Gsa,
-    Vtg,
-    Trccr,
-    IdReport,
-    /// Names the vehicle of what follows.
-    Identity(&'a [u8]),
-    /// Names the vehicle of the position before it too.
-    IdentityAfter(&'a [u8]),
-    /// Any other: no position.
-    Other,
 }
 
 impl NmeaDecoder {
@@ -462,41 +445,5 @@ fn judge(context: &Context<'_>, id: &[u8]) -> Result<VehicleId, RejectReason> {
         Admittance::Welcome => Ok(vehicle),
         Admittance::Unknown => Err(RejectReason::UnknownVehicle),
         Admittance::WrongPassword => Err(RejectReason::WrongPassword),
-    }
-}
-
-impl<'a> Kind<'a> {
-    fn of(sentence: &Sentence<'a>, fields: &Fields<'a>) -> Self {
-        if let Some(id) = sentence.content.strip_prefix(b"IMEI=") {
-            return Self::Identity(id.trim_ascii());
-        }
-        match sentence.address() {
-            b"PGID" | b"DEVID" | b"PCPTI" | b"PSIWMDID" | b"CONNECT" => {
-                Self::Identity(fields.at(0))
-            }
-            b"GPTXT" if fields.at(0) == b"NET" => Self::Identity(fields.at(1)),
-            b"GPFID" => Self::IdentityAfter(fields.at(0)),
-            b"TRCCR" => Self::Trccr,
-            b"ID" => Self::IdReport,
-            // Addresses that begin with P are proprietary, whatever they end with.
-            [b'A'..=b'O' | b'Q'..=b'Z', b'A'..=b'Z', formatter @ ..] => match formatter {
-                b"RMC" => Self::Rmc,
-                b"GGA" => Self::Gga,
-                b"GLL" => Self::Gll,
-                b"GSA" => Self::Gsa,
-                b"VTG" => Self::Vtg,
-                _ => Self::Other,
-            },
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether the form of such a sentence has a checksum.
-    fn must_have_checksum(self, sentence: &Sentence<'_>) -> bool {
-        match self {
-            Self::Rmc | Self::Gga | Self::Gll | Self::Gsa | Self::Vtg | Self::Trccr => true,
-            Self::Identity(_) => matches!(sentence.address(), b"PGID" | b"DEVID"),
-            Self::IdentityAfter(_) | Self::IdReport | Self::Other => false,
-        }
     }
 }

@@ -15,6 +15,7 @@
 mod decoder;
 mod encode;
 mod extras;
+mod kind;
 mod line;
 mod merge;
 mod reading;
