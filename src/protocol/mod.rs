@@ -70,6 +70,12 @@ pub trait Protocol: Send + Sync + fmt::Debug {
 pub enum Recognition {
     /// It is this protocol.
     Yes,
+    /// It is this protocol as far as its first line tells, the end of which is `end` bytes from the
+    /// beginning.
+    Line {
+        /// Bytes up to and with the end of the line.
+        end: usize,
+    },
     /// It is not.
     No,
     /// Too few bytes to tell.
@@ -304,8 +310,9 @@ impl Registry {
     /// The protocol of a connection that begins with `head`: the first that says yes, once all
     /// before it have said no. `Err(true)` if more bytes may tell, `Err(false)` if none fits.
     ///
-    /// Protocols of the configuration say yes to a whole line alone, and do not wait for each
-    /// other: one may end its lines with a byte that another's never hold.
+    /// Protocols of the configuration go by a whole line alone, and do not wait for each other: one
+    /// may end its lines with a byte that another's never hold. Of several that fit, it is the one
+    /// whose line ends first, as it would be if the bytes came one by one.
     ///
     /// Who still asks for more than 4 KiB does not fit; nobody is shown more.
     pub fn recognise(&self, head: &[u8]) -> Result<&Arc<dyn Protocol>, bool> {
@@ -313,19 +320,30 @@ impl Registry {
         let head = head.get(..RECOGNITION_BYTES_MAX).unwrap_or(head);
         for protocol in &self.built_in {
             match protocol.recognise(head) {
-                Recognition::Yes => return Ok(protocol),
+                Recognition::Yes | Recognition::Line { .. } => return Ok(protocol),
                 Recognition::More => return Err(may_want_more),
                 Recognition::No => {}
             }
         }
+        let mut first = None;
         let mut wants_more = false;
         for protocol in &self.own {
-            match protocol.recognise(head) {
-                Recognition::Yes => return Ok(protocol),
-                Recognition::More => wants_more = true,
-                Recognition::No => {}
+            let end = match protocol.recognise(head) {
+                Recognition::Yes => 0,
+                Recognition::Line { end } => end,
+                Recognition::More => {
+                    wants_more = true;
+                    continue;
+                }
+                Recognition::No => continue,
+            };
+            if first.is_none_or(|(_, first_end)| end < first_end) {
+                first = Some((protocol, end));
             }
         }
-        Err(wants_more && may_want_more)
+        match first {
+            Some((protocol, _)) => Ok(protocol),
+            None => Err(wants_more && may_want_more),
+        }
     }
 }

@@ -136,27 +136,25 @@ impl Protocol for OwnProtocol {
         Framing::Terminated(self.0.terminators())
     }
 
-    /// Yes for a first line that an expression matches, and for nothing else.
+    /// By a first line that an expression matches, and by nothing else.
     fn recognise(&self, head: &[u8]) -> Recognition {
         let ends = self.0.terminators();
         let is_break = |byte: &&u8| matches!(byte, b'\r' | b'\n') || ends.contains(byte);
         let n_breaks = head.iter().take_while(is_break).count();
         let rest = head.get(n_breaks..).unwrap_or_default();
-        let mut parts = rest.splitn(2, |byte| ends.contains(byte));
-        let (first, is_whole) = (parts.next().unwrap_or_default(), parts.next().is_some());
-        if is_whole {
-            let is_ours = self.0.fitting(without_returns(first)).is_some();
-            return if is_ours {
-                Recognition::Yes
-            } else {
-                Recognition::No
+        let n_content = rest.iter().position(|byte| ends.contains(byte));
+        let Some(n_content) = n_content else {
+            return match self.0.may_begin(rest) {
+                true => Recognition::More,
+                false => Recognition::No,
             };
-        }
-        let may_be_ours = self.0.may_begin(rest);
-        if may_be_ours {
-            Recognition::More
-        } else {
-            Recognition::No
+        };
+        let first = rest.get(..n_content).unwrap_or_default();
+        match self.0.fitting(without_returns(first)) {
+            Some(_) => Recognition::Line {
+                end: n_breaks + n_content + 1,
+            },
+            None => Recognition::No,
         }
     }
 

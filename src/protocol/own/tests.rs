@@ -659,13 +659,16 @@ fn the_built_in_protocols_are_recognised_as_ever() {
     recognised(&registry, "hello\n", Ok("acme"));
 }
 
-#[test]
-fn protocols_of_ones_own_do_not_wait_for_each_other() {
-    let ended_by = |name: &str, terminator, expression: &str| OwnSpec {
+fn ended_by(name: &str, terminator: u8, expression: &str) -> OwnSpec {
+    OwnSpec {
         name: name.into(),
         terminator,
         ..spec(&[expression])
-    };
+    }
+}
+
+#[test]
+fn protocols_of_ones_own_do_not_wait_for_each_other() {
     let registry = registry(&[
         ended_by("hashes", b'#', r"[*](?<vehicle>\w+),\w"),
         ended_by("lines", b'\n', r"[*](?<vehicle>\w+);\w"),
@@ -676,6 +679,36 @@ fn protocols_of_ones_own_do_not_wait_for_each_other() {
     recognised(&registry, "*7,a#*", Ok("hashes"));
     let hashes = registry.by_name("hashes").unwrap();
     assert_eq!(hashes.framing(), Framing::Terminated(b"#"));
+}
+
+#[test]
+fn of_two_that_fit_the_one_whose_line_ends_first_is_meant() {
+    let registry = registry(&[
+        ended_by("hashes", b'#', r"[*](?<vehicle>\w+)\s*[^*]*"),
+        ended_by("lines", b'\n', r"[*](?<vehicle>\w+)#?.*"),
+        ended_by("more_lines", b'\n', r"[*](?<vehicle>\w+)#?.*"),
+    ]);
+    recognised(&registry, "*7\n*8#", Ok("lines"));
+    recognised(&registry, "*7#*8\n", Ok("hashes"));
+    // Of two that end alike, the one that stands first.
+    recognised(&registry, "\r\n*7\n", Ok("lines"));
+}
+
+proptest! {
+    #[test]
+    fn recognition_does_not_depend_on_how_bytes_come(head in "[*#\r\n7a;,$G]{1,24}") {
+        let registry = registry(&[
+            ended_by("hashes", b'#', r"[*](?<vehicle>\w+)[;\s]*\w*"),
+            ended_by("lines", b'\n', r"[*]?(?<vehicle>\w+)[#,]*\w*"),
+            ended_by("stars", b'*', r"(?<vehicle>\w+)[#;]*"),
+        ]);
+        let name = |end: usize| {
+            let found = registry.recognise(&head.as_bytes()[..end]);
+            found.map(|protocol| protocol.name().into_owned())
+        };
+        let one_by_one = (0..=head.len()).map(name).find(|found| *found != Err(true));
+        prop_assert_eq!(one_by_one.unwrap_or(Err(true)), name(head.len()));
+    }
 }
 
 #[test]

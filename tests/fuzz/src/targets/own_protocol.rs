@@ -7,7 +7,7 @@ use waymesh::{
     delivery::frame::encode_record,
     protocol::{
         Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol as _,
-        Recognition, RejectReason,
+        Recognition, Registry, RejectReason,
         framing::{Framed, FramerState},
         own::{LINE_BYTES_MAX, OwnProtocol, OwnSpec},
     },
@@ -22,6 +22,9 @@ use super::{
 
 /// Longest line that comes out of the stream.
 const CAP: usize = 4_096;
+
+/// Bytes of the stream by which a protocol is looked for, once for each of them.
+const HEAD_BYTES_MAX: usize = 100;
 
 /// Longest id of a vehicle, which an answer may name.
 const VEHICLE_BYTES_MAX: usize = 64;
@@ -53,10 +56,27 @@ pub(crate) fn check(input: &[u8]) {
     };
     let text = String::from_utf8_lossy(input);
     let loaded = check_file(file, Environment::default(), &text);
+    if let Some(loaded) = &loaded {
+        check_recognition(&loaded.config.protocols, stream);
+    }
     for protocol in loaded.iter().flat_map(|loaded| &loaded.config.protocols) {
         check_first_lines(protocol);
         check_lines(protocol, options, stream);
     }
+}
+
+/// Which protocol a connection speaks does not depend on how its bytes come.
+fn check_recognition(protocols: &[OwnProtocol], stream: &[u8]) {
+    let registry = Registry::built_in().with_own(protocols);
+    let head = &stream[..stream.len().min(HEAD_BYTES_MAX)];
+    let name = |end: usize| registry.recognise(&head[..end]).map(|found| found.name());
+    let one_by_one = (0..=head.len()).map(name).find(|found| *found != Err(true));
+    assert_eq!(
+        one_by_one.unwrap_or(Err(true)),
+        name(head.len()),
+        "{:?}",
+        head.escape_ascii()
+    );
 }
 
 /// A line that a protocol makes up is one of its own, and is not given up while it comes.
@@ -65,7 +85,7 @@ fn check_first_lines(protocol: &OwnProtocol) {
         assert!(idx < protocol.spec().lines.len());
         assert!(line.len() <= LINE_BYTES_MAX + 1, "{} bytes", line.len());
         // One that begins with what stands between lines is never seen whole.
-        if protocol.recognise(&line) == Recognition::Yes {
+        if matches!(protocol.recognise(&line), Recognition::Line { .. }) {
             for end in 0..line.len() {
                 let seen = protocol.recognise(&line[..end]);
                 assert_ne!(seen, Recognition::No, "{:?}", line.escape_ascii());
@@ -91,7 +111,8 @@ fn check_lines(protocol: &OwnProtocol, options: DecoderOptions, stream: &[u8]) {
         let mut head = line.to_vec();
         head.push(protocol.spec().terminator);
         let recognised = protocol.recognise(&head);
-        assert!(!is_fitting || recognised == Recognition::Yes, "{head:?}");
+        let is_recognised = matches!(recognised, Recognition::Line { .. });
+        assert!(!is_fitting || is_recognised, "{head:?}");
     }
     if let Some(line) = lines.first() {
         let long: Vec<u8> = line
