@@ -1,25 +1,51 @@
 //! Which vehicle speaks over which connection.
 //!
-//! A registry only: no state lives here, no entry is held over an await, and an entry is removed
-//! only by the connection it names, so that a vehicle that came back over a new connection stays.
+//! A registry only: no state lives here, no entry is held over an await, and what a connection
+//! entered is removed by that connection alone, so that a vehicle that came back over a new one stays,
+//! and one that is left with an older one too.
 
-use std::net::IpAddr;
+use std::{mem, net::IpAddr};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 use crate::types::ids::{ConnectionId, VehicleId};
 
 /// Vehicles and addresses that are connected to this node now.
 #[derive(Debug, Default)]
 pub struct Registry {
-    vehicles: DashMap<VehicleId, ConnectionId, foldhash::fast::RandomState>,
+    vehicles: DashMap<VehicleId, Connections, foldhash::fast::RandomState>,
     addresses: DashMap<IpAddr, u32, foldhash::fast::RandomState>,
+}
+
+/// The connections of one vehicle.
+#[derive(Debug)]
+struct Connections {
+    newest: ConnectionId,
+    /// Those before it that still stand, the oldest first; most vehicles have none.
+    older: Vec<ConnectionId>,
+}
+
+impl Connections {
+    /// Takes one out; true if it was the last.
+    fn leave(&mut self, connection: ConnectionId) -> bool {
+        if self.newest != connection {
+            self.older.retain(|older| *older != connection);
+            return false;
+        }
+        match self.older.pop() {
+            Some(newest) => {
+                self.newest = newest;
+                false
+            }
+            None => true,
+        }
+    }
 }
 
 impl Registry {
     /// The newest connection of a vehicle.
     pub fn connection(&self, vehicle: &VehicleId) -> Option<ConnectionId> {
-        self.vehicles.get(vehicle).map(|entry| *entry)
+        self.vehicles.get(vehicle).map(|entry| entry.newest)
     }
 
     /// Number of vehicles that are connected.
@@ -28,12 +54,23 @@ impl Registry {
     }
 
     pub(crate) fn enter(&self, vehicle: VehicleId, connection: ConnectionId) {
-        self.vehicles.insert(vehicle, connection);
+        let mut connections = match self.vehicles.entry(vehicle) {
+            Entry::Vacant(entry) => {
+                entry.insert(Connections {
+                    newest: connection,
+                    older: Vec::new(),
+                });
+                return;
+            }
+            Entry::Occupied(entry) => entry.into_ref(),
+        };
+        let before = mem::replace(&mut connections.newest, connection);
+        connections.older.push(before);
     }
 
     pub(crate) fn leave(&self, vehicle: &VehicleId, connection: ConnectionId) {
         self.vehicles
-            .remove_if(vehicle, |_, newest| *newest == connection);
+            .remove_if_mut(vehicle, |_, connections| connections.leave(connection));
     }
 
     /// Counts one more connection from `address`; false if there are `n_max` already.
@@ -64,15 +101,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_newest_connection_takes_its_vehicle_away() {
+    fn a_vehicle_is_connected_while_one_of_its_connections_stands() {
         let registry = Registry::default();
         let vehicle = VehicleId::parse(b"1").unwrap();
         registry.enter(vehicle.clone(), ConnectionId(1));
         registry.enter(vehicle.clone(), ConnectionId(2));
-        registry.leave(&vehicle, ConnectionId(1));
-        assert_eq!(registry.connection(&vehicle), Some(ConnectionId(2)));
-        registry.leave(&vehicle, ConnectionId(2));
+        registry.enter(vehicle.clone(), ConnectionId(3));
+        for (leaving, newest) in [(2, Some(3)), (3, Some(1)), (2, Some(1)), (1, None)] {
+            registry.leave(&vehicle, ConnectionId(leaving));
+            assert_eq!(registry.connection(&vehicle), newest.map(ConnectionId));
+        }
         assert!(registry.is_empty());
+        registry.leave(&vehicle, ConnectionId(1));
     }
 
     #[test]
