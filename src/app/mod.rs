@@ -157,7 +157,6 @@ impl App {
         let profile = Profile {
             name: config.node.name.clone(),
             id: identity.id,
-            incarnation: identity.incarnation,
             cluster: config.node.cluster.clone(),
             addresses,
         };
@@ -179,7 +178,7 @@ impl App {
             task_metrics: metrics.tasks.clone(),
         });
         forwarding.watch_health(&ground, api_stop.clone());
-        log_start(&profile);
+        log_start(&profile, identity.incarnation);
         let status = Arc::new(StatusSource::new(
             profile,
             cluster.clone(),
@@ -299,7 +298,7 @@ impl App {
     }
 }
 
-fn log_start(profile: &Profile) {
+fn log_start(profile: &Profile, incarnation: u64) {
     let addresses = &profile.addresses;
     for address in &addresses.vehicles {
         tracing::info!(%address, "listening for vehicles");
@@ -308,7 +307,7 @@ fn log_start(profile: &Profile) {
         tracing::info!(%address, "listening for HTTP");
     }
     let (name, id, cluster) = (&profile.name, profile.id, &profile.cluster);
-    tracing::info!(name, %id, cluster, incarnation = profile.incarnation, "node started");
+    tracing::info!(name, %id, cluster, incarnation, "node started");
 }
 
 fn bind_all(config: &AppConfig, on_vehicles: &Handle) -> Result<Sockets, AppError> {

@@ -30,8 +30,6 @@ pub struct Profile {
     pub name: String,
     /// Identity.
     pub id: NodeId,
-    /// Number of this start.
-    pub incarnation: u64,
     /// Name of the cluster.
     pub cluster: String,
     /// Addresses bound.
@@ -103,22 +101,23 @@ impl StatusSource {
 
     /// The node now.
     pub fn status(&self) -> NodeStatus {
+        let cluster = self.cluster.state();
         NodeStatus {
             name: self.profile.name.clone(),
             id: self.profile.id,
             version: env!("CARGO_PKG_VERSION"),
-            incarnation: self.profile.incarnation,
+            incarnation: cluster.incarnation.0,
             cluster: self.profile.cluster.clone(),
             addresses: self.profile.addresses.clone(),
             uptime: Instant::now().since(self.started),
-            epoch: self.cluster.state().epoch.0,
+            epoch: cluster.epoch.0,
             counts: self.counts(),
             readiness: Readiness(vec![
                 ("store", !self.store.has_failed()),
                 ("disk_room", self.store.has_room()),
                 ("disk_answers", self.store.disk_answers()),
                 ("index", self.store.is_answering()),
-                ("name", self.cluster.state().name_taken_by.is_none()),
+                ("name", cluster.name_taken_by.is_none()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),
             ]),

@@ -2,15 +2,7 @@
 //! says is done before anything else comes in.
 
 use std::{
-    collections::BTreeMap,
-    fmt, io,
-    net::TcpListener,
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    collections::BTreeMap, fmt, io, net::TcpListener, ops::ControlFlow, sync::Arc, time::Duration,
 };
 
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
@@ -21,6 +13,7 @@ use super::{
     handle::{ClusterHandle, ClusterState, Command},
     memory::{KeepMembers, Memory},
     neighbours::{LinkTraffic, Neighbour, Neighbourhood, Traffic, TrafficSenders},
+    orders::Orders,
 };
 use crate::{
     base::{
@@ -104,8 +97,7 @@ pub(super) struct Lasting {
     handle: ClusterHandle,
     /// Counts starts from here, once the core has said so.
     pub(super) incarnation: std::sync::Mutex<Incarnation>,
-    /// Whether this node's store takes records, as it was told last.
-    pub(super) is_storing: AtomicBool,
+    pub(super) orders: Orders,
     /// The storing members that the core said are to be remembered.
     pub(super) memory: Memory,
 }
@@ -116,6 +108,7 @@ pub(super) struct Lasting {
 pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraffic) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let state = watch::Sender::new(ClusterState {
+        incarnation: parts.core.card.incarnation,
         epoch: Epoch(0),
         name_taken_by: None,
         is_formed: false,
@@ -129,7 +122,7 @@ pub fn start(parts: ClusterParts, tasks: &TaskGroup) -> (ClusterHandle, LinkTraf
     let (traffic, traffic_in) = TrafficSenders::new();
     let lasting = Arc::new(Lasting {
         incarnation: std::sync::Mutex::new(parts.core.card.incarnation),
-        is_storing: AtomicBool::new(false),
+        orders: Orders::default(),
         memory,
         commands: Mutex::new(commands),
         changes: broadcast::channel(CHANGES_MAX).0,
@@ -222,6 +215,7 @@ pub(super) struct Driver {
     pub(super) handles: BTreeMap<LinkId, LinkHandle>,
     /// Of the core, when the neighbourhood was last shown.
     shown: Option<(u64, u64)>,
+    incarnation: Incarnation,
     /// What heartbeats carry, for links that come.
     pub(super) heartbeat: bytes::Bytes,
     pub(super) out: Vec<ClusterOutput>,
@@ -262,6 +256,7 @@ impl Driver {
             link_events,
             handles: BTreeMap::new(),
             shown: None,
+            incarnation,
             heartbeat: bytes::Bytes::new(),
             out: Vec::new(),
             is_formed: false,
@@ -276,8 +271,8 @@ impl Driver {
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> End {
         let mut datagrams = Vec::new();
         let mut events = Vec::new();
-        let is_storing = self.lasting.is_storing.load(Ordering::Relaxed);
-        self.tell(ClusterInput::Health { is_storing });
+        self.tell_all(self.lasting.orders.inputs());
+        self.publish();
         loop {
             if self.is_outdated {
                 return End::Again;
@@ -446,6 +441,7 @@ impl Driver {
     fn publish(&mut self) {
         self.publish_neighbourhood();
         let state = ClusterState {
+            incarnation: self.incarnation,
             epoch: self.core.epoch(),
             name_taken_by: self.core.name_taken_by(),
             is_formed: self.is_formed || !self.handles.is_empty(),

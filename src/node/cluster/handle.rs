@@ -10,8 +10,8 @@ use crate::{
     cluster::{
         net::{Admittance, Caller, sockets::PlaceStatus},
         proto::{
-            ClusterEvent, DiscoveryView, Epoch, Forgotten, MemberView, NodeEvent, NodeName,
-            PeerAddress,
+            ClusterEvent, DiscoveryView, Epoch, Forgotten, Incarnation, MemberView, NodeEvent,
+            NodeName, PeerAddress,
         },
     },
 };
@@ -25,6 +25,8 @@ const KEEP_PATIENCE: Duration = Duration::from_secs(2);
 /// The cluster as one value that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterState {
+    /// Number of this node's start, as others know it.
+    pub incarnation: Incarnation,
     /// Digest of the storing members.
     pub epoch: Epoch,
     /// Link address of another living node that has this node's name: then this one is not ready.

@@ -10,7 +10,7 @@
 //! in the order in which it came, and does what that says. Everybody else holds a [`ClusterHandle`].
 //! A panic in the driver ends it with its sockets and links together; the supervisor starts another
 //! one on the same link port, with a core that knows nothing but the storing members that are
-//! remembered, as away. A core that learns of a later incarnation of this node is replaced by one alike,
+//! remembered, as away, and what was ordered while the node ran. A core that learns of a later incarnation of this node is replaced by one alike,
 //! which starts from a later one still.
 
 mod act;
@@ -20,6 +20,7 @@ mod handle;
 mod memory;
 mod neighbours;
 mod obey;
+mod orders;
 
 pub use self::{
     driver::{ClusterParts, KeepIncarnation, start},

@@ -1,6 +1,6 @@
 //! What the driver does for those who hold a handle.
 
-use std::{ops::ControlFlow, sync::atomic::Ordering};
+use std::ops::ControlFlow;
 
 use super::{
     driver::{Driver, End},
@@ -26,9 +26,9 @@ impl Driver {
                 drop(reply.send(link.map(LinkHandle::ping)));
             }
             Command::Admit(caller, reply) => drop(reply.send(self.admit(&caller))),
-            Command::Pause => self.tell(ClusterInput::Pause),
-            Command::Resume => self.tell(ClusterInput::Resume),
-            Command::Dial(peer) => self.tell(ClusterInput::DialAddress(peer)),
+            Command::Pause => self.order(ClusterInput::Pause),
+            Command::Resume => self.order(ClusterInput::Resume),
+            Command::Dial(peer) => self.order(ClusterInput::DialAddress(peer)),
             Command::Forget(whom, reply) => {
                 let n_before = self.core.members().len();
                 self.tell(ClusterInput::Forget(whom));
@@ -36,16 +36,19 @@ impl Driver {
                 // Who asked may be gone.
                 let _nobody = reply.send(is_gone.then(|| self.lasting.memory.number()));
             }
-            Command::Health { is_storing } => {
-                self.lasting.is_storing.store(is_storing, Ordering::Relaxed);
-                self.tell(ClusterInput::Health { is_storing });
-            }
+            Command::Health { is_storing } => self.order(ClusterInput::Health { is_storing }),
             Command::Leave(done) => {
                 self.tell(ClusterInput::Leave);
                 return ControlFlow::Break(End::Left(done));
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Tells the core what holds for those after it too.
+    fn order(&mut self, input: ClusterInput) {
+        self.lasting.orders.note(&input);
+        self.tell(input);
     }
 
     fn members(&self) -> ClusterMembers {

@@ -255,3 +255,49 @@ fn wait_until(from: jiff::Timestamp, time: Duration) {
         std::thread::park_timeout(left);
     }
 }
+
+/// A data folder that was put back from a copy counts its starts from too early on.
+#[test]
+fn a_node_whose_starts_were_counted_on_elsewhere_goes_on_with_what_it_was_told() {
+    let Some(lan) = Lan::new() else { return };
+    let (one, two) = (lan.host(1), lan.host(2));
+    let other = lan.address_of(&two).to_string();
+    let alone = "[discovery]\ntransports = [\"static\"]";
+    let with_peer = format!("{alone}\npeers = [\"{other}\"]");
+    let family = Family::new();
+    let _b = family.start(&two, "b", alone);
+    let identity = family.data("a").join("identity");
+    let mut first_identity = None;
+    for _ in 0..3 {
+        let a = family.start(&one, "a", &with_peer);
+        a.wait_view(&["a", "b"]);
+        first_identity.get_or_insert_with(|| std::fs::read(&identity).unwrap());
+        assert_eq!(a.stop().1, Some(0));
+    }
+    std::fs::write(&identity, first_identity.unwrap()).unwrap();
+
+    lan.part(&[&one]);
+    let a = family.start(&one, "a", alone);
+    a.wait_for(0, "node started");
+    let peer = other.clone();
+    a.ask(move |client| {
+        assert_eq!(client.status().unwrap()["incarnation"], 2);
+        client.search(false).unwrap();
+        client.dial(&peer).unwrap();
+    });
+    lan.heal(&[&one]);
+    a.wait_for(0, "others know a later start of this node than its data folder; starts are counted from there");
+    a.ask(move |client| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while client.status().unwrap()["incarnation"] != 4 {
+            assert!(Instant::now() < deadline, "{}", client.status().unwrap());
+        }
+        let discovery = client.text("/v1/discovery").unwrap();
+        let discovery: serde_json::Value = serde_json::from_str(&discovery).unwrap();
+        assert_eq!(discovery["phase"], "paused", "{discovery}");
+        assert!(
+            discovery["peers"].to_string().contains(&other),
+            "{discovery}"
+        );
+    });
+}

@@ -65,6 +65,11 @@ impl Family {
         &self.secret
     }
 
+    /// The data folder of a node.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Starts the node `name` of this family in `host`, or starts it again on the same data.
     /// `settings` are lines of a configuration file.
     pub fn start<'a>(&'a self, host: &'a Host, name: &str, settings: &str) -> Sibling<'a> {
@@ -100,7 +105,7 @@ impl Family {
     }
 
     fn command(&self, host: &Host, name: &str, folder: &str, settings: &str) -> Command {
-        let data = self.folder.path().join(folder);
+        let data = self.data(folder);
         let file = data.with_extension("toml");
         std::fs::write(&file, settings).unwrap();
         let mut command = host.command(env!("CARGO_BIN_EXE_waymesh"));
