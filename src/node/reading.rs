@@ -82,10 +82,14 @@ impl IndexReader {
 
     /// The index, once it shows what was durable when this was called.
     pub(super) async fn index(&self) -> Result<ShownIndex, AnswerError> {
-        if !self.store.is_caught_up(PATIENCE).await {
-            return Err(AnswerError::Behind);
+        tokio::select! {
+            biased;
+            is_caught_up = self.store.is_caught_up(PATIENCE) => match is_caught_up {
+                true => Ok(self.store.index().clone()),
+                false => Err(AnswerError::Behind),
+            },
+            why = self.store.is_held() => Err(unreadable(&why)),
         }
-        Ok(self.store.index().clone())
     }
 
     /// Asks the index on a thread that may block, once it shows what was durable when this was called.

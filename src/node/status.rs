@@ -116,7 +116,10 @@ impl StatusSource {
                 ("store", !self.store.has_failed()),
                 ("disk_room", self.store.has_room()),
                 ("disk_answers", self.store.disk_answers()),
-                ("index", self.store.is_answering()),
+                (
+                    "index",
+                    self.store.is_answering() && !self.store.is_held_up(),
+                ),
                 ("name", cluster.name_taken_by.is_none()),
                 ("vehicles", !self.profile.addresses.vehicles.is_empty()),
                 ("not_draining", !self.is_draining.load(Ordering::Relaxed)),

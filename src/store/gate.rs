@@ -4,7 +4,7 @@
 //! After a failed write or sync nothing is known about an index but what it says after it was opened
 //! anew. Until the log has been applied again up to where it was, a question would miss records that
 //! an earlier one has seen, and a repeat would count as new; so questions wait meanwhile, and are
-//! told so when that takes too long. Who feeds the index is let through.
+//! told so when that takes too long, or at once where a damaged file keeps the index from being fed. Who feeds the index is let through.
 
 use std::{
     fmt, io,
@@ -15,6 +15,8 @@ use std::{
     },
     time::Duration,
 };
+
+use tokio::sync::watch;
 
 use super::{
     index::{Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery},
@@ -96,6 +98,8 @@ pub(crate) struct IndexGate<I> {
     patience: Duration,
     /// What is known of damaged files.
     survey: Arc<Survey>,
+    /// Why it is not fed any more; absent while it is.
+    held: watch::Sender<Option<IndexError>>,
 }
 
 #[derive(Debug)]
@@ -130,7 +134,22 @@ impl<I: Index> IndexGate<I> {
             changed: Condvar::new(),
             patience,
             survey: Arc::default(),
+            held: watch::Sender::new(None),
         }
+    }
+
+    /// Says that it is not fed any more, and why, or that it is again. A question that would wait for
+    /// what it does not show is told at once.
+    pub(crate) fn hold(&self, why: Option<IndexError>) {
+        self.held.send_replace(why);
+        // Whoever waits looks again.
+        drop(self.lock_shown());
+        self.changed.notify_all();
+    }
+
+    /// Why it is not fed any more; absent while it is.
+    pub(crate) fn held(&self) -> watch::Receiver<Option<IndexError>> {
+        self.held.subscribe()
     }
 
     /// Stops questions, closes the index when those under way are through, and opens it anew. By one
@@ -178,12 +197,18 @@ impl<I: Index> IndexGate<I> {
                 return question(index);
             }
             drop(slot);
-            let is_shown = self.lock_shown();
+            let is_held = || self.held.borrow().is_some();
             let waited = self
                 .changed
-                .wait_timeout_while(is_shown, self.patience, |is_shown| !*is_shown)
+                .wait_timeout_while(self.lock_shown(), self.patience, |is_shown| {
+                    !*is_shown && !is_held()
+                })
                 .unwrap_or_else(PoisonError::into_inner);
-            if waited.1.timed_out() {
+            let (is_shown, timeout) = (*waited.0, waited.1);
+            if !is_shown && let Some(why) = self.held.borrow().clone() {
+                return Err(why);
+            }
+            if timeout.timed_out() {
                 return Err(IndexError::Closed);
             }
         }
@@ -353,6 +378,28 @@ mod tests {
             }
             is_over.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn a_question_does_not_wait_for_an_index_that_is_held() {
+        let (_, gate) = gate(Duration::from_secs(600));
+        let damaged = || IndexError::Damaged("a block".to_owned());
+        gate.hold(Some(damaged()));
+        assert_eq!(
+            gate.last(&vehicle()).unwrap(),
+            None,
+            "what it shows it shows"
+        );
+        gate.hold(None);
+        gate.reopen().unwrap();
+        std::thread::scope(|scope| {
+            let asker = scope.spawn(|| gate.last(&vehicle()));
+            gate.hold(Some(damaged()));
+            assert!(asker.join().unwrap().unwrap_err().is_damage());
+        });
+        gate.hold(None);
+        gate.show();
+        assert_eq!(gate.last(&vehicle()).unwrap(), None);
     }
 
     #[test]

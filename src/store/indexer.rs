@@ -59,6 +59,8 @@ pub(crate) struct Indexer<S: Storage, I> {
     ticked_at: Instant,
     /// Absent: not since the start.
     persisted_at: Option<Instant>,
+    /// Whether the index was opened anew after the stop.
+    is_stopping: bool,
 }
 
 /// What an indexer works with.
@@ -132,6 +134,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
             persisted: applied,
             ticked_at: Instant::now(),
             persisted_at: None,
+            is_stopping: false,
         }
     }
 
@@ -258,6 +261,7 @@ impl<S: Storage, I: Index> Indexer<S, I> {
 
     fn try_to_mend(&mut self, mut fault: Fault) -> Result<(), String> {
         loop {
+            let failed_at = Instant::now();
             self.shared.metrics.index_failures.inc();
             if !fault.is_mendable() {
                 return Err(fault.to_string());
@@ -273,23 +277,32 @@ impl<S: Storage, I: Index> Indexer<S, I> {
                     error = %fault, %damage,
                     "the index cannot be fed; records are taken as long as the log may go on without it"
                 );
+                self.feed.index.hold(Some(damage.clone()));
                 if self.shared.progress.wait_for_stop(HOLD) {
                     return Err(damage.to_string());
                 }
             }
-            let Some(delay) = self.feed.mending.failed(Instant::now(), has_room) else {
+            self.feed.index.hold(None);
+            let Some(delay) = self.feed.mending.failed(failed_at, has_room) else {
                 return Err(format!("the index fails again and again: {fault}"));
             };
             if let Some(n_unsaid) = WARNINGS.pass() {
                 tracing::warn!(error = %fault, ?delay, n_unsaid, "the index failed and is opened anew");
             }
-            let is_stopping = self.shared.progress.wait_for_stop(delay);
-            match self.reopen() {
+            let was_stopping = self.is_stopping;
+            self.is_stopping = self.shared.progress.wait_for_stop(delay);
+            if was_stopping {
+                // It was opened anew since the stop; the next start catches up.
+                return Err(fault.to_string());
+            }
+            let reopened = self.reopen();
+            self.feed.mending.tried(Instant::now());
+            match reopened {
                 Ok(()) => {
                     tracing::info!("the index works again");
                     return Ok(());
                 }
-                Err(next) if is_stopping => return Err(next.to_string()),
+                Err(next) if self.is_stopping => return Err(next.to_string()),
                 Err(next) => fault = next,
             }
         }

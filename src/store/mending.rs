@@ -37,7 +37,8 @@ pub(crate) struct Mending {
     limits: MendLimits,
     backoff: Backoff,
     n_failures: u32,
-    failed_at: Instant,
+    /// When it was tried, or failed, last.
+    seen_at: Instant,
 }
 
 impl Mending {
@@ -47,18 +48,23 @@ impl Mending {
             backoff: Backoff::new(limits.delay_first, limits.delay_max, seed),
             limits,
             n_failures: 0,
-            failed_at: Instant::from_millis(0),
+            seen_at: Instant::from_millis(0),
         }
+    }
+
+    /// It was tried again, which ended at `now`: from then on counts how long it has not failed.
+    pub(crate) const fn tried(&mut self, now: Instant) {
+        self.seen_at = now;
     }
 
     /// It has failed at `now`: how long to wait before it is tried again; nothing if it is to be given
     /// up. What others are to blame for, such as a full disk, does not count.
     pub(crate) fn failed(&mut self, now: Instant, counts: bool) -> Option<Duration> {
-        if now.since(self.failed_at) >= self.limits.forgiven_after {
+        if now.since(self.seen_at) >= self.limits.forgiven_after {
             self.n_failures = 0;
             self.backoff.reset();
         }
-        self.failed_at = now;
+        self.seen_at = now;
         self.n_failures += u32::from(counts);
         (self.n_failures <= self.limits.n_failures_max).then(|| self.backoff.next_delay())
     }
@@ -97,6 +103,16 @@ mod tests {
             let delay = mending.failed(at(minute * 60), true);
             assert!(delay.unwrap() <= Duration::from_millis(50));
         }
+    }
+
+    #[test]
+    fn a_try_that_takes_long_is_no_time_without_a_failure() {
+        let mut mending = mending();
+        for minutes in 1..=3 {
+            assert!(mending.failed(at(minutes * 600), true).is_some());
+            mending.tried(at(minutes * 600 + 590));
+        }
+        assert_eq!(mending.failed(at(4 * 600), true), None);
     }
 
     #[test]

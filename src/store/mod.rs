@@ -118,6 +118,10 @@ const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 /// How long the disk may be at work on one group before the store takes records no more.
 const STALL: Duration = Duration::from_secs(2);
 
+/// How long records may wait for the index before the store takes them no more. An index that is only
+/// slow makes room after each batch.
+const INDEX_STALL: Duration = Duration::from_secs(10);
+
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -128,6 +132,9 @@ const DROP_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Store {
     shared: Arc<Shared>,
     index: ShownIndex,
+    held: watch::Receiver<Option<IndexError>>,
+    /// See [`INDEX_STALL`].
+    index_stall: Duration,
     quarantine: Arc<Queue<QuarantineEntry>>,
     /// Held by each thread until it ends.
     running: Mutex<Option<mpsc::SyncSender<Never>>>,
@@ -179,6 +186,8 @@ struct Limits {
     tick_interval: Duration,
     /// How long what was applied may wait to be made durable in the index.
     persist_interval: Duration,
+    /// How long records may wait for the index before the store takes them no more.
+    index_stall: Duration,
     /// Vehicles of one generation of the cache of what is known of vehicles.
     vehicles_per_generation: usize,
 }
@@ -227,12 +236,15 @@ impl Store {
         let (log, patience) = (parts.log.as_ref(), limits.mending.patience);
         let gate = rebuild::open_index(parts.index, log, patience, &metrics)?;
         let gate = Arc::new(gate);
+        let index_stall = limits.index_stall;
         let engine = Engine::open(parts.log, Arc::clone(&gate), limits, metrics)?;
         let (writer, indexer) = (engine.writer, engine.indexer);
         let (running, ended) = mpsc::sync_channel(0);
         let horizon = Arc::clone(&engine.shared.horizon);
         let store = Self {
             shared: engine.shared,
+            held: gate.held(),
+            index_stall,
             index: ShownIndex::new(gate, horizon),
             quarantine: Arc::new(Queue::new(QUARANTINE_QUEUE_MAX)),
             running: Mutex::new(Some(running)),
@@ -264,6 +276,20 @@ impl Store {
             .is_ok()
     }
 
+    /// Waits until the index is not fed any more, as a file of it is damaged; what was found. What is
+    /// not in it by then will not be. Cancel safe.
+    pub async fn is_held(&self) -> IndexError {
+        let mut held = self.held.clone();
+        let found = held
+            .wait_for(Option::is_some)
+            .await
+            .map(|held| held.clone());
+        match found {
+            Ok(Some(why)) => why,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// The index, for questions.
     pub const fn index(&self) -> &ShownIndex {
         &self.index
@@ -284,15 +310,21 @@ impl Store {
         self.shared.failure.subscribe()
     }
 
-    /// Whether records are taken now: the disk has room, comes back within 2 s, and nothing
-    /// failed.
+    /// Whether records are taken now: the disk has room, comes back within 2 s and does not refuse, the
+    /// index lets the log go on, and nothing failed.
     pub fn is_taking(&self) -> bool {
-        self.has_room() && !self.has_failed() && self.disk_answers()
+        self.has_room() && !self.has_failed() && self.disk_answers() && !self.is_held_up()
     }
 
-    /// Whether the disk comes back from what it is given to do within 2 s.
+    /// Whether the disk comes back from what it is given to do within 2 s, and took the last of it.
     pub fn disk_answers(&self) -> bool {
-        self.shared.hand.busy_for(Instant::now()) < STALL
+        let hand = &self.shared.hand;
+        hand.busy_for(Instant::now()) < STALL && !hand.is_failing()
+    }
+
+    /// Whether records wait for the index for longer than one that is only slow makes them wait.
+    pub fn is_held_up(&self) -> bool {
+        self.shared.hand.waiting_for(Instant::now()) >= self.index_stall
     }
 
     /// Bytes of records that are neither durable nor refused yet.
@@ -399,6 +431,7 @@ impl Limits {
             errands: Errands::default(),
             tick_interval: TICK_INTERVAL,
             persist_interval: PERSIST_INTERVAL,
+            index_stall: INDEX_STALL,
             vehicles_per_generation: VEHICLES_PER_GENERATION,
             store,
         }
@@ -453,6 +486,8 @@ impl<S: Storage, I: Index> Engine<S, I> {
         };
         let indexer = Indexer::new(feed, Arc::clone(&shared));
         let writer = Writer::new(log, storage, dedupe, limits.store, Arc::clone(&shared));
+        // Known before anybody brings records.
+        writer.is_disk_full();
         Ok(Self {
             shared,
             writer,

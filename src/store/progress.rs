@@ -40,6 +40,17 @@ pub(crate) struct LagLimits {
     pub(crate) n_bytes: u64,
 }
 
+/// How a wait of the writer for the index ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The index is near enough, or does not matter any more.
+    Over,
+    /// It is too far behind still.
+    Longer,
+    /// Nothing more is to become durable.
+    Stopped,
+}
+
 /// What the indexer is asked to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -157,18 +168,22 @@ impl Progress {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_stopping
     }
 
-    /// For the writer: waits while the index is too far behind, but not at a close; false at a stop.
-    pub(crate) fn wait_lag_below(&self, limits: LagLimits) -> bool {
-        let state = self.lock();
-        let state = self
+    /// For the writer: waits while the index is too far behind, but not at a close, for `patience` at
+    /// most.
+    pub(crate) fn wait_lag_below(&self, limits: LagLimits, patience: Duration) -> Wait {
+        let (state, waited) = self
             .changed
-            .wait_while(state, |state| {
+            .wait_timeout_while(self.lock(), patience, |state| {
                 let n_bytes = state.durable.0.saturating_sub(state.trimmable.0);
                 let is_behind = state.n_lag_records > limits.n_records || n_bytes > limits.n_bytes;
                 is_behind && !state.is_closing && !state.is_stopping
             })
             .unwrap_or_else(PoisonError::into_inner);
-        !state.is_stopping
+        match (state.is_stopping, waited.timed_out()) {
+            (true, _) => Wait::Stopped,
+            (false, true) => Wait::Longer,
+            (false, false) => Wait::Over,
+        }
     }
 
     /// The store is closed: the rest is made durable however far the index is behind.

@@ -92,6 +92,17 @@ const MENDING: MendLimits = MendLimits {
     patience: Duration::from_secs(20),
 };
 
+/// Waits until `is_so`.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("not within 20 s: {what}");
+}
+
 struct Bench {
     store: Store,
     index: Arc<TestIndex>,
@@ -132,6 +143,7 @@ impl Bench {
         limits.mending = MENDING;
         limits.tick_interval = Duration::from_millis(5);
         limits.persist_interval = Duration::ZERO;
+        limits.index_stall = Duration::from_millis(50);
         let (store, _) = Store::open_with(parts, limits, metrics.clone())?;
         Ok(Self {
             store,
@@ -317,8 +329,53 @@ async fn an_index_that_lags_too_far_stops_the_intake() {
     bench.store.submit(vec![position(4)], settle);
     let waiting = tokio::time::timeout(Duration::from_millis(100), verdict.verdict());
     assert!(waiting.await.is_err(), "taken though the index lags");
+    wait_until("it is known to be ill", || !bench.store.is_taking());
+    assert!(bench.store.is_held_up() && bench.store.disk_answers());
     bench.index.stand_still(false);
     assert_eq!(verdict.verdict().await, Verdict::Durable);
+    assert!(bench.store.is_taking());
+}
+
+#[tokio::test]
+async fn what_waits_for_an_index_that_does_not_go_on_can_be_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        index_lag_records_max: 0,
+        ..StoreConfig::default()
+    };
+    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    bench.index.stand_still(true);
+    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
+    let (settle, mut verdict) = Settle::new(None);
+    bench.store.submit(vec![position(2)], settle);
+    wait_until("it is known to be ill", || !bench.store.is_taking());
+    let mut reclaimed = bench.store.reclaim();
+    let (batch, settle) = reclaimed.pop().unwrap();
+    assert_eq!((batch.n_records(), reclaimed.len()), (1, 0));
+    settle.settle(Verdict::Refused(RefuseReason::Overloaded));
+    let refused = Verdict::Refused(RefuseReason::Overloaded);
+    assert_eq!(verdict.verdict().await, refused);
+    bench.index.stand_still(false);
+    wait_until("it is well", || bench.store.is_taking());
+    assert_eq!(bench.track().await, [(1, false)]);
+}
+
+#[tokio::test]
+async fn a_disk_with_about_as_much_room_as_the_reserve_is_not_full_in_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let reserve_bytes = StoreConfig::default().disk_reserve_bytes;
+    let is_taking = |free_bytes: u64| {
+        bench.log.free_bytes.store(free_bytes, Ordering::Relaxed);
+        let (store, is_taken) = (&bench.store, bench.put(vec![position(1)]));
+        async move { (is_taken.await == Verdict::Durable, store.is_taking()) }
+    };
+    assert_eq!(is_taking(reserve_bytes).await, (true, true));
+    assert_eq!(is_taking(reserve_bytes - 1).await, (false, false));
+    assert_eq!(is_taking(reserve_bytes).await, (false, false));
+    let enough_bytes = reserve_bytes + reserve_bytes / 8;
+    assert_eq!(is_taking(enough_bytes).await, (true, true));
+    assert_eq!(is_taking(reserve_bytes).await, (true, true));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{
     index::{Index, IndexError},
     live,
     log::Log,
-    progress::LagLimits,
+    progress::{LagLimits, Wait},
     storage::Storage,
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// How often the writer looks around when nothing comes.
 const REST: Duration = Duration::from_millis(500);
+
+/// A full disk must have this part of the reserve more before records are taken again.
+const RESERVE_PART: u64 = 8;
 
 static DISK_WARNINGS: RateLimit = RateLimit::per_second(1);
 
@@ -88,6 +91,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 .set(submissions.len() as i64);
             self.group(&mut submissions);
             self.trim();
+            self.probe();
         }
         self.close();
     }
@@ -119,7 +123,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let shared = Arc::clone(&self.shared);
         let is_empty = shared.hand.group().is_empty();
         let is_waiting_over = is_empty || self.wait_for_index();
-        shared.hand.note_busy((!is_empty).then(Instant::now));
+        shared.hand.note_busy(Some(Instant::now()));
         // The disk may have become full during the wait.
         if self.is_disk_full() {
             return Err(RefuseReason::DiskFull);
@@ -141,6 +145,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
         })?;
         match self.log.commit() {
             Ok(durable) => {
+                self.shared.hand.note_failing(false);
                 let n_records = counts.n_stored + counts.n_events_stored;
                 self.dedupe.confirm(durable);
                 self.shared.progress.advance_durable(durable, n_records);
@@ -167,6 +172,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
     fn give_up(&mut self) -> RefuseReason {
         self.dedupe.withdraw();
         self.live.clear();
+        self.shared.hand.note_failing(true);
         RefuseReason::DiskError
     }
 
@@ -245,15 +251,20 @@ impl<S: Storage, I: Index> Writer<S, I> {
         }
     }
 
-    /// Whether the disk has less room than the reserve; says so once at each change.
-    fn is_disk_full(&self) -> bool {
+    /// Whether the disk has less room than the reserve; says so once at each change. A full one must get
+    /// a little more, so that it is not full and not full in turns.
+    pub(super) fn is_disk_full(&self) -> bool {
+        let reserve_bytes = self.config.disk_reserve_bytes;
+        let more_bytes = match self.shared.is_full.load(Ordering::Relaxed) {
+            true => reserve_bytes / RESERVE_PART,
+            false => 0,
+        };
         let is_full = match self.storage.free_bytes() {
-            Ok(free_bytes) => free_bytes < self.config.disk_reserve_bytes,
+            Ok(free_bytes) => free_bytes < reserve_bytes.saturating_add(more_bytes),
             Err(_) => false,
         };
         if self.shared.is_full.swap(is_full, Ordering::Relaxed) != is_full {
             if is_full {
-                let reserve_bytes = self.config.disk_reserve_bytes;
                 tracing::error!(
                     reserve_bytes,
                     "disk full: records are refused until there is room"
@@ -265,20 +276,51 @@ impl<S: Storage, I: Index> Writer<S, I> {
         is_full
     }
 
+    /// Waits while the index is too far behind; false at a stop.
     fn wait_for_index(&self) -> bool {
-        let config = &self.config;
-        self.shared.progress.wait_lag_below(LagLimits {
+        let (config, hand) = (&self.config, &self.shared.hand);
+        let limits = LagLimits {
             n_records: config.index_lag_records_max,
             // A segment goes as a whole, so one is there in part for nothing.
             n_bytes: config
                 .log_bytes_max
                 .saturating_sub(config.segment_bytes_max),
-        })
+        };
+        hand.note_waiting(Some(Instant::now()));
+        let may_go_on = loop {
+            match self.shared.progress.wait_lag_below(limits, REST) {
+                Wait::Over => break true,
+                Wait::Stopped => break false,
+                Wait::Longer => self.is_disk_full(),
+            };
+        };
+        hand.note_waiting(None);
+        may_go_on
+    }
+
+    /// With a disk that refused the last records, tries whether it takes anything again: nobody may
+    /// bring any more meanwhile.
+    pub(super) fn probe(&mut self) {
+        let hand = &self.shared.hand;
+        if !hand.is_failing() || self.shared.is_mending.load(Ordering::Relaxed) {
+            return;
+        }
+        hand.note_busy(Some(Instant::now()));
+        let probed = self.log.probe();
+        hand.note_busy(None);
+        if probed.is_ok() {
+            hand.note_failing(false);
+            tracing::info!("the disk takes records again");
+        }
     }
 
     /// Removes the part of the log that is not needed any more.
     pub(super) fn trim(&mut self) {
-        if let Err(error) = self.log.trim(self.shared.progress.trimmable())
+        let below = self.shared.progress.trimmable();
+        self.shared.hand.note_busy(Some(Instant::now()));
+        let trimmed = self.log.trim(below);
+        self.shared.hand.note_busy(None);
+        if let Err(error) = trimmed
             && let Some(n_unsaid) = DISK_WARNINGS.pass()
         {
             tracing::warn!(%error, n_unsaid, "the log could not be trimmed");

@@ -35,7 +35,8 @@ pub async fn tell_health(
         let was_storing = *is_storing.borrow();
         well_since = is_taking.then(|| well_since.unwrap_or(now));
         let is_well = well_since.is_some_and(|since| now.since(since) >= WELL_FOR);
-        let is_well = is_well || !has_been_ill;
+        // Where no other node owns them meanwhile there is nothing to hand over twice.
+        let is_well = is_well || !has_been_ill || !are_others(&neighbourhood.borrow());
         if was_storing != is_taking && (was_storing || is_well) {
             if is_taking {
                 tracing::debug!("the store is well: this node owns vehicles");

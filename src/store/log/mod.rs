@@ -37,6 +37,7 @@ use self::{
 };
 use super::storage::{Storage, StorageFile};
 use crate::{
+    base::rate::RateLimit,
     delivery::{
         batch::{Batch, Entry},
         group::{
@@ -46,6 +47,8 @@ use crate::{
     },
     types::record::{Flags, Record},
 };
+
+static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 /// A place in the log: bytes since the first segment ever made. Never restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -191,11 +194,26 @@ impl<S: Storage> Log<S> {
     /// next group tries a new segment again.
     pub fn commit(&mut self) -> Result<LogOffset, CommitError> {
         let outcome = self.write_group(FrameKind::Records).or_else(|first| {
-            tracing::warn!(error = %first, "a segment of the log failed and is closed; trying a new one");
+            if let Some(n_unsaid) = WARNINGS.pass() {
+                tracing::warn!(
+                    error = %first, n_unsaid,
+                    "a segment of the log failed and is closed; trying a new one"
+                );
+            }
             self.write_group(FrameKind::Records)
         });
         self.discard();
         outcome.map(|()| self.durable()).map_err(CommitError)
+    }
+
+    /// Tries whether the disk takes anything: makes a new segment, if none is open.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]; nothing is lost.
+    pub fn probe(&mut self) -> Result<(), LogError> {
+        let segment = self.writable_segment()?;
+        self.open = Some(segment);
+        Ok(())
     }
 
     /// Removes segments of which nothing at or above `below` is left, but never the last one.

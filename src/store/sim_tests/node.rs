@@ -50,6 +50,7 @@ fn limits() -> Limits {
         errands: Errands::default(),
         tick_interval: Duration::ZERO,
         persist_interval: Duration::ZERO,
+        index_stall: Duration::from_secs(10),
         vehicles_per_generation: 2,
     }
 }

@@ -36,17 +36,6 @@ fn config() -> StoreConfig {
     }
 }
 
-/// Waits until `is_so`.
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("not within 20 s: {what}");
-}
-
 impl Bench {
     fn with_retention(path: &Path, index: Arc<TestIndex>) -> Self {
         Self::open(path, index, &config())
@@ -222,6 +211,52 @@ async fn records_are_taken_while_a_damaged_file_keeps_the_index_from_what_it_is_
         let expected: Vec<_> = [3].into_iter().chain(5..40).collect();
         assert_eq!(times, expected, "{call:?}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_file_that_is_met_when_the_index_is_opened_anew_stops_no_intake() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Arc::<TestIndex>::default();
+    let opened = Arc::clone(&index);
+    let opener = IndexOpener::new(move || {
+        if opened.n_opened.fetch_add(1, Ordering::Relaxed) > 0 {
+            opened.map.crash();
+            opened.is_damaged.store(true, Ordering::Relaxed);
+            opened.fail(Call::Apply, 0, u64::MAX);
+        }
+        Ok(Arc::clone(&opened))
+    });
+    let bench = Bench::open_over(folder.path(), Arc::clone(&index), opener, &config()).unwrap();
+    index.fail(Call::Persist, 0, 1);
+    assert_eq!(bench.put(vec![position(5)]).await, Verdict::Durable);
+    assert_eq!(bench.put(vec![position(6)]).await, Verdict::Durable);
+    let held = tokio::time::timeout(Duration::from_secs(20), bench.store.is_held());
+    assert!(held.await.unwrap().is_damage());
+    assert_eq!(index.n_opened.load(Ordering::Relaxed), 2);
+    // What needs the index to be told from a repeat is taken as new, and a question is told why.
+    let records = vec![position(3), position(7)];
+    assert_eq!(bench.put(records).await, Verdict::Durable);
+    assert!(bench.store.is_taking() && !bench.store.is_answering());
+    let answer = bench.store.index().last(&vehicle());
+    assert!(answer.unwrap_err().is_damage());
+}
+
+#[tokio::test]
+async fn a_close_ends_though_the_index_cannot_be_synced_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Arc::<TestIndex>::default();
+    let bench = Bench::open(folder.path(), Arc::clone(&index), &config());
+    assert_eq!(bench.put(vec![position(5)]).await, Verdict::Durable);
+    index.stand_still(true);
+    assert_eq!(bench.put(vec![position(6)]).await, Verdict::Durable);
+    bench.log.free_bytes.store(0, Ordering::Relaxed);
+    index.fail(Call::Persist, 0, u64::MAX);
+    index.stand_still(false);
+    assert!(bench.store.close_within(Duration::from_secs(20)));
+    assert!(index.n_opened.load(Ordering::Relaxed) < 20);
+    index.heal();
+    let bench = Bench::open(folder.path(), index, &config());
+    assert_eq!(bench.track().await, [(5, false), (6, false)]);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ struct Syncs {
 #[derive(Debug, Default)]
 struct SyncState {
     is_stuck: bool,
+    is_refusing: bool,
     n_begun: u64,
 }
 
@@ -33,19 +34,23 @@ impl Syncs {
         self.changed.notify_all();
     }
 
+    fn refuse(&self, is_refusing: bool) {
+        self.state.lock().unwrap().is_refusing = is_refusing;
+    }
+
     fn n_begun(&self) -> u64 {
         self.state.lock().unwrap().n_begun
     }
 
-    fn pass(&self) {
+    fn pass(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
         state.n_begun += 1;
         self.changed.notify_all();
-        drop(
-            self.changed
-                .wait_while(state, |state| state.is_stuck)
-                .unwrap(),
-        );
+        let state = self.changed.wait_while(state, |state| state.is_stuck);
+        match state.unwrap().is_refusing {
+            true => Err(io::Error::other("told to refuse")),
+            false => Ok(()),
+        }
     }
 
     /// Waits until more than `n_syncs` were begun.
@@ -117,7 +122,7 @@ impl StorageFile for SlowFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.syncs.pass();
+        self.syncs.pass()?;
         self.file.sync()
     }
 
@@ -227,6 +232,25 @@ async fn a_slow_sync_that_fails_in_the_end_confirms_nothing_and_loses_nothing() 
     assert_eq!(verdict_of(&mut bench.submit(2)).await, Verdict::Durable);
     assert_eq!(bench.metrics.positions_stored.get(), 2);
     assert_eq!(bench.metrics.positions_duplicate.get(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_ill_until_it_takes_something() {
+    let bench = SlowBench::new();
+    assert_eq!(verdict_of(&mut bench.submit(1)).await, Verdict::Durable);
+    bench.syncs.refuse(true);
+    let refused = Verdict::Refused(RefuseReason::DiskError);
+    assert_eq!(verdict_of(&mut bench.submit(2)).await, refused);
+    assert!(!bench.store.is_taking() && !bench.store.disk_answers());
+    // Nobody brings anything meanwhile, and it is tried again and again.
+    for _ in 0..2 {
+        bench.syncs.wait_for_more_than(bench.syncs.n_begun());
+        assert!(!bench.store.is_taking());
+    }
+    bench.syncs.refuse(false);
+    wait_until("the disk takes something", || bench.store.is_taking());
+    assert_eq!(verdict_of(&mut bench.submit(2)).await, Verdict::Durable);
+    assert_eq!(track_of(&bench.store).await, [(1, false), (2, false)]);
 }
 
 #[tokio::test]
