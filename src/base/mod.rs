@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod backoff;
+pub mod folder;
 pub mod machine;
 pub mod prng;
 pub mod queue;

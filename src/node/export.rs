@@ -67,7 +67,10 @@ fn read_all(
         })),
     };
     let mut batcher = Batcher::default();
-    while let Some(records) = reading.next_page(index)? {
+    // Pages without anything that is asked for do not show that nobody reads any more.
+    while !sender.is_closed()
+        && let Some(records) = reading.next_page(index)?
+    {
         for record in records {
             if let Some(batch) = batcher.push(record)
                 && sender.blocking_send(Ok(batch)).is_err()

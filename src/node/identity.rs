@@ -20,7 +20,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{base::machine, types::ids::NodeId};
+use crate::{
+    base::{folder::make_folder, machine},
+    types::ids::NodeId,
+};
 
 /// Version of the data folder as a whole.
 const LAYOUT: u32 = 1;
@@ -76,7 +79,7 @@ impl Identity {
             let path = path.to_owned();
             move |error| IdentityError::Disk(path, error)
         };
-        fs::create_dir_all(folder).map_err(disk(folder))?;
+        make_folder(folder).map_err(disk(folder))?;
         let lock_path = folder.join("lock");
         let lock = File::create(&lock_path).map_err(disk(&lock_path))?;
         match lock.try_lock() {

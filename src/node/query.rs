@@ -4,7 +4,7 @@
 //! vehicle was told is what an asker sees. Where other nodes are linked, they are asked at the same time,
 //! and the answers are merged; a node alone reads its own index and makes no detour.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,12 @@ use crate::{
 /// Bytes of a page's JSON after which it ends, however many records were asked for; 10,000
 /// positions without much beside them are fewer.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Records that are looked at for one page; further ones are looked at for the next.
+const LOOKS_MAX: usize = 50_000;
+
+/// Says where a page ended, by its last record.
+type Cursor = fn(&Record) -> String;
 
 /// Subscribers of the live stream at most.
 const LIVE_SUBSCRIBERS_MAX: usize = 256;
@@ -173,10 +179,10 @@ impl Answers for NodeAnswers {
                 .reader
                 .ask(move |index| last_positions(index, after, limit, bbox))
                 .await?;
-            return Ok(found.into_page(last_id, around.missing()));
+            return Ok(found.into_page(around.missing()));
         }
         // What a filter leaves of each node is not what it leaves of the cluster.
-        let limit_each = bbox.is_none().then_some(limit);
+        let limit_each = bbox.is_none().then_some(limit + 1);
         let question = PageQuestion::Vehicles {
             after,
             limit: limit_each,
@@ -217,7 +223,7 @@ impl Answers for NodeAnswers {
                 from: question.from,
                 to: question.to,
                 after,
-                limit,
+                limit: limit + 1,
             };
             let items = self.asking.page(around, question);
             return fill_page(items, limit, |_| true, cursor_after).await;
@@ -233,7 +239,7 @@ impl Answers for NodeAnswers {
             .reader
             .ask(move |index| track(index, query, limit))
             .await?;
-        Ok(found.into_page(cursor_after, around.missing()))
+        Ok(found.into_page(around.missing()))
     }
 
     async fn export(&self, question: ExportQuestion) -> Result<Export, AnswerError> {
@@ -260,11 +266,15 @@ impl Answers for NodeAnswers {
     }
 }
 
-/// Records for one page.
+/// Records for one page, and whether there are more.
 struct Found {
     records: Vec<Record>,
     limit: usize,
     json_bytes: usize,
+    /// Records that may still be looked at.
+    n_looks_left: usize,
+    /// Behind which the next page begins; absent on the last one.
+    next: Option<String>,
 }
 
 impl Found {
@@ -273,22 +283,41 @@ impl Found {
             records: Vec::new(),
             limit,
             json_bytes: 0,
+            n_looks_left: LOOKS_MAX,
+            next: None,
         }
     }
 
-    fn push(&mut self, record: Record) {
-        self.json_bytes += json_bytes_max(&record);
-        self.records.push(record);
+    /// Takes the next record, if it is wanted and there is room; breaks at the end of the page. That is
+    /// seen by the first record that finds no room: a page that is just full may be the last.
+    fn take(
+        &mut self,
+        record: Record,
+        is_wanted: impl Fn(&Record) -> bool,
+        cursor: Cursor,
+    ) -> ControlFlow<()> {
+        let is_full = self.records.len() >= self.limit || self.json_bytes >= PAGE_BYTES_MAX;
+        self.n_looks_left = self.n_looks_left.saturating_sub(1);
+        let looked_at = (self.n_looks_left == 0).then(|| cursor(&record));
+        if is_wanted(&record) {
+            if is_full {
+                self.next = self.records.last().map(cursor);
+                return ControlFlow::Break(());
+            }
+            self.json_bytes += json_bytes_max(&record);
+            self.records.push(record);
+        }
+        // Short, or even empty: what is wanted may lie far behind.
+        self.next = looked_at;
+        match self.next {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
     }
 
-    fn is_full(&self) -> bool {
-        self.records.len() >= self.limit || self.json_bytes >= PAGE_BYTES_MAX
-    }
-
-    fn into_page(self, cursor: fn(&Record) -> String, missing: Vec<String>) -> Page<Record> {
-        let last = self.records.last().filter(|_| self.is_full());
+    fn into_page(self, missing: Vec<String>) -> Page<Record> {
         Page {
-            next: last.map(cursor),
+            next: self.next,
             items: self.records,
             missing,
         }
@@ -300,17 +329,15 @@ async fn fill_page(
     mut items: Stream,
     limit: usize,
     is_wanted: impl Fn(&Record) -> bool,
-    cursor: fn(&Record) -> String,
+    cursor: Cursor,
 ) -> Result<Page<Record>, AnswerError> {
     let mut found = Found::new(limit);
-    while !found.is_full()
-        && let Some(record) = items.next().await?
-    {
-        if is_wanted(&record) {
-            found.push(record);
+    while let Some(record) = items.next().await? {
+        if found.take(record, &is_wanted, cursor).is_break() {
+            break;
         }
     }
-    Ok(found.into_page(cursor, items.missing()))
+    Ok(found.into_page(items.missing()))
 }
 
 /// Last positions of this node, inside `bbox` if one is given, until a page is full.
@@ -320,30 +347,35 @@ fn last_positions(
     limit: usize,
     bbox: Option<[f64; 4]>,
 ) -> Result<Found, IndexError> {
-    let n_left = bbox.map_or(limit, |_| usize::MAX);
+    let n_left = bbox.map_or(limit + 1, |_| usize::MAX);
     let reading = Reading::Vehicles { after, n_left };
-    fill(index, reading, limit, |record| {
-        bbox.is_none_or(|bbox| is_inside(record, &bbox))
-    })
+    let is_wanted = |record: &Record| bbox.is_none_or(|bbox| is_inside(record, &bbox));
+    fill(index, reading, Found::new(limit), (is_wanted, last_id))
 }
 
 /// Positions of one vehicle on this node until a page is full.
 fn track(index: &ShownIndex, query: RangeQuery, limit: usize) -> Result<Found, IndexError> {
-    let n_left = limit;
-    fill(index, Reading::Track { query, n_left }, limit, |_| true)
+    let reading = Reading::Track {
+        query,
+        n_left: limit + 1,
+    };
+    fill(
+        index,
+        reading,
+        Found::new(limit),
+        (|_: &Record| true, cursor_after),
+    )
 }
 
 fn fill(
     index: &ShownIndex,
     mut reading: Reading,
-    limit: usize,
-    is_wanted: impl Fn(&Record) -> bool,
+    mut found: Found,
+    (is_wanted, cursor): (impl Fn(&Record) -> bool, Cursor),
 ) -> Result<Found, IndexError> {
-    let mut found = Found::new(limit);
     while let Some(records) = reading.next_page(index)? {
-        for record in records.into_iter().filter(&is_wanted) {
-            found.push(record);
-            if found.is_full() {
+        for record in records {
+            if found.take(record, &is_wanted, cursor).is_break() {
                 return Ok(found);
             }
         }
@@ -377,6 +409,66 @@ fn parse_cursor(text: &str) -> Option<(UnixMillis, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        delivery::forwarding::testing::record as position,
+        store::index::{Index as _, MapIndex},
+    };
+
+    fn index_of(n_vehicles: usize) -> ShownIndex {
+        let index = MapIndex::new();
+        let records: Vec<Record> = (0..n_vehicles)
+            .map(|number| position(&format!("v{number:04}"), 1_000))
+            .collect();
+        index.apply(&records).unwrap();
+        ShownIndex::new(Arc::new(index), Arc::default())
+    }
+
+    /// Sizes of all pages.
+    fn pages(index: &ShownIndex, limit: usize, bbox: Option<[f64; 4]>) -> Vec<usize> {
+        let (mut sizes, mut after) = (Vec::new(), None);
+        loop {
+            let found = last_positions(index, after, limit, bbox).unwrap();
+            let page = found.into_page(Vec::new());
+            sizes.push(page.items.len());
+            match page.next {
+                Some(id) => after = Some(VehicleId::parse(id.as_bytes()).unwrap()),
+                None => return sizes,
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_page_says_that_it_is_the_last_even_if_it_is_full() {
+        let index = index_of(6);
+        assert_eq!(pages(&index, 3, None), [3, 3]);
+        assert_eq!(pages(&index, 6, None), [6]);
+        assert_eq!(pages(&index, 4, None), [4, 2]);
+        assert_eq!(pages(&index_of(0), 4, None), [0]);
+        let everywhere = Some([-180.0, -90.0, 180.0, 90.0]);
+        assert_eq!(pages(&index, 3, everywhere), [3, 3]);
+        let nowhere = Some([-180.0, 89.0, -179.0, 90.0]);
+        assert_eq!(pages(&index, 3, nowhere), [0]);
+    }
+
+    #[test]
+    fn a_page_ends_when_enough_was_looked_at_and_goes_on_there() {
+        let index = index_of(10);
+        let look = |after: Option<VehicleId>| {
+            let n_left = usize::MAX;
+            let found = Found {
+                n_looks_left: 4,
+                ..Found::new(3)
+            };
+            let is_wanted = |record: &Record| record.key.vehicle.as_str().ends_with(['5', '8']);
+            let reading = Reading::Vehicles { after, n_left };
+            let found = fill(&index, reading, found, (is_wanted, last_id)).unwrap();
+            (found.records.len(), found.next)
+        };
+        let after = |id: &str| Some(VehicleId::parse(id.as_bytes()).unwrap());
+        assert_eq!(look(None), (0, Some("v0003".into())));
+        assert_eq!(look(after("v0003")), (1, Some("v0007".into())));
+        assert_eq!(look(after("v0007")), (1, None));
+    }
 
     #[test]
     fn a_cursor_reads_back_and_rubbish_does_not() {

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::storage::{Storage, StorageFile};
+use crate::{
+    base::folder::make_folder,
+    store::storage::{Storage, StorageFile},
+};
 
 /// A folder of a file system.
 #[derive(Debug)]
@@ -29,12 +32,7 @@ impl Disk {
     /// # Errors
     /// Whatever the file system says, for example that something else has this name.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if !path.is_dir() {
-            fs::create_dir_all(path)?;
-            if let Some(parent) = path.canonicalize()?.parent() {
-                File::open(parent)?.sync_all()?;
-            }
-        }
+        make_folder(path)?;
         Ok(Self {
             path: path.to_owned(),
             folder: File::open(path)?,

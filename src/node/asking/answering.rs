@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     api::AnswerError,
+    base::time::Instant,
     node::{
         reading::{IndexReader, Reading},
         status::StatusSource,
     },
     store::index::{RangeQuery, ScanQuery},
-    types::ids::VehicleId,
+    types::{ids::VehicleId, record::Record},
 };
 
 /// Silence after which a sign of life is sent.
@@ -39,6 +40,7 @@ pub(super) async fn answer(slot: AnswerSlot, question: Question, sources: Source
     let mut answer = Answer {
         slot,
         cutter: Cutter::default(),
+        said_at: Instant::now(),
     };
     let end = tokio::select! {
         biased;
@@ -55,6 +57,8 @@ pub(super) async fn answer(slot: AnswerSlot, question: Question, sources: Source
 struct Answer {
     slot: AnswerSlot,
     cutter: Cutter,
+    /// When something was sent last.
+    said_at: Instant,
 }
 
 impl Answer {
@@ -87,10 +91,11 @@ impl Answer {
             reading = left;
             let Some(page) = page else { break };
             for record in &page {
-                self.cutter.push(record);
-                while let Some(piece) = self.cutter.take_full() {
-                    self.slot.send(piece).await;
-                }
+                self.push(record).await;
+            }
+            // One page after the other may hold nothing that is asked for.
+            if Instant::now().since(self.said_at) >= SIGN_INTERVAL {
+                self.give_sign().await;
             }
         }
         self.send_rest().await;
@@ -104,10 +109,7 @@ impl Answer {
             match live.recv().await {
                 Ok(batch) => {
                     for record in batch.iter() {
-                        self.cutter.push(record);
-                        while let Some(piece) = self.cutter.take_full() {
-                            self.slot.send(piece).await;
-                        }
+                        self.push(record).await;
                     }
                     self.send_rest().await;
                 }
@@ -117,10 +119,26 @@ impl Answer {
         }
     }
 
+    async fn push(&mut self, record: &Record) {
+        self.cutter.push(record);
+        while let Some(piece) = self.cutter.take_full() {
+            self.slot.send(piece).await;
+            self.said_at = Instant::now();
+        }
+    }
+
     async fn send_rest(&mut self) {
         if let Some(piece) = self.cutter.take_rest() {
             self.slot.send(piece).await;
         }
+    }
+
+    /// Shows that it is being worked on, with what there is to send.
+    async fn give_sign(&mut self) {
+        let cutter = &mut self.cutter;
+        let piece = || cutter.take_rest().unwrap_or_default();
+        self.slot.give_sign(piece).await;
+        self.said_at = Instant::now();
     }
 
     /// Waits for `work` and gives signs of life meanwhile.
@@ -130,9 +148,7 @@ impl Answer {
             if let Ok(done) = timeout(SIGN_INTERVAL, &mut work).await {
                 return done;
             }
-            let cutter = &mut self.cutter;
-            let piece = || cutter.take_rest().unwrap_or_default();
-            self.slot.give_sign(piece).await;
+            self.give_sign().await;
         }
     }
 }

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::{base::time::Instant, cluster::net::LinkHandle, types::record::Record};
 
+/// After which a node that had too much to answer is asked again; it doubles a few times.
+const BUSY_DELAY: Duration = Duration::from_millis(20);
+const BUSY_DOUBLINGS: u32 = 4;
+
 /// How long an answer is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -36,6 +40,8 @@ pub(super) struct Asked {
     has_heard: bool,
     /// Pieces taken that the other end has not been told of.
     n_taken: u32,
+    /// How often the other end had too much to answer.
+    n_busy: u32,
     state: State,
 }
 
@@ -84,6 +90,7 @@ impl Asked {
             is_unsent: false,
             has_heard: false,
             n_taken: 0,
+            n_busy: 0,
             state: State::Open,
         };
         asked.send_question();
@@ -94,6 +101,17 @@ impl Asked {
     pub(super) fn ask_again(&mut self, slot: AskedSlot) {
         self.slot = slot;
         self.send_question();
+    }
+
+    /// Asks again over the same link in a moment, where the other end had too much to answer. Whoever is
+    /// asked for long enough is lost all the same.
+    pub(super) async fn ask_later(&mut self, slot: AskedSlot) {
+        let delay = BUSY_DELAY * (1 << self.n_busy.min(BUSY_DOUBLINGS));
+        self.n_busy += 1;
+        tokio::time::sleep(delay).await;
+        self.has_heard = false;
+        self.state = State::Open;
+        self.ask_again(slot);
     }
 
     /// Whether nothing was heard yet.
@@ -117,7 +135,8 @@ impl Asked {
         let outcome = self.wait().await;
         let metrics = &self.slot.metrics().asked;
         match &outcome {
-            Ok(Got::Records(_)) => {}
+            // The one is not the end, and after the other it is asked again.
+            Ok(Got::Records(_)) | Err(Lost::Failed(Failure::Busy)) => {}
             Ok(Got::Whole { .. }) => metrics.inc("whole"),
             Err(Lost::TimedOut) => metrics.inc("timed_out"),
             Err(Lost::Gone) => metrics.inc("lost"),

@@ -9,6 +9,7 @@ use super::{
     asked::{Asked, Got, Lost},
     desk::Desk,
     whom::Whom,
+    wire::Failure,
 };
 use crate::{
     api::AnswerError,
@@ -134,6 +135,11 @@ impl Gathering {
             Some(Source::Own(own)) => own.next().await?,
             Some(Source::Member(whom, Some(asked))) => match asked.next().await {
                 Err(Lost::Gone) if self.links.ask_again(whom, asked) => return Ok(()),
+                Err(Lost::Failed(Failure::Busy)) => {
+                    let slot = self.links.desk.open(asked.link());
+                    asked.ask_later(slot).await;
+                    return Ok(());
+                }
                 Ok(Got::Records(records)) => Given::Records(records),
                 Ok(Got::Whole { is_connected }) => {
                     self.note_whole(number, is_connected);

@@ -54,6 +54,9 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a member has for its next word, while that is waited for.
 const NEXT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Positions of one vehicle with one fix time among which the last is looked for.
+const TIED_MAX: usize = 10_000;
+
 /// How long an answer that is one page may take in all: less than its asker waits.
 const PAGE_PATIENCE: Duration = Duration::from_secs(9);
 
@@ -390,15 +393,22 @@ impl Stream {
             Gathering::new(Order::Key, asked, asking.links()),
             Vec::new(),
         );
-        let mut positions = Vec::new();
-        while gathering.next(&mut group).await? {
-            positions.extend(first_copy(&mut group));
+        let (mut best, mut n_looked) = (None, 0);
+        while n_looked < TIED_MAX && gathering.next(&mut group).await? {
+            n_looked += 1;
+            best = last_of(best.into_iter().chain(first_copy(&mut group)));
         }
+        // Of those who could not be asked again counts what they said at first.
+        let heard = std::mem::take(&mut self.group).into_iter();
+        let heard = heard.filter(|(number, record)| {
+            let whom = self.gathering.member(*number);
+            let is_lost = whom.is_some_and(|whom| gathering.missing.contains(&whom.name));
+            let is_known = |best: &Record| best.key == record.key;
+            is_lost && !best.as_ref().is_some_and(is_known)
+        });
+        let heard: Vec<Record> = heard.map(|(_, record)| record).collect();
         self.gathering.missing.append(&mut gathering.missing);
-        // What was heard at first is left where nobody could be asked again.
-        let heard = std::mem::take(&mut self.group);
-        let heard = heard.into_iter().map(|(_, record)| record);
-        Ok(last_of(positions).or_else(|| last_of(heard)))
+        Ok(last_of(best.into_iter().chain(heard)))
     }
 
     /// Names of the storing members that are missing so far, in order.

@@ -114,12 +114,14 @@ impl ShownIndex {
         let horizon = self.horizon.now();
         let mut found = Vec::new();
         loop {
-            let mut page = next_page(limit - found.len())?;
-            let n_read = page.len();
+            // A whole page each time: many may be hidden in a row.
+            let mut page = next_page(limit)?;
+            let is_last = page.len() < limit;
             page.retain(|record| is_shown(horizon, record));
-            let n_hidden = n_read - page.len();
             found.append(&mut page);
-            if n_hidden == 0 || found.len() >= limit {
+            if is_last || found.len() >= limit {
+                // Who asks goes on behind the last one given.
+                found.truncate(limit);
                 return Ok(found);
             }
         }
