@@ -21,10 +21,16 @@ use crate::{
 pub(super) struct Ground<'a> {
     pub(super) store: &'a Arc<Store>,
     pub(super) cluster: &'a ClusterHandle,
-    /// What may be on its way in all, in bytes.
+    /// What may be read and not settled in all, in bytes.
     pub(super) room_bytes: usize,
     pub(super) metrics: &'a Metrics,
     pub(super) tasks: &'a TaskGroup,
+}
+
+/// How much of the room may be on its way to all stores together. The rest is for what is being read:
+/// with less, stores that take nothing would stop the reading for all others too.
+const fn forwarded_bytes(ground: &Ground<'_>) -> usize {
+    ground.room_bytes / 4 * 3
 }
 
 /// Forwarding that runs.
@@ -42,7 +48,7 @@ impl Forwarding {
             neighbourhood: ground.cluster.neighbourhood(),
             traffic,
             is_storing: is_storing.subscribe(),
-            room_bytes: ground.room_bytes,
+            room_bytes: forwarded_bytes(ground),
             metrics: ground.metrics.forward.clone(),
             task_metrics: ground.metrics.tasks.clone(),
         };
@@ -54,7 +60,7 @@ impl Forwarding {
     pub(super) fn router(&self, ground: &Ground<'_>) -> Router {
         let (store, post) = (Arc::clone(ground.store), Arc::clone(&self.post));
         let neighbourhood = ground.cluster.neighbourhood();
-        Router::new(store, neighbourhood, post, ground.room_bytes)
+        Router::new(store, neighbourhood, post, forwarded_bytes(ground))
     }
 
     /// Watches over the store until `stop`.

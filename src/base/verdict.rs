@@ -59,7 +59,7 @@ pub struct Settle {
     /// Absent once it was used.
     answer: Option<Answer>,
     /// Room the batch takes up; free again once it is settled.
-    _room: Option<RoomGuard>,
+    room: Option<RoomGuard>,
 }
 
 /// Whom the verdict is for.
@@ -88,7 +88,7 @@ impl Settle {
         (
             Self {
                 answer: Some(Answer::Waiting(answer)),
-                _room: room,
+                room,
             },
             VerdictReceiver(receiver),
         )
@@ -99,7 +99,7 @@ impl Settle {
     pub fn doing(act: impl FnOnce(Verdict) + Send + 'static) -> Self {
         Self {
             answer: Some(Answer::Doing(Box::new(act))),
-            _room: None,
+            room: None,
         }
     }
 
@@ -130,6 +130,11 @@ impl Settle {
     /// Says what became of the batch. Nobody may be waiting any more; that is no error.
     pub fn settle(mut self, verdict: Verdict) {
         self.answer(verdict);
+    }
+
+    /// Bytes of room that stay taken until it is settled.
+    pub fn room_bytes(&self) -> usize {
+        self.room.as_ref().map_or(0, RoomGuard::bytes)
     }
 
     /// Whether somebody waits for the verdict, or has; else something is done with it.

@@ -26,6 +26,7 @@ pub(crate) struct Hand {
     waiting: Since,
     /// Whether the disk refused the last group, and has not taken anything since.
     is_failing: AtomicBool,
+    /// Of room.
     unsettled_bytes: AtomicUsize,
 }
 

@@ -327,7 +327,8 @@ impl Store {
         self.shared.hand.waiting_for(Instant::now()) >= self.index_stall
     }
 
-    /// Bytes of records that are neither durable nor refused yet.
+    /// Bytes of room that what is neither durable nor refused yet takes; nothing for what other nodes
+    /// sent, which has the credit of its link.
     pub fn unsettled_bytes(&self) -> usize {
         self.shared.hand.unsettled_bytes()
     }
@@ -342,7 +343,7 @@ impl Store {
         }
         reclaimed.extend(self.shared.queue.drain());
         let reclaimed = reclaimed.into_iter().map(|submission| {
-            self.shared.let_go(&submission.batch);
+            self.shared.let_go(&submission);
             (submission.batch, submission.settle)
         });
         reclaimed.collect()

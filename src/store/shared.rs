@@ -47,7 +47,7 @@ impl Shared {
     pub(crate) fn submit(&self, batch: Batch, settle: Settle) {
         let n_positions = batch.n_positions() as i64;
         self.metrics.positions_in_flight.inc_by(n_positions);
-        self.hand.enter(batch.as_bytes().len());
+        self.hand.enter(settle.room_bytes());
         match self.queue.push(Submission { batch, settle }) {
             Ok(()) => {}
             Err(PushError::Full(submission)) => self.refuse(submission, RefuseReason::Overloaded),
@@ -57,7 +57,7 @@ impl Shared {
 
     pub(crate) fn refuse(&self, submission: Submission, reason: RefuseReason) {
         let n_positions = submission.batch.n_positions();
-        self.let_go(&submission.batch);
+        self.let_go(&submission);
         self.metrics
             .positions_refused
             .inc_by(reason.as_str(), n_positions as u64);
@@ -71,8 +71,8 @@ impl Shared {
         let batches = || submissions.iter().map(|submission| &submission.batch);
         let n_positions: usize = batches().map(Batch::n_positions).sum();
         self.metrics.positions_in_flight.dec_by(n_positions as i64);
-        let n_bytes = batches().map(|batch| batch.as_bytes().len()).sum();
-        self.hand.leave(n_bytes);
+        let settles = submissions.iter().map(|submission| &submission.settle);
+        self.hand.leave(settles.map(Settle::room_bytes).sum());
         let confirm = |submission: Submission| submission.settle.settle(Verdict::Durable);
         let (awaited, others): (Vec<_>, Vec<_>) = submissions
             .drain(..)
@@ -85,10 +85,10 @@ impl Shared {
     }
 
     /// A submission is not this store's business any more.
-    pub(crate) fn let_go(&self, batch: &Batch) {
-        let n_positions = batch.n_positions() as i64;
+    pub(crate) fn let_go(&self, submission: &Submission) {
+        let n_positions = submission.batch.n_positions() as i64;
         self.metrics.positions_in_flight.dec_by(n_positions);
-        self.hand.leave(batch.as_bytes().len());
+        self.hand.leave(submission.settle.room_bytes());
     }
 
     /// Says that log or index can no longer be trusted.

@@ -15,8 +15,10 @@
 //! - A parcel is settled once: as durable when its destination said so, else as refused.
 //! - It is in one place: an outbox, held, or given away by an output.
 //! - Parcels for one destination go in the order in which they came.
-//! - Bytes in an outbox are bounded by who is let in: [`Forwarder::closed`] names destinations that
-//!   hold more than their share, and whoever reads vehicles stops reading those that they own.
+//! - What waits for a destination is bounded by who is let in: [`Forwarder::closed`] names those that
+//!   hold more than their share of the room, be it in an outbox or after they refused it, and whoever
+//!   reads vehicles stops reading those that they own.
+//! - What nobody takes is given up after [`HOLD_MAX`], however often it was offered.
 
 mod inbox;
 mod outbox;
@@ -58,9 +60,29 @@ pub struct Parcel<T> {
     pub batch: Batch,
     /// Whose they are; given back with the verdict.
     pub token: T,
+    /// Bytes of room that stay taken until its fate is known.
+    weight_bytes: usize,
+    /// Since when it is known that somebody does not take it.
+    since: Option<Instant>,
 }
 
 impl<T> Parcel<T> {
+    /// A new one, for which `room_bytes` of the room stay taken until its fate is known.
+    pub fn new(batch: Batch, token: T, room_bytes: usize) -> Self {
+        let weight_bytes = room_bytes.max(batch.as_bytes().len());
+        Self {
+            batch,
+            token,
+            weight_bytes,
+            since: None,
+        }
+    }
+
+    /// What it counts for against the share of its destination, in bytes of room.
+    pub const fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
     /// Bytes of its records.
     pub fn n_bytes(&self) -> usize {
         self.batch.as_bytes().len()
@@ -141,8 +163,10 @@ pub struct Forwarder<T> {
     outboxes: BTreeMap<NodeId, Outbox<T>>,
     /// Numbers the sessions of all outboxes.
     last_session: u64,
-    /// Parcels that nobody takes at present, each with when it was first held.
-    held: Vec<(Instant, Parcel<T>)>,
+    /// Parcels that nobody takes at present.
+    held: Vec<Parcel<T>>,
+    /// What is held of what a node refused, in bytes of room.
+    refused_bytes: BTreeMap<NodeId, usize>,
     /// When the held ones are routed anew.
     retry_at: Option<Instant>,
     room_bytes: usize,
@@ -151,7 +175,7 @@ pub struct Forwarder<T> {
 }
 
 impl<T> Forwarder<T> {
-    /// One that knows nobody; `room_bytes` is what all outboxes may hold together.
+    /// One that knows nobody; `room_bytes` is how much of the room all destinations may hold together.
     pub fn new(own: NodeId, room_bytes: usize) -> Self {
         Self {
             own,
@@ -160,10 +184,21 @@ impl<T> Forwarder<T> {
             outboxes: BTreeMap::new(),
             last_session: 0,
             held: Vec::new(),
+            refused_bytes: BTreeMap::new(),
             retry_at: None,
             room_bytes,
             closed: BTreeSet::new(),
             n_rerouted: 0,
+        }
+    }
+
+    /// The same, that numbers its sessions behind those of `n_before` others that had the same links:
+    /// none comes twice.
+    #[must_use]
+    pub fn after_others(self, n_before: u32) -> Self {
+        Self {
+            last_session: u64::from(n_before) << 32,
+            ..self
         }
     }
 
@@ -175,7 +210,7 @@ impl<T> Forwarder<T> {
         out: &mut Vec<ForwardOutput<T>>,
     ) {
         match input {
-            ForwardInput::Parcel(parcel) => self.route(now, (now, parcel), out),
+            ForwardInput::Parcel(parcel) => self.route(now, parcel, out),
             ForwardInput::Neighbours { map, links } => self.neighbours(now, map, links, out),
             ForwardInput::Acks { from, link, acks } => {
                 self.acknowledged(now, (from, link), &acks, out);
@@ -213,7 +248,7 @@ impl<T> Forwarder<T> {
         &self.closed
     }
 
-    /// What a destination may hold, in bytes: an equal part of the room, for this node's own store
+    /// What a destination may hold, in bytes of room: an equal part of the room, for this node's own store
     /// as well.
     pub fn share_bytes(&self) -> usize {
         self.room_bytes / self.map.members().count().max(1)
@@ -235,13 +270,14 @@ impl<T> Forwarder<T> {
         self.n_rerouted
     }
 
-    /// Brings a parcel on its way; with it goes since when nobody took it, or now.
-    fn route(
-        &mut self,
-        now: Instant,
-        (since, parcel): (Instant, Parcel<T>),
-        out: &mut Vec<ForwardOutput<T>>,
-    ) {
+    /// Brings a parcel on its way.
+    fn route(&mut self, now: Instant, parcel: Parcel<T>, out: &mut Vec<ForwardOutput<T>>) {
+        let is_given_up = parcel
+            .since
+            .is_some_and(|since| now.since(since) >= HOLD_MAX);
+        if is_given_up {
+            return out.push(parcel.settled(false));
+        }
         let vehicle = parcel.batch.vehicle();
         let owner = vehicle.and_then(|vehicle| self.map.owner(ShardId::of(vehicle)));
         match owner {
@@ -249,8 +285,7 @@ impl<T> Forwarder<T> {
                 out.push(ForwardOutput::Store(parcel));
             }
             Some(owner) => self.outbox(owner).push(parcel),
-            None if now.since(since) >= HOLD_MAX => out.push(parcel.settled(false)),
-            None => self.hold(now, (since, parcel)),
+            None => self.hold(now, parcel),
         }
     }
 
@@ -262,13 +297,15 @@ impl<T> Forwarder<T> {
         })
     }
 
-    fn hold(&mut self, now: Instant, parcel: (Instant, Parcel<T>)) {
+    fn hold(&mut self, now: Instant, mut parcel: Parcel<T>) {
+        parcel.since.get_or_insert(now);
         self.held.push(parcel);
         self.retry_at.get_or_insert(now + RETRY);
     }
 
     fn route_held(&mut self, now: Instant, out: &mut Vec<ForwardOutput<T>>) {
         self.retry_at = None;
+        self.refused_bytes.clear();
         for parcel in std::mem::take(&mut self.held) {
             self.route(now, parcel, out);
         }
@@ -294,7 +331,7 @@ impl<T> Forwarder<T> {
         let left: Vec<Outbox<T>> = left.map(|(_, outbox)| outbox).collect();
         for parcel in left.into_iter().flat_map(Outbox::into_parcels) {
             self.n_rerouted += parcel.batch.n_records() as u64;
-            self.route(now, (now, parcel), out);
+            self.route(now, parcel, out);
         }
         self.route_held(now, out);
     }
@@ -319,7 +356,8 @@ impl<T> Forwarder<T> {
         out.extend(delivered.map(|parcel| parcel.settled(true)));
         for parcel in returned.refused {
             self.n_rerouted += parcel.batch.n_records() as u64;
-            self.hold(now, (now, parcel));
+            *self.refused_bytes.entry(peer).or_default() += parcel.weight_bytes;
+            self.hold(now, parcel);
         }
     }
 
@@ -330,9 +368,11 @@ impl<T> Forwarder<T> {
             return;
         }
         for (to, outbox) in &self.outboxes {
-            if outbox.n_bytes() >= share_bytes {
+            let refused_bytes = self.refused_bytes.get(to).copied().unwrap_or_default();
+            let weight_bytes = outbox.weight_bytes() + refused_bytes;
+            if weight_bytes >= share_bytes {
                 self.closed.insert(*to);
-            } else if outbox.n_bytes() <= share_bytes / 2 {
+            } else if weight_bytes <= share_bytes / 2 {
                 self.closed.remove(to);
             }
         }

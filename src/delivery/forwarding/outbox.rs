@@ -38,6 +38,8 @@ pub struct Outbox<T> {
     next_number: u64,
     waiting_bytes: usize,
     flying_bytes: usize,
+    /// What all that is here takes of the room.
+    weight_bytes: usize,
 }
 
 /// A frame on its way.
@@ -72,12 +74,14 @@ impl<T> Outbox<T> {
             next_number: 0,
             waiting_bytes: 0,
             flying_bytes: 0,
+            weight_bytes: 0,
         }
     }
 
     /// A parcel for the destination.
     pub fn push(&mut self, parcel: Parcel<T>) {
         self.waiting_bytes += parcel.n_bytes();
+        self.weight_bytes += parcel.weight_bytes();
         self.waiting.push_back(parcel);
     }
 
@@ -141,6 +145,8 @@ impl<T> Outbox<T> {
             .pop_front_if(|flight| flight.number < acks.below)
         {
             self.flying_bytes -= flight.bytes;
+            let weights = flight.parcels.iter().map(Parcel::weight_bytes);
+            self.weight_bytes -= weights.sum::<usize>();
             let is_refused = acks.refused.contains(&flight.number);
             let fate = if is_refused {
                 &mut refused
@@ -175,6 +181,11 @@ impl<T> Outbox<T> {
     /// Bytes of records that are here.
     pub const fn n_bytes(&self) -> usize {
         self.waiting_bytes + self.flying_bytes
+    }
+
+    /// Bytes of room that what is here takes.
+    pub const fn weight_bytes(&self) -> usize {
+        self.weight_bytes
     }
 
     /// Whether nothing is here.

@@ -31,10 +31,7 @@ pub(crate) fn record(vehicle: &str, millis: i64) -> Record {
 
 /// One record of `vehicle`, known by its number.
 pub(crate) fn parcel(vehicle: &str, number: u64) -> Parcel<u64> {
-    Parcel {
-        batch: Batch::from([record(vehicle, number as i64)]),
-        token: number,
-    }
+    Parcel::new(Batch::from([record(vehicle, number as i64)]), number, 0)
 }
 
 /// One with so many records.
@@ -42,8 +39,5 @@ pub(crate) fn large_parcel(n_records: usize, number: u64) -> Parcel<u64> {
     let records: Vec<Record> = (0..n_records)
         .map(|at| record("large", at as i64))
         .collect();
-    Parcel {
-        batch: Batch::from(records),
-        token: number,
-    }
+    Parcel::new(Batch::from(records), number, 0)
 }

@@ -208,6 +208,64 @@ fn a_destination_over_its_share_is_closed_until_half_of_it_is_free() {
 }
 
 #[test]
+fn what_a_parcel_takes_of_the_room_counts_and_not_its_bytes() {
+    let mut talk = Talk::new(&[1, 2]);
+    let name = vehicle_of(&map(&[1, 2]), 2);
+    let heavy = |number: u64| {
+        let batch = parcel(&name, number).batch;
+        ForwardInput::Parcel(Parcel::new(batch, number, 250_000))
+    };
+    talk.tells(heavy(0));
+    assert!(talk.forwarder.closed().is_empty());
+    talk.tells(heavy(1));
+    assert!(talk.forwarder.closed().contains(&NodeId(2)));
+    talk.hears(2, 1, 1, &[]);
+    assert!(talk.forwarder.closed().is_empty());
+}
+
+#[test]
+fn what_is_refused_counts_against_who_refused_it_until_it_is_given_up() {
+    let mut talk = Talk::new(&[1, 2]);
+    let name = vehicle_of(&map(&[1, 2]), 2);
+    let batch = parcel(&name, 1).batch;
+    talk.tells(ForwardInput::Parcel(Parcel::new(batch, 1, 600_000)));
+    let is_closed = |talk: &Talk| talk.forwarder.closed().contains(&NodeId(2));
+    for number in 1..300 {
+        assert!(is_closed(&talk));
+        assert!(talk.hears(2, 1, number, &[number - 1]).is_empty());
+        assert!(is_closed(&talk), "held after a refusal");
+        assert_eq!(
+            talk.ticks(100),
+            [format!("send 2/2 session 1 frame {number}: 1")]
+        );
+    }
+    talk.hears(2, 1, 300, &[299]);
+    assert_eq!(talk.ticks(100), ["settle 1 false"]);
+    assert!(!is_closed(&talk));
+    assert_eq!(talk.forwarder.sizes(), (0, 0));
+}
+
+#[test]
+fn another_forwarder_over_the_same_links_uses_other_numbers() {
+    let session = |n_before: u32| {
+        let mut talk = Talk::new(&[1, 2]);
+        talk.forwarder = Forwarder::new(OWN, 1_000_000).after_others(n_before);
+        talk.meets(&[1, 2], &others(&[1, 2]));
+        let name = vehicle_of(&map(&[1, 2]), 2);
+        let input = ForwardInput::Parcel(parcel(&name, 1));
+        talk.forwarder
+            .handle(Instant::from_millis(0), input, &mut talk.out);
+        talk.forwarder.pump(&mut talk.out);
+        let sent = talk.out.iter().find_map(|output| match output {
+            ForwardOutput::Send { payload, .. } => Some(payload.clone()),
+            _ => None,
+        });
+        wire::read_records(&sent.unwrap()).unwrap().0.session
+    };
+    assert!(session(0) < session(1) && session(1) < session(2));
+}
+
+#[test]
 fn who_breaks_the_rules_loses_the_link_and_nothing_is_settled() {
     let mut talk = Talk::new(&[1, 2]);
     let name = vehicle_of(&map(&[1, 2]), 2);

@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::wire::{Content, End, Failure, Message, Question, WINDOW_PIECES};
 use crate::{
     base::task::TaskGroup,
-    cluster::{net::LinkHandle, proto::LinkId},
+    cluster::{
+        net::LinkHandle,
+        proto::{LinkId, link::outcome::CloseReason},
+    },
     metrics::names::QuestionMetrics,
     node::cluster::Traffic,
 };
@@ -24,6 +27,9 @@ use crate::{
 /// and its pieces on their way, some hundred KiB.
 const ANSWERS_PER_LINK_MAX: usize = 24;
 const ANSWERS_MAX: usize = 128;
+
+/// Short messages that may wait for room in their links, in all.
+const WORDS_MAX: usize = 1_024;
 
 /// Messages that may wait for an asker: the pieces of its window, and the end.
 const INCOMING_MAX: usize = WINDOW_PIECES as usize + 1;
@@ -34,6 +40,8 @@ pub(super) struct Desk {
     tables: Mutex<Tables>,
     /// Holds what is left to be said when it could not be said at once.
     pub(super) tasks: TaskGroup,
+    /// Places for that.
+    words: Arc<Semaphore>,
     pub(super) metrics: QuestionMetrics,
 }
 
@@ -87,6 +95,7 @@ impl Desk {
     pub(super) fn new(tasks: TaskGroup, metrics: QuestionMetrics) -> Self {
         Self {
             tables: Mutex::default(),
+            words: Arc::new(Semaphore::new(WORDS_MAX)),
             tasks,
             metrics,
         }
@@ -199,13 +208,19 @@ impl Desk {
         }
     }
 
-    /// Sends a short message, at once or as soon as there is room for it.
+    /// Sends a short message, at once or as soon as there is room for it. A node that has much to be told
+    /// and hears nothing loses its link.
     fn say(&self, link: &LinkHandle, message: Message) {
         use crate::cluster::proto::link::outgoing::SendError;
         let (kind, payload) = message.encode();
         if link.send(kind, payload.clone()) == Err(SendError::Full) {
+            let Ok(place) = Arc::clone(&self.words).try_acquire_owned() else {
+                tracing::warn!(link = %link.link(), "too many words wait for a node that takes none; its link is closed");
+                return link.close(CloseReason::NotReady);
+            };
             let link = link.clone();
             let sending = async move {
+                let _place = place;
                 // A link that has closed needs no word.
                 let _sent = link.send_when_room(kind, payload).await;
             };

@@ -44,11 +44,12 @@ impl Post {
     pub fn hand_in(&self, batch: Batch, settle: Settle) {
         let n_positions = batch.n_positions();
         self.metrics.in_flight.inc_by(n_positions as i64);
-        let token = settle;
+        let room_bytes = settle.room_bytes();
+        let parcel = Parcel::new(batch, settle, room_bytes);
         let mut waiting = self.lock();
         // Under the lock: whoever counts what waits counts this in both or in neither.
         self.n_open.fetch_add(n_positions as u64, Ordering::Relaxed);
-        waiting.push(Parcel { batch, token });
+        waiting.push(parcel);
         let is_first = waiting.len() == 1;
         drop(waiting);
         if is_first {

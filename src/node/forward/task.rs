@@ -1,6 +1,13 @@
 //! The task that owns the forwarder: gathers what is handed in, carries out what it says.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -63,6 +70,7 @@ pub fn start(parts: ForwardParts, tasks: &TaskGroup) -> Arc<Post> {
         neighbourhood: parts.neighbourhood,
         is_storing: parts.is_storing,
         room_bytes: parts.room_bytes,
+        n_runs: AtomicU32::new(0),
         metrics: parts.metrics,
     });
     let running = keep_running(
@@ -82,6 +90,8 @@ struct Lasting {
     neighbourhood: watch::Receiver<Arc<Neighbourhood>>,
     is_storing: watch::Receiver<bool>,
     room_bytes: usize,
+    /// Tasks so far.
+    n_runs: AtomicU32,
     metrics: ForwardMetrics,
 }
 
@@ -91,8 +101,9 @@ async fn run(lasting: Arc<Lasting>) {
     lasting.metrics.outbox_bytes.clear();
     let neighbourhood = lasting.neighbourhood.clone();
     let own = neighbourhood.borrow().own;
+    let n_before = lasting.n_runs.fetch_add(1, Ordering::Relaxed);
     let mut task = Task {
-        forwarder: Forwarder::new(own, lasting.room_bytes),
+        forwarder: Forwarder::new(own, lasting.room_bytes).after_others(n_before),
         incoming: Incoming::new(Arc::clone(&lasting.store), lasting.metrics.clone()),
         links: BTreeMap::new(),
         shown: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    base::{task::Errands, verdict::VerdictReceiver},
+    base::{room::Room, task::Errands, verdict::VerdictReceiver},
     store::{
         sim_disk::{SimDisk, SimFile},
         storage::StorageFile,
@@ -168,7 +168,8 @@ impl SlowBench {
     }
 
     fn submit(&self, millis: i64) -> VerdictReceiver {
-        let (settle, verdict) = Settle::new(None);
+        let room = Room::new(100).try_take(100);
+        let (settle, verdict) = Settle::new(room);
         self.store.submit(vec![position(millis)], settle);
         verdict
     }
@@ -276,9 +277,12 @@ async fn what_a_hung_disk_holds_can_be_taken_back_and_is_settled_once() {
     let mut first = bench.submit(1);
     bench.syncs.wait_for_more_than(n_syncs);
     let mut second = bench.submit(2);
-    assert!(bench.store.unsettled_bytes() > 0);
-    let reclaimed = bench.store.reclaim();
-    assert_eq!(reclaimed.len(), 2);
+    let other = Settle::doing(|_| {});
+    bench.store.submit(vec![position(9)], other);
+    assert_eq!(bench.store.unsettled_bytes(), 200);
+    let mut reclaimed = bench.store.reclaim();
+    assert_eq!(reclaimed.len(), 3);
+    drop(reclaimed.pop());
     assert_eq!(bench.store.unsettled_bytes(), 0);
     assert_eq!(bench.metrics.positions_in_flight.get(), 0);
     assert_eq!(bench.store.reclaim().len(), 0);

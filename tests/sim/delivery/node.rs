@@ -149,7 +149,7 @@ impl Node {
         match self.owner(vehicle) {
             Some(owner) if owner.0 != self.id => {
                 let token = waiter;
-                self.tell(now, ForwardInput::Parcel(Parcel { batch, token }));
+                self.tell(now, ForwardInput::Parcel(Parcel::new(batch, token, 0)));
             }
             _ => self.pending.push((batch, waiter)),
         }
@@ -215,7 +215,7 @@ impl Node {
         }
         for (batch, token) in std::mem::take(&mut self.pending) {
             self.n_reclaimed += 1;
-            self.tell(now, ForwardInput::Parcel(Parcel { batch, token }));
+            self.tell(now, ForwardInput::Parcel(Parcel::new(batch, token, 0)));
         }
     }
 
