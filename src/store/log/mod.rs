@@ -11,6 +11,9 @@
 //! - What [`Log::commit`] returned `Ok` for is on the disk, below [`Log::durable`].
 //! - Offsets never restart, and no two segments share one.
 //!
+//! Of the disk this asks that a write that fails leaves what was confirmed on the same page as it was,
+//! and can be read; a block of it that cannot be read any more is damage.
+//!
 //! Recovery reads only what lies at or above the offset that is still needed. In the last segment it
 //! cuts at the first bad frame, unless something shows that the disk had confirmed it: a later frame
 //! that tells how far the segment was synced before it, or the offset that is still needed. Damage
