@@ -22,7 +22,7 @@ use waymesh::{
     types::time::UnixMillis,
 };
 
-use super::{Event, Language, Message, Run};
+use super::{Event, Kills, Language, Message, Run};
 use crate::books::VehicleBook;
 
 /// How a connection ended.
@@ -69,8 +69,10 @@ pub(crate) struct Device<E: Iterator<Item = Event>> {
 struct Unconfirmed {
     n_lines: u64,
     reports: Vec<UnixMillis>,
-    /// Kills when the connection was made: the system closes what a killed node had open.
-    n_kills: u64,
+    /// The door of the connection, and its kills when it was made: the system closes what a killed
+    /// node had open.
+    door: usize,
+    kills: Kills,
 }
 
 struct InFlight {
@@ -145,7 +147,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     /// What is left when the device is done, or gives up.
     fn settle(&mut self) {
         self.note_silence();
-        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
+        self.settle_unconfirmed();
         let (said, unsaid): (Vec<_>, Vec<_>) = self
             .unanswered
             .iter()
@@ -154,6 +156,16 @@ impl<E: Iterator<Item = Event>> Device<E> {
         let is_line = |event: &Event| matches!(event, Event::Send(_));
         self.book.n_unsaid = unsaid.len() as u64;
         self.book.n_unsaid += self.events.by_ref().filter(is_line).count() as u64;
+    }
+
+    /// What went over a connection that is over, and was not confirmed by its end.
+    fn settle_unconfirmed(&mut self) {
+        let left = std::mem::take(&mut self.unconfirmed);
+        if self.run.door(left.door).is_killed_since(left.kills) {
+            self.book.n_cut_by_kill += left.n_lines;
+        } else {
+            self.book.n_unconfirmed += left.n_lines;
+        }
     }
 
     fn has_said_all(&mut self) -> bool {
@@ -176,8 +188,8 @@ impl<E: Iterator<Item = Event>> Device<E> {
     }
 
     async fn connection(&mut self) -> io::Result<End> {
-        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
-        self.unconfirmed.n_kills = self.run.door(self.door).n_kills();
+        self.unconfirmed.door = self.door;
+        self.unconfirmed.kills = self.run.door(self.door).kills();
         self.has_heard = false;
         let opening = tokio::time::timeout(self.run.answer_timeout, self.open());
         let Some(mut stream) = opening.await?? else {
@@ -190,6 +202,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.n_on_wire = 0;
         let end = self.talk(&mut stream).await;
         n_connected.fetch_sub(1, Ordering::Relaxed);
+        self.settle_unconfirmed();
         end
     }
 
@@ -251,7 +264,11 @@ impl<E: Iterator<Item = Event>> Device<E> {
             drain(stream).await
         };
         tokio::time::timeout(self.run.answer_timeout, closing).await??;
-        if self.unconfirmed.n_kills == self.run.door(self.door).n_kills() {
+        if !self
+            .run
+            .door(self.door)
+            .is_killed_since(self.unconfirmed.kills)
+        {
             for time in std::mem::take(&mut self.unconfirmed).reports {
                 self.book.note_acknowledged(time);
             }
@@ -576,9 +593,44 @@ mod tests {
             *held.lock().unwrap() = Some(stream);
         })
         .await;
-        assert_eq!(book.n_unconfirmed, 3);
+        assert_eq!((book.n_unconfirmed, book.n_cut_by_kill), (3, 0));
         let sums = sums_of(book);
         assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 0));
+        assert_eq!(sums.unanswered_unconfirmed, 3);
+        assert!(!sums.is_balanced(), "{sums:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_kill_cuts_off_is_excused_and_never_confirmed() {
+        // Noted before the device connects, while it is connected, and the node dead by then.
+        for (is_dying, is_dead) in [(true, false), (false, false), (false, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let target = listener.local_addr().unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let run = Arc::new(Run::new(deadline, [target]));
+            if is_dying {
+                run.door(0).note_kill();
+            }
+            let events = messages(Language::Nmea, plan(), Timing::PLAIN);
+            let identity = ("v".to_owned(), Language::Nmea);
+            let device = Device::new(identity, 2, 0, events, Arc::clone(&run));
+            let device = spawn_child(device.serve(1));
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(socket);
+            hear(&mut stream).await;
+            if !is_dying {
+                run.door(0).note_kill();
+            }
+            if is_dead {
+                run.door(0).note_death();
+            }
+            read_all(stream).await;
+            let book = device.await.unwrap().1;
+            assert_eq!((book.n_unconfirmed, book.n_cut_by_kill), (0, 3));
+            let sums = sums_of(book);
+            assert_eq!(sums.unanswered_confirmed, 0);
+            assert!(sums.is_balanced(), "{sums:?}");
+        }
     }
 
     #[tokio::test]

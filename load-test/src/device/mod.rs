@@ -115,6 +115,15 @@ pub(crate) struct Door {
     n_answered: AtomicU64,
     n_connected: AtomicU64,
     n_kills: AtomicU64,
+    /// Kills that are done: all that the system had to close for the node is closed.
+    n_deaths: AtomicU64,
+}
+
+/// How often a node had been killed at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Kills {
+    n_begun: u64,
+    n_done: u64,
 }
 
 impl Door {
@@ -125,6 +134,7 @@ impl Door {
             n_answered: AtomicU64::new(0),
             n_connected: AtomicU64::new(0),
             n_kills: AtomicU64::new(0),
+            n_deaths: AtomicU64::new(0),
         }
     }
 
@@ -144,9 +154,27 @@ impl Door {
         self.n_kills.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The node that was about to be killed is dead.
+    pub(crate) fn note_death(&self) {
+        self.n_deaths.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// How often the node was killed.
     pub(crate) fn n_kills(&self) -> u64 {
         self.n_kills.load(Ordering::SeqCst)
+    }
+
+    fn kills(&self) -> Kills {
+        Kills {
+            n_begun: self.n_kills(),
+            n_done: self.n_deaths.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether the node was killed, or was dying, at some moment since `then`.
+    fn is_killed_since(&self, then: Kills) -> bool {
+        let now = self.kills();
+        now != then || now.n_begun != now.n_done
     }
 }
 

@@ -124,6 +124,13 @@ impl Outcome {
         if simulation.n_kills == 0 && own.is_some() && !sums.has_all_unanswered() {
             faults.push("reports without answers are missing, and nothing was broken".to_owned());
         }
+        let n_unconfirmed = sums.unanswered_unconfirmed;
+        if n_unconfirmed > 0 {
+            faults.push(format!(
+                "{n_unconfirmed} messages without answers went over connections that did not end \
+                 in order, and nobody killed their node"
+            ));
+        }
         if !sums.is_balanced() {
             faults.push("the books of all nodes together do not balance".to_owned());
         }

@@ -80,6 +80,8 @@ fn tell_unanswered(books: &Summary) {
         ("  … closed in order", books.unanswered_confirmed),
         ("  … stored", books.unanswered_stored),
         ("  … closed, and lost", books.unanswered_lost),
+        ("  … not confirmed", books.unanswered_unconfirmed),
+        ("  … cut off by a kill", books.unanswered_cut_by_kill),
     ] {
         Out.line(&format!("  {name:<24}{number:>10}"));
     }
