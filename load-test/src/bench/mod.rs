@@ -20,7 +20,8 @@ mod table;
 
 use std::{io, net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
-use waymesh::base::machine;
+use tokio_util::sync::CancellationToken;
+use waymesh::{base::machine, client::Client};
 
 use self::{
     cost::{Reading, resident_bytes},
@@ -30,7 +31,11 @@ use self::{
     server::{Server, Which},
     table::{Comparison, IdleTurn, LoadTurn, Outcome},
 };
-use crate::out::{Out, Progress};
+use crate::{
+    EXIT_USAGE,
+    out::{Out, Progress},
+    told::{is_told, until_told},
+};
 
 /// Share of the machine that others may use in a turn before it counts as disturbed.
 const DISTURBED_SHARE: f64 = 0.1;
@@ -42,7 +47,10 @@ const OWN_SHARE_MAX: f64 = 0.9;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  load-test bench\n  load-test bench --without-index --load fleet\n  \
-    load-test bench --rounds 1 --seconds 2 --json\n  load-test bench --nodes 2 --load paced1000"
+    load-test bench --rounds 1 --seconds 2 --json\n  load-test bench --nodes 2 --load paced1000\n\n\
+    Each answer must be the right one, and a node must store as many positions as it has answered.\n\
+    Exit codes: 0 all turns came to their end, 1 one did not or the answers are wrong, 64 wrong \
+    arguments."
 )]
 pub(crate) struct BenchArgs {
     /// Loads to run: fleet, flood100, flood1000, paced1000, idle [default: all]
@@ -71,6 +79,10 @@ pub(crate) struct BenchArgs {
 
 /// Runs the bench; 0 if all turns came to their end, whatever their figures.
 pub(crate) fn run(args: &BenchArgs) -> ExitCode {
+    if let Err(why) = args.check() {
+        Out.note(&format!("error: {why}"));
+        return ExitCode::from(EXIT_USAGE);
+    }
     match bench_in_folder(args) {
         Ok(lines) => {
             lines.iter().for_each(|line| Out.line(line));
@@ -97,24 +109,35 @@ fn bench_in_folder(args: &BenchArgs) -> io::Result<Vec<String>> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        tokio::select! {
-            lines = bench_nodes(args, folder.path()) => lines,
-            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
+    let path = folder.path();
+    let outcome = runtime.block_on(until_told(|told| bench_nodes(args, path, told)));
+    outcome.map_err(|error| {
+        // Who ends a run has no use for what it left.
+        if is_told(&error) {
+            return error;
         }
+        let kept = folder.keep();
+        let kept = kept.display();
+        io::Error::other(format!(
+            "{error}; data and logs of the servers are kept in {kept}"
+        ))
     })
 }
 
-async fn bench_nodes(args: &BenchArgs, folder: &Path) -> io::Result<Vec<String>> {
+async fn bench_nodes(
+    args: &BenchArgs,
+    folder: &Path,
+    told: CancellationToken,
+) -> io::Result<Vec<String>> {
     let json = |outcome: serde_json::Result<String>| outcome.map_err(io::Error::other);
     if args.nodes > 1 {
-        let outcome = forward::bench(args, folder).await?;
+        let outcome = forward::bench(args, folder, told).await?;
         return match args.json {
             true => Ok(vec![json(serde_json::to_string(&outcome))?]),
             false => Ok(outcome.lines()),
         };
     }
-    let outcome = bench(args, folder).await?;
+    let outcome = bench(args, folder, told).await?;
     match args.json {
         true => Ok(vec![json(serde_json::to_string(&outcome))?]),
         false => Ok(table::lines(&outcome)),
@@ -122,6 +145,14 @@ async fn bench_nodes(args: &BenchArgs, folder: &Path) -> io::Result<Vec<String>>
 }
 
 impl BenchArgs {
+    /// Two nodes have no floor beside them that idle connections could be compared with.
+    fn check(&self) -> Result<(), &'static str> {
+        let is_one = self.nodes == 1 || !self.loads().is_empty();
+        is_one.then_some(()).ok_or(
+            "the load idle is measured with --nodes 1 alone: name another load for two nodes",
+        )
+    }
+
     fn is_asked(&self, name: &str) -> bool {
         self.loads.is_empty() || self.loads.iter().any(|load| load == name)
     }
@@ -132,13 +163,14 @@ impl BenchArgs {
     }
 }
 
-async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
+async fn bench(args: &BenchArgs, folder: &Path, told: CancellationToken) -> io::Result<Outcome> {
     let loads = args.loads();
     let mut bench = Bench {
         node: Which::Node {
             is_indexed: !args.without_index,
         },
         folder,
+        told,
         progress: Progress::new(loads.len() as u64 * u64::from(args.rounds) * 2 + 2),
         n_steps: 0,
     };
@@ -164,6 +196,7 @@ async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
 struct Bench<'a> {
     node: Which,
     folder: &'a Path,
+    told: CancellationToken,
     progress: Progress,
     n_steps: u64,
 }
@@ -208,7 +241,8 @@ impl Bench<'_> {
         for round in 1..=args.rounds {
             for (side, turns) in sides.iter_mut().zip([&mut floor, &mut node]) {
                 self.stand(&format!("{}, round {round} of {}", load.name, args.rounds));
-                turns.push(tokio::task::block_in_place(|| side.turn(load, duration))?);
+                let turn = || side.turn((load, duration), &self.told);
+                turns.push(tokio::task::block_in_place(turn)?);
             }
         }
         Ok(Comparison::new(load.name, floor, node))
@@ -221,7 +255,9 @@ impl Bench<'_> {
         for (name, which) in [("floor", Which::Floor), ("node", self.node)] {
             self.stand(&format!("{IDLE}, {name}"));
             let server = Server::start(which, &folder.join(name)).await?;
-            turns.push(tokio::task::block_in_place(|| idle_turn(&server))?);
+            turns.push(tokio::task::block_in_place(|| {
+                idle_turn(&server, &self.told)
+            })?);
         }
         let mut turns = turns.into_iter();
         let both = turns.next().zip(turns.next());
@@ -235,28 +271,37 @@ impl Bench<'_> {
 }
 
 impl Side {
-    fn turn(&mut self, load: &Load, duration: Duration) -> io::Result<LoadTurn> {
+    fn turn(&mut self, load: (&Load, Duration), told: &CancellationToken) -> io::Result<LoadTurn> {
         let processes = [self.server.process()?];
         let server = (self.server.address()?, processes.as_slice());
-        let settle = self.server.settle();
-        self.vehicles.turn(server, (load, duration), settle)
+        let clients = self.server.clients()?;
+        self.vehicles.turn(server, load, (&clients, told))
     }
 }
 
 impl Vehicles {
-    /// Connects all, sends as the load says, and waits until all is answered and settled.
+    /// Connects all, sends as the load says, and waits until all is answered and settled; then all
+    /// that was answered must be stored, as the nodes among the servers say.
     fn turn(
         &mut self,
         (address, processes): (SocketAddr, &[u32]),
-        (load, duration): (&Load, Duration),
-        settle: impl Future<Output = io::Result<()>>,
+        load: (&Load, Duration),
+        (nodes, told): (&[Client], &CancellationToken),
     ) -> io::Result<LoadTurn> {
-        let (mut driver, connected) = Driver::connect(address, &self.names)?;
+        let (mut driver, connected) = Driver::connect(address, &self.names, told)?;
+        let n_stored = server::n_stored(nodes)?;
         let before = Reading::now(processes)?;
-        let answered = driver.run(load, duration, &mut self.lines)?;
+        let answered = driver.run(load, &mut self.lines, told)?;
+        let (load, _) = load;
         let sent = before.until(&Reading::now(processes)?);
-        tokio::runtime::Handle::current().block_on(settle)?;
+        nodes
+            .iter()
+            .try_for_each(|node| server::settle(node, told))?;
         let spent = before.until(&Reading::now(processes)?);
+        if !nodes.is_empty() {
+            let n_stored = server::n_stored(nodes)?.saturating_sub(n_stored);
+            server::check_stored(answered.n_lines, n_stored)?;
+        }
         let micros = |quantile| answered.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let rate = answered.n_lines as f64 / answered.seconds;
         let is_behind = load
@@ -277,14 +322,14 @@ impl Vehicles {
     }
 }
 
-fn idle_turn(server: &Server) -> io::Result<IdleTurn> {
+fn idle_turn(server: &Server, told: &CancellationToken) -> io::Result<IdleTurn> {
     let process = server.process()?;
     // What the first connections make once is not theirs.
     let vehicles: Vec<String> = (0..IDLE_CONNECTIONS).map(Lines::vehicle).collect();
     let first: Vec<String> = vehicles.iter().take(100).cloned().collect();
-    drop(Driver::connect(server.address()?, &first)?);
+    drop(Driver::connect(server.address()?, &first, told)?);
     let before = resident_bytes(process)?;
-    let (driver, took) = Driver::connect(server.address()?, &vehicles)?;
+    let (driver, took) = Driver::connect(server.address()?, &vehicles, told)?;
     let bytes = resident_bytes(process)?.saturating_sub(before);
     drop(driver);
     Ok(IdleTurn {
