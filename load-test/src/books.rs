@@ -35,8 +35,11 @@ pub(crate) struct VehicleBook {
     reports: BTreeMap<i64, Entry>,
     /// Lines that went over the wire again.
     pub(crate) n_resent: u64,
-    /// Spoiled lines that were rejected with the right code.
+    /// Spoiled lines that were rejected with the right code; of recordings all that was rejected, each
+    /// report of a batch by itself.
     pub(crate) n_rejected: u64,
+    /// Lines of which the node said that it took something.
+    pub(crate) n_taken: u64,
     /// Lines that were said and had no answer when the vehicle gave up.
     pub(crate) n_unanswered: u64,
     /// Lines that were still to be said then.

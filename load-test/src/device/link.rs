@@ -22,7 +22,7 @@ use waymesh::{
     types::time::UnixMillis,
 };
 
-use super::{Event, Kills, Language, Message, Run};
+use super::{Event, Expect, Kills, Language, Message, Run};
 use crate::books::VehicleBook;
 
 /// How a connection ended.
@@ -77,7 +77,10 @@ struct Unconfirmed {
 
 struct InFlight {
     message: Message,
+    /// Since it was sent first.
     since: Option<Stopwatch>,
+    /// How long it had been due by then.
+    waited: Duration,
     is_resent: bool,
 }
 
@@ -288,6 +291,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
                     let fresh = InFlight {
                         message,
                         since: None,
+                        waited: Duration::ZERO,
                         is_resent: false,
                     };
                     self.unanswered.push_back(fresh);
@@ -314,7 +318,10 @@ impl<E: Iterator<Item = Event>> Device<E> {
                 line.is_resent = true;
                 self.book.n_resent += 1;
             }
-            line.since.get_or_insert_with(Stopwatch::start);
+            if line.since.is_none() {
+                line.waited = Instant::now().since(self.run.due(message));
+                line.since = Some(Stopwatch::start());
+            }
             let n_sent = &self.run.door(self.door).n_sent;
             n_sent.fetch_add(1, Ordering::Relaxed);
             stream.get_mut().write_all(&message.bytes).await?;
@@ -334,7 +341,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     fn note_silence(&mut self) {
         let now = Instant::now();
         if let Some(line) = self.unanswered.front() {
-            let due = self.run.started + Duration::from_millis(line.message.due_millis);
+            let due = self.run.due(&line.message);
             self.book.note_silence(now.since(due.max(self.heard_at)));
         }
         self.heard_at = now;
@@ -349,22 +356,21 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.has_heard = true;
         self.n_on_wire = self.n_on_wire.saturating_sub(1);
         let took = line.since.map(|since| since.elapsed()).unwrap_or_default();
+        let took = line.waited + took;
         self.run.note_answer(self.door, took, line.is_resent);
-        let is_met = line
-            .message
-            .expects
-            .is_some_and(|expects| expects.is_met(&answer));
-        let is_rejection = line
-            .message
-            .expects
-            .is_some_and(|expects| expects.is_rejection(&answer));
-        match (is_met, line.message.is_spoiled || is_rejection) {
-            (true, true) => self.book.n_rejected += 1,
-            (true, false) => {
+        let expects = line.message.expects;
+        if !expects.is_some_and(|expects| expects.is_met(&answer)) {
+            self.book.n_shifted += 1;
+        } else if line.message.is_spoiled {
+            self.book.n_rejected += 1;
+        } else {
+            let n_rejected = expects.map_or(0, |expects| expects.n_rejected(&answer));
+            self.book.n_rejected += u64::from(n_rejected);
+            self.book.n_taken += u64::from(Expect::is_taken(&answer));
+            if n_rejected == 0 {
                 let times = line.message.reports.iter().map(|report| report.time);
                 times.for_each(|time| self.book.note_acknowledged(time));
             }
-            (false, _) => self.book.n_shifted += 1,
         }
     }
 
@@ -490,6 +496,27 @@ mod tests {
         assert_eq!((sums.sent, sums.acknowledged), (3, 3));
         let answered: Vec<u64> = run.doors().iter().map(Door::n_answered).collect();
         assert_eq!(answered, [0, 3]);
+    }
+
+    #[tokio::test]
+    async fn the_time_of_an_answer_runs_from_when_its_line_was_due() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut run = Run::new(Instant::now() + Duration::from_secs(20), [target]);
+        // All lines are late before the first is sent.
+        run.started = Instant::from_millis(0);
+        tokio::time::sleep_until(Instant::from_millis(30).to_tokio()).await;
+        let run = Arc::new(run);
+        let identity = ("v".to_owned(), Language::WialonOne);
+        let events = messages(identity.1, plan(), Timing::PLAIN);
+        let device = Device::new(identity, 1, 0, events, Arc::clone(&run));
+        let device = spawn_child(device.serve(1));
+        let (socket, _) = listener.accept().await.unwrap();
+        behave(BufReader::new(socket)).await;
+        assert_eq!(sums_of(device.await.unwrap().1).acknowledged, 3);
+        let latency = run.latency().calm;
+        assert_eq!(latency.len(), 3);
+        assert!(latency.min() >= 30_000, "{} µs", latency.min());
     }
 
     fn sums_of(book: VehicleBook) -> crate::books::Summary {

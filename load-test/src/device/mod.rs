@@ -63,7 +63,7 @@ pub(crate) struct Message {
 pub(crate) enum Expect {
     /// This one.
     Exactly(Answer),
-    /// One of this kind, whatever it says.
+    /// One of this kind, whatever it says; of a batch it holds how many reports were said.
     KindOf(Answer),
 }
 
@@ -74,13 +74,21 @@ impl Expect {
         std::mem::discriminant(expected) == std::mem::discriminant(answer)
     }
 
-    /// Whether `answer` says that the line is wrong, where it may.
-    fn is_rejection(&self, answer: &Answer) -> bool {
-        let is_taken = match answer {
-            Answer::Ping | Answer::Message(Ok(())) => true,
-            answer => answer.n_confirmed() > 0,
-        };
-        matches!(self, Self::KindOf(_)) && !is_taken
+    /// How much of the line `answer` rejects, where it may: 1 for a line, or each report of a batch.
+    fn n_rejected(&self, answer: &Answer) -> u32 {
+        match (self, answer) {
+            (Self::Exactly(_), _) | (Self::KindOf(_), Answer::Ping | Answer::Message(Ok(()))) => 0,
+            (Self::KindOf(Answer::Batch(n_said)), answer) => {
+                let n_said = n_said.unwrap_or(1).max(1);
+                n_said.saturating_sub(answer.n_confirmed())
+            }
+            (Self::KindOf(_), answer) => u32::from(answer.n_confirmed() == 0),
+        }
+    }
+
+    /// Whether `answer` says that something of the line is kept.
+    const fn is_taken(answer: &Answer) -> bool {
+        matches!(answer, Answer::Message(Ok(()))) || answer.n_confirmed() > 0
     }
 
     /// Whether `answer` is what was to come.
@@ -178,12 +186,13 @@ impl Door {
     }
 }
 
-/// How long answers took, in microseconds.
+/// How long answers took since their lines were due, in microseconds: a line that waited for the answer
+/// to the one before it, or for a connection, waited for its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
     /// Of lines that were sent once.
     pub(crate) calm: Histogram<u64>,
-    /// Of lines that had to be sent again, from their first time.
+    /// Of lines that had to be sent again.
     pub(crate) outage: Histogram<u64>,
 }
 
@@ -213,6 +222,11 @@ impl Run {
     /// Where devices connect.
     pub(crate) fn doors(&self) -> &[Door] {
         &self.doors
+    }
+
+    /// When a line is due.
+    fn due(&self, message: &Message) -> Instant {
+        self.started + Duration::from_millis(message.due_millis)
     }
 
     /// Lines sent so far, each time counted.
