@@ -170,9 +170,9 @@ impl Pair {
     /// Positions that the other node has acknowledged to the first so far.
     async fn n_forwarded(&self) -> io::Result<u64> {
         let samples = sample::ask_all(&self.clients).await;
-        let first = samples.into_iter().next().flatten();
-        let first = first.ok_or_else(|| io::Error::other("the first node does not answer"))?;
-        Ok(first.forwarded_out)
+        let first = samples.into_iter().next();
+        let first = first.ok_or_else(|| io::Error::other("no node runs"))?;
+        Ok(first.map_err(io::Error::other)?.forwarded_out)
     }
 
     /// Who owns what, by the names of the nodes; held against what the nodes say.

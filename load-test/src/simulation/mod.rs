@@ -315,6 +315,7 @@ async fn ask_on(clients: Vec<Client>, table: &RefCell<Table>) -> Infallible {
     let mut asked = Instant::now();
     loop {
         let samples = sample::ask_all(&clients).await;
+        let samples = samples.into_iter().map(Result::ok).collect();
         let now = Instant::now();
         table.borrow_mut().note(samples, now.since(asked));
         asked = now;

@@ -42,6 +42,7 @@ pub(super) fn tell(outcome: &Outcome, is_json: bool) {
     }
     let Outcome {
         tracks_out_of_order,
+        tracks_unlike_export,
         tracks_checked,
         tracks,
         ..
@@ -53,6 +54,9 @@ pub(super) fn tell(outcome: &Outcome, is_json: bool) {
     };
     Out.line(&format!(
         "  tracks out of order     {tracks_out_of_order:>10} ({extent})"
+    ));
+    Out.line(&format!(
+        "  … unlike the export     {tracks_unlike_export:>10}"
     ));
     tell_unanswered(books);
     tell_costs(outcome);
