@@ -36,6 +36,10 @@ where
     // another thread than work that blocks.
     let mut hearing = tokio::task::JoinSet::new();
     for (kind, what) in SIGNALS {
+        // Under nohup the run is to outlive its terminal.
+        if kind == SignalKind::hangup() && is_ignored(&own_status(), kind) {
+            continue;
+        }
         let mut signals = signal(kind)?;
         let told = told.clone();
         spawn_in(&mut hearing, "signal", async move {
@@ -50,6 +54,18 @@ where
             Err(io::Error::other(Told(what.and_then(Result::ok).unwrap_or(TOLD))))
         }
     }
+}
+
+/// What the system says of this process; nothing if it cannot be read.
+fn own_status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// Whether a signal is ignored by the process of this status.
+fn is_ignored(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or(0) >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// Fails if a signal has told to end.
@@ -82,6 +98,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_signal_that_is_ignored_stands_in_the_status() {
+        let is_ignored =
+            |mask: &str, kind| is_ignored(&format!("SigBlk:\t7\nSigIgn:\t{mask}\n"), kind);
+        assert!(is_ignored("0000000000000001", SignalKind::hangup()));
+        assert!(is_ignored("0000000000001003", SignalKind::hangup()));
+        assert!(!is_ignored("0000000000001002", SignalKind::hangup()));
+        assert!(is_ignored("0000000000001002", SignalKind::interrupt()));
+        assert!(!super::is_ignored("", SignalKind::hangup()));
+        assert!(own_status().contains("SigIgn:"));
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn each_signal_ends_the_work_and_drops_what_it_owns() {
         for (signal, expected) in [
@@ -89,6 +117,9 @@ mod tests {
             (Signal::HUP, "hung up"),
             (Signal::INT, "interrupted"),
         ] {
+            if signal == Signal::HUP && is_ignored(&own_status(), SignalKind::hangup()) {
+                continue;
+            }
             let is_dropped = std::cell::Cell::new(false);
             let outcome: io::Result<()> = until_told(async |_| {
                 let _owned = Owned(&is_dropped);
