@@ -203,6 +203,7 @@ struct Bench<'a> {
 
 /// A server with what its vehicles will say.
 struct Side {
+    name: &'static str,
     server: Server,
     vehicles: Vehicles,
 }
@@ -232,6 +233,7 @@ impl Bench<'_> {
         let mut sides = Vec::new();
         for (name, which) in [("floor", Which::Floor), ("node", self.node)] {
             sides.push(Side {
+                name,
                 server: Server::start(which, &folder.join(name)).await?,
                 vehicles: Vehicles::new((0..load.n_connections).map(Lines::vehicle).collect()),
             });
@@ -242,7 +244,8 @@ impl Bench<'_> {
             for (side, turns) in sides.iter_mut().zip([&mut floor, &mut node]) {
                 self.stand(&format!("{}, round {round} of {}", load.name, args.rounds));
                 let turn = || side.turn((load, duration), &self.told);
-                turns.push(tokio::task::block_in_place(turn)?);
+                let turn = tokio::task::block_in_place(turn);
+                turns.push(turn.map_err(|error| side.explain(load, error))?);
             }
         }
         Ok(Comparison::new(load.name, floor, node))
@@ -276,6 +279,15 @@ impl Side {
         let server = (self.server.address()?, processes.as_slice());
         let clients = self.server.clients()?;
         self.vehicles.turn(server, load, (&clients, told))
+    }
+
+    /// Why a turn failed, with what the server has said of it; that is over with.
+    fn explain(&mut self, load: &Load, error: io::Error) -> io::Error {
+        if is_told(&error) {
+            return error;
+        }
+        let said = self.server.last_words();
+        io::Error::other(format!("{}, {}: {error}{said}", load.name, self.name))
     }
 }
 
@@ -336,4 +348,34 @@ fn idle_turn(server: &Server, told: &CancellationToken) -> io::Result<IdleTurn> 
         bytes_per_connection: bytes as f64 / IDLE_CONNECTIONS as f64,
         connections_per_second: IDLE_CONNECTIONS as f64 / took.as_secs_f64(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    #[test]
+    fn two_nodes_are_not_measured_idle() {
+        let check = |arguments: &str| {
+            let arguments = std::iter::once("bench").chain(arguments.split_whitespace());
+            Arguments::parse_from(arguments).args.check()
+        };
+        assert!(check("--nodes 2 --load idle").is_err());
+        for arguments in [
+            "",
+            "--nodes 2",
+            "--load idle",
+            "--nodes 2 --load idle,fleet",
+        ] {
+            assert!(check(arguments).is_ok(), "{arguments}");
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! The servers under test, each a child process: the floor, and a node.
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -70,6 +69,14 @@ impl Server {
         match self {
             Self::Floor { address, .. } => Ok(*address),
             Self::Node(node) => Ok(node.addresses()?.vehicles),
+        }
+    }
+
+    /// Ends the floor, and gives what it said of a failure, behind a colon; a node has a log.
+    pub(super) fn last_words(&mut self) -> String {
+        match self {
+            Self::Floor { child, .. } => last_words(child),
+            Self::Node(_) => String::new(),
         }
     }
 
@@ -144,28 +151,61 @@ fn counter(node: &Client, name: &str) -> io::Result<u64> {
 }
 
 fn start_floor(folder: &Path) -> io::Result<Server> {
-    let log = File::create(folder.join("floor.log"))?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["floor", "--vehicles", "127.0.0.1:0", "--data"])
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log)
+        // No file, as the disk may be what fails. It says a line at most.
+        .stderr(Stdio::piped())
         .spawn()?;
     let mut line = String::new();
     let stdout = child.stdout.take().map(BufReader::new);
     stdout
         .map(|mut stdout| stdout.read_line(&mut line))
         .transpose()?;
-    let address = line.trim().parse().map_err(|_| {
-        io::Error::other(format!("the floor did not start; see {}", folder.display()))
-    })?;
+    let Ok(address) = line.trim().parse() else {
+        let said = last_words(&mut child);
+        let why = format!("the floor did not start{said}");
+        return Err(io::Error::other(why));
+    };
     Ok(Server::Floor { child, address })
+}
+
+/// Ends a process that does not serve any more, and gives what it said, behind a colon.
+fn last_words(child: &mut Child) -> String {
+    // It may have ended by itself.
+    let _is_killed = child.kill();
+    let _has_ended = child.wait();
+    let mut said = String::new();
+    let stderr = child.stderr.as_mut();
+    let read = stderr.map(|stderr| stderr.read_to_string(&mut said));
+    match (read, said.trim()) {
+        (Some(Ok(1..)), said) => format!(": {said}"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_said_last_is_heard() {
+        let shell = |commands: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", commands]).stderr(Stdio::piped());
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            // What it says there comes after what it says of its failure.
+            let mut line = String::new();
+            let stdout = child.stdout.take().map(BufReader::new);
+            stdout.unwrap().read_line(&mut line).unwrap();
+            last_words(&mut child)
+        };
+        assert_eq!(shell("echo no disk >&2; echo; exec sleep 60"), ": no disk");
+        assert_eq!(shell("echo no disk >&2; echo; exit 1"), ": no disk");
+        assert_eq!(shell("echo; exec sleep 60"), "");
+    }
 
     #[test]
     fn what_was_answered_and_not_stored_is_told() {
