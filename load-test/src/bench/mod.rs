@@ -352,6 +352,11 @@ fn idle_turn(server: &Server, told: &CancellationToken) -> io::Result<IdleTurn> 
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+    };
+
     use clap::Parser;
 
     use super::*;
@@ -360,6 +365,61 @@ mod tests {
     struct Arguments {
         #[command(flatten)]
         args: BenchArgs,
+    }
+
+    /// Answers each vehicle as it should be.
+    fn serve_vehicles(listener: &TcpListener) -> io::Result<()> {
+        let (socket, _) = listener.accept()?;
+        let mut answers = socket.try_clone()?;
+        for line in BufReader::new(socket).lines() {
+            let is_login = line?.starts_with("#L#");
+            let answer = if is_login { "#AL#1\r\n" } else { "#ASD#1\r\n" };
+            answers.write_all(answer.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing was stored and nothing is to be done, to whoever asks.
+    fn serve_metrics(listener: &TcpListener) -> io::Result<()> {
+        let text = "waymesh_positions_stored_total 0\nwaymesh_index_lag_records 0\n";
+        loop {
+            let (socket, _) = listener.accept()?;
+            let mut answers = socket.try_clone()?;
+            let lines = BufReader::new(socket).lines();
+            for _ in lines
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+            {}
+            let n_bytes = text.len();
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+            answers.write_all(format!("{head} {n_bytes}\r\n\r\n{text}").as_bytes())?;
+        }
+    }
+
+    #[test]
+    fn a_node_that_answers_and_stores_nothing_is_no_success() {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (vehicles, metrics) = (listen(), listen());
+        let address = vehicles.local_addr().unwrap();
+        let node = format!("http://{}", metrics.local_addr().unwrap());
+        let node = Client::new(&node).unwrap();
+        // They end with the test.
+        drop(std::thread::spawn(move || serve_vehicles(&vehicles)));
+        drop(std::thread::spawn(move || serve_metrics(&metrics)));
+        let load = Load {
+            name: "test",
+            n_connections: 1,
+            lines_per_write: 1,
+            lines_per_second: None,
+            writes_in_flight_max: 1,
+        };
+        let turn = Vehicles::new(vec!["v".to_owned()]).turn(
+            (address, &[std::process::id()]),
+            (&load, Duration::from_millis(20)),
+            (&[node], &CancellationToken::new()),
+        );
+        let error = turn.err().unwrap().to_string();
+        assert!(error.contains("0 positions stored"), "{error}");
     }
 
     #[test]
