@@ -35,14 +35,19 @@ pub(crate) struct VehicleBook {
     reports: BTreeMap<i64, Entry>,
     /// Lines that went over the wire again.
     pub(crate) n_resent: u64,
-    /// Spoiled lines that were rejected with the right code.
+    /// Spoiled lines that were rejected with the right code; of recordings all that was rejected, each
+    /// report of a batch by itself.
     pub(crate) n_rejected: u64,
+    /// Lines of which the node said that it took something.
+    pub(crate) n_taken: u64,
     /// Lines that were said and had no answer when the vehicle gave up.
     pub(crate) n_unanswered: u64,
     /// Lines that were still to be said then.
     pub(crate) n_unsaid: u64,
-    /// Lines without an answer whose connection did not end in order.
+    /// Lines without an answer whose connection did not end in order, though nobody killed its node.
     pub(crate) n_unconfirmed: u64,
+    /// The same where the node was killed meanwhile, which is no fault.
+    pub(crate) n_cut_by_kill: u64,
     /// Whether the node did not let the vehicle speak.
     pub(crate) is_refused: bool,
     /// Answers that did not fit the line they must belong to.
@@ -145,11 +150,16 @@ pub(crate) struct Summary {
     pub(crate) unanswered_stored: u64,
     /// Confirmed and not found.
     pub(crate) unanswered_lost: u64,
+    /// Messages that went over a connection that did not end in order, though nobody killed the node.
+    pub(crate) unanswered_unconfirmed: u64,
+    /// Messages that went over a connection whose node was killed meanwhile.
+    pub(crate) unanswered_cut_by_kill: u64,
 }
 
 impl Summary {
     /// Whether nothing confirmed is lost, nothing is there twice, altered or from nowhere, all was
-    /// said and acknowledged in the end, and every spoiled line was rejected.
+    /// said and acknowledged in the end, every spoiled line was rejected, and every connection that
+    /// no kill broke was ended in order by its node.
     pub(crate) const fn is_balanced(&self) -> bool {
         let is_clean = self.lost == 0 && self.doubled == 0 && self.altered == 0;
         let is_ours = self.foreign == 0 && self.shifted == 0 && self.spoiled_stored == 0;
@@ -160,6 +170,7 @@ impl Summary {
             && is_said
             && is_whole
             && self.unanswered_lost == 0
+            && self.unanswered_unconfirmed == 0
             && self.spoiled == self.rejected
     }
 
@@ -252,6 +263,8 @@ impl Books {
             sums.refused += u64::from(book.is_refused);
             sums.unsaid += book.n_unsaid;
             sums.spoiled += book.spoiled.len() as u64;
+            sums.unanswered_unconfirmed += book.n_unconfirmed;
+            sums.unanswered_cut_by_kill += book.n_cut_by_kill;
             for entry in book.reports.values() {
                 sums.add(entry, book.is_answered);
             }
@@ -413,10 +426,11 @@ mod tests {
     }
 
     #[test]
-    fn a_vehicle_that_said_nothing_does_not_balance() {
+    fn a_vehicle_that_was_not_heard_does_not_balance() {
         for change in [
             |book: &mut VehicleBook| book.n_unsaid = 1,
             |book: &mut VehicleBook| book.is_refused = true,
+            |book: &mut VehicleBook| book.n_unconfirmed = 1,
         ] {
             let mut book = VehicleBook::new(true);
             change(&mut book);

@@ -32,7 +32,8 @@ enum Mix {
     load-test demo --nodes 1\n  load-test demo --seed 7 --json\n\n\
     Of several nodes each finds the others by multicast on loopback, or by static peers where there \
     is\nnone. The books balance if every node gives back all that was acknowledged, once and \
-    unaltered.\nExit codes: 0 the books balance, 1 they do not, 64 wrong arguments.")]
+    unaltered.\nAcknowledgement times run from the moment at which a line was due: a line that waits \
+    for the answer to the\none before it, or for a node, counts that too.\nExit codes: 0 the books balance, 1 they do not, 64 wrong arguments.")]
 pub(crate) struct DemoArgs {
     /// Nodes, over which the vehicles are spread
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]

@@ -2,15 +2,20 @@
 //! of discovery, all random, so that two runs on one network never join.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Bytes of a secret, and of a name.
 const SECRET_BYTES: usize = 32;
 const NAME_BYTES: usize = 8;
+
+/// Begins the name of each variable that configures a node.
+const SETTING: &[u8] = b"WAYMESH_";
 
 /// A cluster's own things.
 #[derive(Debug, Clone)]
@@ -52,6 +57,18 @@ impl Family {
     }
 }
 
+/// Takes out of a command's environment all that would configure a node: a node of this tool is as
+/// this tool says, whatever whoever calls it has set for nodes of their own.
+pub(crate) fn forget_settings(command: &mut Command) {
+    forget(command, std::env::vars_os().map(|(name, _)| name));
+}
+
+fn forget(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    for name in names.filter(|name| name.as_encoded_bytes().starts_with(SETTING)) {
+        command.env_remove(name);
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -76,5 +93,19 @@ mod tests {
         });
         assert_ne!(one, other);
         assert!(one.0.starts_with("test-") && one.1.trim().len() == 64);
+    }
+
+    #[test]
+    fn a_node_inherits_no_settings_and_keeps_those_it_is_given() {
+        let inherited = ["WAYMESH_SECRET_FILE", "WAYMESH_LINK", "PATH"].map(OsString::from);
+        let mut command = Command::new("node");
+        forget(&mut command, inherited.into_iter());
+        command.env("WAYMESH_LINK", "127.0.0.1:0");
+        let settings: Vec<_> = command.get_envs().collect();
+        let (link, secret) = ("WAYMESH_LINK".as_ref(), "WAYMESH_SECRET_FILE".as_ref());
+        assert_eq!(
+            settings,
+            [(link, Some("127.0.0.1:0".as_ref())), (secret, None)]
+        );
     }
 }

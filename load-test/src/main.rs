@@ -26,6 +26,7 @@ mod replay;
 mod simulate;
 mod simulation;
 mod story;
+mod told;
 
 use std::process::ExitCode;
 

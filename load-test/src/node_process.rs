@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use waymesh::{base::time::Instant, client::Client};
 
-use crate::family::Family;
+use crate::family::{Family, forget_settings};
 
 /// How long a node may take until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ pub(crate) struct NodeOptions {
 #[derive(Debug, Clone)]
 pub(crate) enum Search {
     /// Nobody is looked for, and nobody has its secret.
-    Alone,
+    Alone(Family),
     /// By multicast that does not leave loopback.
     Multicast(Family),
     /// At these addresses of links.
@@ -83,16 +83,6 @@ pub(crate) struct Tail {
     file: File,
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
-}
-
-impl Default for NodeOptions {
-    fn default() -> Self {
-        Self {
-            is_indexed: true,
-            name: "alone".to_owned(),
-            search: Search::Alone,
-        }
-    }
 }
 
 impl NodeProcess {
@@ -174,6 +164,7 @@ impl NodeProcess {
             known.map_or_else(|| ANY.to_owned(), |address| address.to_string())
         };
         let mut command = Command::new(std::env::current_exe()?);
+        forget_settings(&mut command);
         command
             .args(["node", "--log-format", "json", "--name"])
             .arg(&self.options.name)
@@ -232,10 +223,7 @@ impl NodeProcess {
 impl Search {
     fn tell(&self, command: &mut Command) {
         let (family, transport) = match self {
-            Self::Alone => {
-                command.env("WAYMESH_DISCOVERY__TRANSPORTS", "static");
-                return;
-            }
+            Self::Alone(family) => (family, "static"),
             Self::Multicast(family) => (family, "multicast"),
             Self::Peers(family, peers) => {
                 let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
@@ -345,6 +333,24 @@ mod tests {
     fn this_process_has_a_cost() {
         let usage = usage_of(std::process::id()).unwrap();
         assert!(usage.peak_memory_kib > 1_000);
+    }
+
+    #[test]
+    fn a_node_that_is_alone_has_a_cluster_and_a_secret_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let family = Family::new(folder.path(), "test").unwrap();
+        let mut command = Command::new("node");
+        Search::Alone(family.clone()).tell(&mut command);
+        let arguments: Vec<_> = command.get_args().collect();
+        let secret = family.secret.as_os_str();
+        let cluster = family.cluster.as_ref();
+        let expected = [
+            "--cluster".as_ref(),
+            cluster,
+            "--secret-file".as_ref(),
+            secret,
+        ];
+        assert_eq!(arguments, expected);
     }
 
     #[test]

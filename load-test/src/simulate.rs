@@ -20,7 +20,8 @@ use crate::{
     load-test simulate --vehicles 200 --rate-each 5 --reconnects 2 --kills 3 --seed 7 --json\n\n\
     The books balance if all that was acknowledged is stored, once and unaltered. Where a protocol \
     has no\nanswers, what went over a connection that both sides closed in order counts as \
-    acknowledged.\nExit codes: 0 the books balance, 1 they do not or no node answers, 64 wrong \
+    acknowledged;\none that its node did not end in order is a fault, unless it was killed meanwhile.\nAcknowledgement times run from the moment at which a line was due: a line that waits \
+    for the answer to the\none before it, or for a node, counts that too.\nExit codes: 0 the books balance, 1 they do not or no node answers, 64 wrong \
     arguments.")]
 pub(crate) struct SimulateArgs {
     /// Node that runs, by the address it answers questions at [default: one is started for the run]

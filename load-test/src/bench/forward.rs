@@ -8,6 +8,7 @@
 use std::{io, path::Path, time::Duration};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use waymesh::{
     client::Client,
     cluster::proto::{
@@ -21,7 +22,6 @@ use super::{
     BenchArgs, Vehicles,
     line::Lines,
     loads::Load,
-    server::settle,
     table::{LoadTurn, Side, remarks},
 };
 use crate::{
@@ -59,6 +59,7 @@ struct Comparison {
 struct Pair {
     cluster: Cluster,
     clients: Vec<Client>,
+    told: CancellationToken,
 }
 
 /// Runs the loads that are asked for.
@@ -66,7 +67,11 @@ struct Pair {
 /// # Errors
 /// Nodes that do not form, or that do not share vehicles as their names say; lines that are not
 /// forwarded where they should be.
-pub(super) async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome> {
+pub(super) async fn bench(
+    args: &BenchArgs,
+    folder: &Path,
+    told: CancellationToken,
+) -> io::Result<Outcome> {
     let loads = args.loads();
     let n_steps = loads.len() as u64 * u64::from(args.rounds) * 2;
     let progress = Progress::new(n_steps);
@@ -78,7 +83,11 @@ pub(super) async fn bench(args: &BenchArgs, folder: &Path) -> io::Result<Outcome
         let cluster = Cluster::start_with(&folder, 2, !args.without_index).await?;
         formed_by = cluster.formation().way;
         let clients = cluster.clients()?;
-        let pair = Pair { cluster, clients };
+        let pair = Pair {
+            cluster,
+            clients,
+            told: told.clone(),
+        };
         let n_done = number as u64 * u64::from(args.rounds) * 2;
         comparisons.push(pair.compare(load, args, (&progress, n_done)).await?);
     }
@@ -137,14 +146,9 @@ impl Pair {
         let first = first.ok_or_else(|| io::Error::other("no node runs"))?;
         let processes = self.cluster.processes();
         let before = self.n_forwarded().await?;
-        let settle = async {
-            for client in &self.clients {
-                settle(client.clone()).await?;
-            }
-            Ok(())
-        };
         let turn = tokio::task::block_in_place(|| {
-            vehicles.turn((first, &processes), (load, duration), settle)
+            let nodes = (self.clients.as_slice(), &self.told);
+            vehicles.turn((first, &processes), (load, duration), nodes)
         })?;
         let n_forwarded = self.n_forwarded().await? - before;
         let share = n_forwarded as f64 / turn.n_lines.max(1) as f64;
@@ -166,9 +170,9 @@ impl Pair {
     /// Positions that the other node has acknowledged to the first so far.
     async fn n_forwarded(&self) -> io::Result<u64> {
         let samples = sample::ask_all(&self.clients).await;
-        let first = samples.into_iter().next().flatten();
-        let first = first.ok_or_else(|| io::Error::other("the first node does not answer"))?;
-        Ok(first.forwarded_out)
+        let first = samples.into_iter().next();
+        let first = first.ok_or_else(|| io::Error::other("no node runs"))?;
+        Ok(first.map_err(io::Error::other)?.forwarded_out)
     }
 
     /// Who owns what, by the names of the nodes; held against what the nodes say.

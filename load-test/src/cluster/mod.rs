@@ -69,12 +69,12 @@ impl Cluster {
                 took: Duration::ZERO,
             },
         };
+        let family = Family::new(folder, "load-test")?;
         if n_nodes == 1 {
-            cluster.begin(folder, Search::Alone)?;
+            cluster.begin(folder, Search::Alone(family))?;
             cluster.wait_until_ready().await?;
             return Ok(cluster);
         }
-        let family = Family::new(folder, "load-test")?;
         let port = family.port;
         let trying = tokio::task::spawn_blocking(move || multicast::try_loopback(port));
         match trying.await.map_err(io::Error::other)? {
@@ -118,7 +118,7 @@ impl Cluster {
         let node = self.nodes.len();
         let name = story::name(node);
         let folder = match search {
-            Search::Alone => folder.to_owned(),
+            Search::Alone(_) => folder.to_owned(),
             _ => folder.join(&name),
         };
         let options = NodeOptions {

@@ -38,15 +38,20 @@ pub(crate) struct Sample {
     pub(crate) epoch: String,
 }
 
+/// What a node says of itself, or why it is not known.
+pub(crate) type Asked = Result<Sample, String>;
+
 impl Sample {
-    /// Asks a node. Blocking; none if it does not answer.
-    fn ask(client: &Client) -> Option<Self> {
-        let members = client.members().ok()?;
-        let metrics = client.text("/metrics").ok()?;
-        Some(Self::read(&metrics, &members))
+    /// Asks a node. Blocking; why nothing is known of it, if so.
+    fn ask(client: &Client) -> Asked {
+        let silent = |error| format!("a node does not answer: {error}");
+        let members = client.members().map_err(silent)?;
+        let metrics = client.text("/metrics").map_err(silent)?;
+        Self::read(&metrics, &members)
     }
 
-    fn read(metrics: &str, members: &MembersJson) -> Self {
+    /// Fails on a metric that is missing: each of them is there from the start of a node.
+    fn read(metrics: &str, members: &MembersJson) -> Asked {
         let samples = metrics.lines().filter(|line| !line.starts_with('#'));
         let samples: BTreeMap<&str, u64> = samples
             .filter_map(|line| {
@@ -54,30 +59,34 @@ impl Sample {
                 Some((name, value.parse().ok()?))
             })
             .collect();
-        let one = |name: &str| samples.get(name).copied().unwrap_or_default();
+        let missing = |name: &str| format!("a node does not say its {name}");
+        let one = |name: &str| samples.get(name).copied().ok_or_else(|| missing(name));
         let sum = |head: &str| {
             let labelled = samples.iter().filter(|(name, _)| name.starts_with(head));
-            labelled.map(|(_, value)| value).sum()
+            let values: Vec<u64> = labelled.map(|(_, value)| *value).collect();
+            let some = (!values.is_empty()).then_some(values);
+            let values = some.ok_or_else(|| missing(head))?;
+            Ok::<u64, String>(values.iter().sum())
         };
         let mut nodes = members.nodes.iter();
         let own = nodes.find(|node| node.name == members.self_name);
         let is_up = |node: &&waymesh::client::MemberJson| node.state == "up";
-        Self {
-            connections: one("waymesh_connections"),
-            lines_received: one("waymesh_lines_received_total"),
-            positions_accepted: one("waymesh_positions_accepted_total"),
-            positions_stored: one("waymesh_positions_stored_total"),
-            positions_duplicate: one("waymesh_positions_duplicate_total"),
-            positions_expired: one("waymesh_positions_expired_total"),
-            positions_refused: sum("waymesh_positions_refused_total{"),
-            positions_in_flight: one("waymesh_positions_in_flight"),
-            forwarded_in: one("waymesh_forwarded_total{direction=\"in\"}"),
-            forwarded_out: one("waymesh_forwarded_total{direction=\"out\"}"),
-            index_lag_records: one("waymesh_index_lag_records"),
+        Ok(Self {
+            connections: one("waymesh_connections")?,
+            lines_received: one("waymesh_lines_received_total")?,
+            positions_accepted: one("waymesh_positions_accepted_total")?,
+            positions_stored: one("waymesh_positions_stored_total")?,
+            positions_duplicate: one("waymesh_positions_duplicate_total")?,
+            positions_expired: one("waymesh_positions_expired_total")?,
+            positions_refused: sum("waymesh_positions_refused_total{")?,
+            positions_in_flight: one("waymesh_positions_in_flight")?,
+            forwarded_in: one("waymesh_forwarded_total{direction=\"in\"}")?,
+            forwarded_out: one("waymesh_forwarded_total{direction=\"out\"}")?,
+            index_lag_records: one("waymesh_index_lag_records")?,
             owned_shards: own.map_or(0, |own| own.owned_shards),
             members_up: members.nodes.iter().filter(is_up).count(),
             epoch: members.epoch.clone(),
-        }
+        })
     }
 
     /// Whether each position that was decoded here or came over a link has one outcome.
@@ -92,8 +101,8 @@ impl Sample {
     }
 }
 
-/// Asks all nodes at once; absent where one does not answer.
-pub(crate) async fn ask_all(clients: &[Client]) -> Vec<Option<Sample>> {
+/// Asks all nodes at once.
+pub(crate) async fn ask_all(clients: &[Client]) -> Vec<Asked> {
     let asking: Vec<_> = clients
         .iter()
         .cloned()
@@ -101,7 +110,7 @@ pub(crate) async fn ask_all(clients: &[Client]) -> Vec<Option<Sample>> {
         .collect();
     let mut samples = Vec::new();
     for asked in asking {
-        samples.push(asked.await.ok().flatten());
+        samples.push(asked.await.map_err(|error| error.to_string()).flatten());
     }
     samples
 }
@@ -125,12 +134,13 @@ pub(crate) async fn settled(clients: &[Client]) -> io::Result<Vec<Sample>> {
 }
 
 /// What is not at rest yet.
-fn unrest(samples: &[Option<Sample>]) -> Option<String> {
-    let known: Vec<&Sample> = samples.iter().flatten().collect();
+fn unrest(samples: &[Asked]) -> Option<String> {
     let n_nodes = samples.len();
-    if known.len() < n_nodes {
-        return Some("a node does not answer".to_owned());
-    }
+    let known: Result<Vec<&Sample>, &String> = samples.iter().map(Asked::as_ref).collect();
+    let known = match known {
+        Ok(known) => known,
+        Err(why) => return Some(why.clone()),
+    };
     if let Some(busy) = known.iter().find(|sample| !sample.is_at_rest()) {
         let (n, lag) = (busy.positions_in_flight, busy.index_lag_records);
         return Some(format!(
@@ -153,8 +163,10 @@ fn unrest(samples: &[Option<Sample>]) -> Option<String> {
 mod tests {
     use super::*;
 
-    const METRICS: &str = "# HELP x y\nwaymesh_connections 3\n\
+    const METRICS: &str = "# HELP x y\nwaymesh_connections 3\nwaymesh_lines_received_total 11\n\
         waymesh_positions_accepted_total 10\nwaymesh_positions_stored_total 6\n\
+        waymesh_positions_duplicate_total 0\nwaymesh_positions_expired_total 0\n\
+        waymesh_positions_in_flight 0\nwaymesh_index_lag_records 0\n\
         waymesh_forwarded_total{direction=\"in\"} 2\n\
         waymesh_forwarded_total{direction=\"out\"} 5\n\
         waymesh_positions_refused_total{reason=\"disk_full\"} 1\n\
@@ -173,12 +185,27 @@ mod tests {
 
     #[test]
     fn what_a_node_says_is_read_and_balances() {
-        let mut sample = Sample::read(METRICS, &members());
+        let mut sample = Sample::read(METRICS, &members()).unwrap();
         assert_eq!((sample.connections, sample.positions_refused), (3, 1));
         assert_eq!((sample.owned_shards, sample.members_up), (2_000, 1));
         assert!(sample.is_balanced());
         sample.positions_stored -= 1;
         assert!(!sample.is_balanced());
+    }
+
+    #[test]
+    fn a_metric_that_is_missing_is_not_taken_for_nothing() {
+        for missing in METRICS.lines().skip(1) {
+            let is_refused = missing.contains("refused");
+            let lines = METRICS.lines().filter(|line| match is_refused {
+                true => !line.contains("refused"),
+                false => *line != missing,
+            });
+            let metrics: String = lines.flat_map(|line| [line, "\n"]).collect();
+            let error = Sample::read(&metrics, &members()).unwrap_err();
+            let name = missing.split([' ', '{']).next().unwrap();
+            assert!(error.contains(name), "{missing}: {error}");
+        }
     }
 
     #[test]
@@ -196,7 +223,9 @@ mod tests {
             positions_in_flight: 1,
             ..calm.clone()
         };
-        let unrest = |samples: [Option<&Sample>; 2]| unrest(&samples.map(|one| one.cloned()));
+        let unrest = |samples: [Option<&Sample>; 2]| {
+            unrest(&samples.map(|one| one.cloned().ok_or_else(|| "no answer".to_owned())))
+        };
         assert_eq!(unrest([Some(&calm), Some(&calm)]), None);
         assert!(
             unrest([Some(&calm), Some(&other)])

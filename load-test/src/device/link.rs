@@ -22,7 +22,7 @@ use waymesh::{
     types::time::UnixMillis,
 };
 
-use super::{Event, Language, Message, Run};
+use super::{Event, Expect, Kills, Language, Message, Run};
 use crate::books::VehicleBook;
 
 /// How a connection ended.
@@ -69,13 +69,18 @@ pub(crate) struct Device<E: Iterator<Item = Event>> {
 struct Unconfirmed {
     n_lines: u64,
     reports: Vec<UnixMillis>,
-    /// Kills when the connection was made: the system closes what a killed node had open.
-    n_kills: u64,
+    /// The door of the connection, and its kills when it was made: the system closes what a killed
+    /// node had open.
+    door: usize,
+    kills: Kills,
 }
 
 struct InFlight {
     message: Message,
+    /// Since it was sent first.
     since: Option<Stopwatch>,
+    /// How long it had been due by then.
+    waited: Duration,
     is_resent: bool,
 }
 
@@ -145,7 +150,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     /// What is left when the device is done, or gives up.
     fn settle(&mut self) {
         self.note_silence();
-        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
+        self.settle_unconfirmed();
         let (said, unsaid): (Vec<_>, Vec<_>) = self
             .unanswered
             .iter()
@@ -154,6 +159,16 @@ impl<E: Iterator<Item = Event>> Device<E> {
         let is_line = |event: &Event| matches!(event, Event::Send(_));
         self.book.n_unsaid = unsaid.len() as u64;
         self.book.n_unsaid += self.events.by_ref().filter(is_line).count() as u64;
+    }
+
+    /// What went over a connection that is over, and was not confirmed by its end.
+    fn settle_unconfirmed(&mut self) {
+        let left = std::mem::take(&mut self.unconfirmed);
+        if self.run.door(left.door).is_killed_since(left.kills) {
+            self.book.n_cut_by_kill += left.n_lines;
+        } else {
+            self.book.n_unconfirmed += left.n_lines;
+        }
     }
 
     fn has_said_all(&mut self) -> bool {
@@ -176,8 +191,8 @@ impl<E: Iterator<Item = Event>> Device<E> {
     }
 
     async fn connection(&mut self) -> io::Result<End> {
-        self.book.n_unconfirmed += std::mem::take(&mut self.unconfirmed).n_lines;
-        self.unconfirmed.n_kills = self.run.door(self.door).n_kills();
+        self.unconfirmed.door = self.door;
+        self.unconfirmed.kills = self.run.door(self.door).kills();
         self.has_heard = false;
         let opening = tokio::time::timeout(self.run.answer_timeout, self.open());
         let Some(mut stream) = opening.await?? else {
@@ -190,6 +205,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.n_on_wire = 0;
         let end = self.talk(&mut stream).await;
         n_connected.fetch_sub(1, Ordering::Relaxed);
+        self.settle_unconfirmed();
         end
     }
 
@@ -251,7 +267,11 @@ impl<E: Iterator<Item = Event>> Device<E> {
             drain(stream).await
         };
         tokio::time::timeout(self.run.answer_timeout, closing).await??;
-        if self.unconfirmed.n_kills == self.run.door(self.door).n_kills() {
+        if !self
+            .run
+            .door(self.door)
+            .is_killed_since(self.unconfirmed.kills)
+        {
             for time in std::mem::take(&mut self.unconfirmed).reports {
                 self.book.note_acknowledged(time);
             }
@@ -271,6 +291,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
                     let fresh = InFlight {
                         message,
                         since: None,
+                        waited: Duration::ZERO,
                         is_resent: false,
                     };
                     self.unanswered.push_back(fresh);
@@ -297,7 +318,10 @@ impl<E: Iterator<Item = Event>> Device<E> {
                 line.is_resent = true;
                 self.book.n_resent += 1;
             }
-            line.since.get_or_insert_with(Stopwatch::start);
+            if line.since.is_none() {
+                line.waited = Instant::now().since(self.run.due(message));
+                line.since = Some(Stopwatch::start());
+            }
             let n_sent = &self.run.door(self.door).n_sent;
             n_sent.fetch_add(1, Ordering::Relaxed);
             stream.get_mut().write_all(&message.bytes).await?;
@@ -317,7 +341,7 @@ impl<E: Iterator<Item = Event>> Device<E> {
     fn note_silence(&mut self) {
         let now = Instant::now();
         if let Some(line) = self.unanswered.front() {
-            let due = self.run.started + Duration::from_millis(line.message.due_millis);
+            let due = self.run.due(&line.message);
             self.book.note_silence(now.since(due.max(self.heard_at)));
         }
         self.heard_at = now;
@@ -332,22 +356,21 @@ impl<E: Iterator<Item = Event>> Device<E> {
         self.has_heard = true;
         self.n_on_wire = self.n_on_wire.saturating_sub(1);
         let took = line.since.map(|since| since.elapsed()).unwrap_or_default();
+        let took = line.waited + took;
         self.run.note_answer(self.door, took, line.is_resent);
-        let is_met = line
-            .message
-            .expects
-            .is_some_and(|expects| expects.is_met(&answer));
-        let is_rejection = line
-            .message
-            .expects
-            .is_some_and(|expects| expects.is_rejection(&answer));
-        match (is_met, line.message.is_spoiled || is_rejection) {
-            (true, true) => self.book.n_rejected += 1,
-            (true, false) => {
+        let expects = line.message.expects;
+        if !expects.is_some_and(|expects| expects.is_met(&answer)) {
+            self.book.n_shifted += 1;
+        } else if line.message.is_spoiled {
+            self.book.n_rejected += 1;
+        } else {
+            let n_rejected = expects.map_or(0, |expects| expects.n_rejected(&answer));
+            self.book.n_rejected += u64::from(n_rejected);
+            self.book.n_taken += u64::from(Expect::is_taken(&answer));
+            if n_rejected == 0 {
                 let times = line.message.reports.iter().map(|report| report.time);
                 times.for_each(|time| self.book.note_acknowledged(time));
             }
-            (false, _) => self.book.n_shifted += 1,
         }
     }
 
@@ -475,6 +498,27 @@ mod tests {
         assert_eq!(answered, [0, 3]);
     }
 
+    #[tokio::test]
+    async fn the_time_of_an_answer_runs_from_when_its_line_was_due() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut run = Run::new(Instant::now() + Duration::from_secs(20), [target]);
+        // All lines are late before the first is sent.
+        run.started = Instant::from_millis(0);
+        tokio::time::sleep_until(Instant::from_millis(30).to_tokio()).await;
+        let run = Arc::new(run);
+        let identity = ("v".to_owned(), Language::WialonOne);
+        let events = messages(identity.1, plan(), Timing::PLAIN);
+        let device = Device::new(identity, 1, 0, events, Arc::clone(&run));
+        let device = spawn_child(device.serve(1));
+        let (socket, _) = listener.accept().await.unwrap();
+        behave(BufReader::new(socket)).await;
+        assert_eq!(sums_of(device.await.unwrap().1).acknowledged, 3);
+        let latency = run.latency().calm;
+        assert_eq!(latency.len(), 3);
+        assert!(latency.min() >= 30_000, "{} µs", latency.min());
+    }
+
     fn sums_of(book: VehicleBook) -> crate::books::Summary {
         let mut books = Books::default();
         books.enter("v".to_owned(), book);
@@ -576,9 +620,44 @@ mod tests {
             *held.lock().unwrap() = Some(stream);
         })
         .await;
-        assert_eq!(book.n_unconfirmed, 3);
+        assert_eq!((book.n_unconfirmed, book.n_cut_by_kill), (3, 0));
         let sums = sums_of(book);
         assert_eq!((sums.unanswered_sent, sums.unanswered_confirmed), (3, 0));
+        assert_eq!(sums.unanswered_unconfirmed, 3);
+        assert!(!sums.is_balanced(), "{sums:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_kill_cuts_off_is_excused_and_never_confirmed() {
+        // Noted before the device connects, while it is connected, and the node dead by then.
+        for (is_dying, is_dead) in [(true, false), (false, false), (false, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let target = listener.local_addr().unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let run = Arc::new(Run::new(deadline, [target]));
+            if is_dying {
+                run.door(0).note_kill();
+            }
+            let events = messages(Language::Nmea, plan(), Timing::PLAIN);
+            let identity = ("v".to_owned(), Language::Nmea);
+            let device = Device::new(identity, 2, 0, events, Arc::clone(&run));
+            let device = spawn_child(device.serve(1));
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(socket);
+            hear(&mut stream).await;
+            if !is_dying {
+                run.door(0).note_kill();
+            }
+            if is_dead {
+                run.door(0).note_death();
+            }
+            read_all(stream).await;
+            let book = device.await.unwrap().1;
+            assert_eq!((book.n_unconfirmed, book.n_cut_by_kill), (0, 3));
+            let sums = sums_of(book);
+            assert_eq!(sums.unanswered_confirmed, 0);
+            assert!(sums.is_balanced(), "{sums:?}");
+        }
     }
 
     #[tokio::test]

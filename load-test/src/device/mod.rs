@@ -63,7 +63,7 @@ pub(crate) struct Message {
 pub(crate) enum Expect {
     /// This one.
     Exactly(Answer),
-    /// One of this kind, whatever it says.
+    /// One of this kind, whatever it says; of a batch it holds how many reports were said.
     KindOf(Answer),
 }
 
@@ -74,13 +74,21 @@ impl Expect {
         std::mem::discriminant(expected) == std::mem::discriminant(answer)
     }
 
-    /// Whether `answer` says that the line is wrong, where it may.
-    fn is_rejection(&self, answer: &Answer) -> bool {
-        let is_taken = match answer {
-            Answer::Ping | Answer::Message(Ok(())) => true,
-            answer => answer.n_confirmed() > 0,
-        };
-        matches!(self, Self::KindOf(_)) && !is_taken
+    /// How much of the line `answer` rejects, where it may: 1 for a line, or each report of a batch.
+    fn n_rejected(&self, answer: &Answer) -> u32 {
+        match (self, answer) {
+            (Self::Exactly(_), _) | (Self::KindOf(_), Answer::Ping | Answer::Message(Ok(()))) => 0,
+            (Self::KindOf(Answer::Batch(n_said)), answer) => {
+                let n_said = n_said.unwrap_or(1).max(1);
+                n_said.saturating_sub(answer.n_confirmed())
+            }
+            (Self::KindOf(_), answer) => u32::from(answer.n_confirmed() == 0),
+        }
+    }
+
+    /// Whether `answer` says that something of the line is kept.
+    const fn is_taken(answer: &Answer) -> bool {
+        matches!(answer, Answer::Message(Ok(()))) || answer.n_confirmed() > 0
     }
 
     /// Whether `answer` is what was to come.
@@ -115,6 +123,15 @@ pub(crate) struct Door {
     n_answered: AtomicU64,
     n_connected: AtomicU64,
     n_kills: AtomicU64,
+    /// Kills that are done: all that the system had to close for the node is closed.
+    n_deaths: AtomicU64,
+}
+
+/// How often a node had been killed at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Kills {
+    n_begun: u64,
+    n_done: u64,
 }
 
 impl Door {
@@ -125,6 +142,7 @@ impl Door {
             n_answered: AtomicU64::new(0),
             n_connected: AtomicU64::new(0),
             n_kills: AtomicU64::new(0),
+            n_deaths: AtomicU64::new(0),
         }
     }
 
@@ -144,18 +162,37 @@ impl Door {
         self.n_kills.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The node that was about to be killed is dead.
+    pub(crate) fn note_death(&self) {
+        self.n_deaths.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// How often the node was killed.
     pub(crate) fn n_kills(&self) -> u64 {
         self.n_kills.load(Ordering::SeqCst)
     }
+
+    fn kills(&self) -> Kills {
+        Kills {
+            n_begun: self.n_kills(),
+            n_done: self.n_deaths.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether the node was killed, or was dying, at some moment since `then`.
+    fn is_killed_since(&self, then: Kills) -> bool {
+        let now = self.kills();
+        now != then || now.n_begun != now.n_done
+    }
 }
 
-/// How long answers took, in microseconds.
+/// How long answers took since their lines were due, in microseconds: a line that waited for the answer
+/// to the one before it, or for a connection, waited for its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
     /// Of lines that were sent once.
     pub(crate) calm: Histogram<u64>,
-    /// Of lines that had to be sent again, from their first time.
+    /// Of lines that had to be sent again.
     pub(crate) outage: Histogram<u64>,
 }
 
@@ -185,6 +222,11 @@ impl Run {
     /// Where devices connect.
     pub(crate) fn doors(&self) -> &[Door] {
         &self.doors
+    }
+
+    /// When a line is due.
+    fn due(&self, message: &Message) -> Instant {
+        self.started + Duration::from_millis(message.due_millis)
     }
 
     /// Lines sent so far, each time counted.

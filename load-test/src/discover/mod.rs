@@ -14,14 +14,12 @@ mod stage;
 
 use std::{io, process::ExitCode, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use self::{
     lan::Lan,
     outcome::Outcome,
     stage::{Pace, Stage},
 };
-use crate::out::Out;
+use crate::{out::Out, told::until_told};
 
 /// Up to so many nodes each event is a line of its own; of more, each node is.
 const LISTED_MAX: usize = 4;
@@ -78,25 +76,13 @@ pub(crate) fn run(args: &DiscoverArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let outcome = runtime.and_then(|runtime| runtime.block_on(until_told(args)));
+    let outcome = runtime.and_then(|runtime| runtime.block_on(until_told(|_| discover(args))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             Out.note(&format!("load-test: {error}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Ctrl-C ends the work, and with it all nodes and namespaces.
-async fn until_told(args: &DiscoverArgs) -> io::Result<()> {
-    // From here on no signal ends the process at once.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        outcome = discover(args) => outcome,
-        _ = interrupt.recv() => Err(io::Error::other("interrupted")),
-        _ = terminate.recv() => Err(io::Error::other("terminated")),
     }
 }
 

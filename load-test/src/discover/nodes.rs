@@ -13,7 +13,7 @@ use waymesh::base::time::wall_millis;
 
 use super::lan::Lan;
 use crate::{
-    family::Family,
+    family::{Family, forget_settings},
     node_process::usage_of,
     story::{self, Event, What},
 };
@@ -86,9 +86,12 @@ impl Nodes {
 
     fn command(&self, node: usize) -> Command {
         if let Some(lan) = &self.lan {
-            return lan.command(node, &self.program);
+            let mut command = lan.command(node, &self.program);
+            forget_settings(&mut command);
+            return command;
         }
         let mut command = Command::new(&self.program);
+        forget_settings(&mut command);
         command
             .env("WAYMESH_LINK", "127.0.0.1:0")
             .env("WAYMESH_DISCOVERY__TRANSPORTS", "multicast")

@@ -19,7 +19,7 @@ pub(crate) struct PlanConfig {
     pub(crate) seed: u64,
     /// Time of the first report, less than an interval after this.
     pub(crate) start: UnixMillis,
-    /// Seconds that the plan covers.
+    /// Seconds that the plan covers: all that it holds is due within them.
     pub(crate) n_seconds: u32,
     /// Seconds between two reports.
     pub(crate) interval_seconds: u32,
@@ -113,7 +113,9 @@ impl Plan {
     /// The plan that `config` asks for.
     pub(crate) fn new(config: PlanConfig) -> Self {
         let mut prng = Prng::new(config.seed);
-        let phase = prng.below(u64::from(config.interval_seconds) * 1_000);
+        // One report is due, however long the interval is.
+        let first_seconds = config.interval_seconds.min(config.n_seconds).max(1);
+        let phase = prng.below(u64::from(first_seconds) * 1_000);
         Self {
             drive: Drive::new(prng.split()),
             prng,
@@ -126,11 +128,20 @@ impl Plan {
         }
     }
 
+    /// When the next report is due.
+    fn due_millis(&self) -> u64 {
+        u64::from(self.second) * 1_000 + u64::from(self.phase_millis)
+    }
+
+    fn has_more(&self) -> bool {
+        self.due_millis() < u64::from(self.config.n_seconds) * 1_000
+    }
+
     fn interval(&mut self) {
         for _ in 0..self.config.interval_seconds {
             self.drive.second();
         }
-        let at_millis = u64::from(self.second) * 1_000 + u64::from(self.phase_millis);
+        let at_millis = self.due_millis();
         let time = UnixMillis(self.config.start.0 + i64::try_from(at_millis).unwrap_or(i64::MAX));
         let report = Report {
             time,
@@ -167,8 +178,7 @@ impl Plan {
         self.n_dead_seconds = self
             .n_dead_seconds
             .saturating_sub(self.config.interval_seconds);
-        let is_last = self.second >= self.config.n_seconds;
-        if self.n_dead_seconds == 0 || is_last {
+        if self.n_dead_seconds == 0 || !self.has_more() {
             // It comes back over a new connection.
             self.ready.push_back(Planned {
                 at_millis,
@@ -189,7 +199,7 @@ impl Iterator for Plan {
     type Item = Planned;
 
     fn next(&mut self) -> Option<Planned> {
-        while self.ready.is_empty() && self.second < self.config.n_seconds {
+        while self.ready.is_empty() && self.has_more() {
             self.interval();
         }
         self.ready.pop_front()
@@ -218,6 +228,30 @@ mod tests {
             plan.iter()
                 .all(|planned| matches!(planned.what, What::Live(_)))
         );
+    }
+
+    #[test]
+    fn all_is_due_within_the_seconds_and_at_least_one_report_is() {
+        for (n_seconds, interval_seconds) in [(100, 600), (520, 500), (1, 1), (7, 3), (9, 9)] {
+            let mut n_reports = 0;
+            for seed in 0..200 {
+                let plan = Plan::new(PlanConfig {
+                    seed,
+                    n_seconds,
+                    interval_seconds,
+                    ..CONFIG
+                });
+                let due: Vec<u64> = plan.map(|planned| planned.at_millis).collect();
+                let end = u64::from(n_seconds) * 1_000;
+                assert!(!due.is_empty(), "{n_seconds} s, seed {seed}");
+                assert!(due.iter().all(|due| *due < end), "{due:?} of {end}");
+                n_reports += due.len();
+            }
+            // As many as the rate says, or one.
+            let expected = 200.0 * (f64::from(n_seconds) / f64::from(interval_seconds)).max(1.0);
+            let share = n_reports as f64 / expected;
+            assert!((0.8..1.2).contains(&share), "{n_reports} of {expected}");
+        }
     }
 
     #[test]

@@ -33,19 +33,25 @@ pub(crate) struct FloorArgs {
 
 /// Serves until the process is killed; the first line of standard output is the address.
 pub(crate) fn run(args: &FloorArgs) -> ExitCode {
-    match serve(args) {
+    let fail = |error: &io::Error| {
+        Out.note(&format!("error: {error}"));
+        ExitCode::FAILURE
+    };
+    let mut poller = match open(args) {
+        Ok(poller) => poller,
+        Err(error) => return fail(&error),
+    };
+    // What failed is told before the connections close, so that it is known when they do.
+    match poller.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Out.note(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 
-fn serve(args: &FloorArgs) -> io::Result<()> {
+fn open(args: &FloorArgs) -> io::Result<Poller> {
     std::fs::create_dir_all(&args.data)?;
     let syncer = Syncer::start(&args.data.join("records"))?;
-    let mut poller = Poller::bind(args.vehicles, syncer)?;
+    let poller = Poller::bind(args.vehicles, syncer)?;
     Out.line(&poller.address()?.to_string());
-    poller.run()
+    Ok(poller)
 }

@@ -176,7 +176,10 @@ fn expected(language: Language, text: &[u8]) -> Option<Expect> {
     let answer = match kind {
         b"SD" => Answer::Short(Ok(())),
         b"D" => Answer::Full(Ok(())),
-        b"B" => Answer::Batch(None),
+        b"B" => {
+            let bodies = wialon_bodies(text).1.filter(|body| !body.is_empty());
+            Answer::Batch(u32::try_from(bodies.count()).ok())
+        }
         b"M" => Answer::Message(Ok(())),
         b"P" => Answer::Ping,
         _ => return None,

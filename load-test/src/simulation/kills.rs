@@ -74,11 +74,11 @@ impl Kills {
         } else {
             Duration::ZERO
         };
-        if let Some(door) = run.doors().get(node) {
-            door.note_kill();
-        }
+        let door = run.doors().get(node);
+        door.inspect(|door| door.note_kill());
         let begins = Instant::now();
         let at = cluster.kill(node)?;
+        door.inspect(|door| door.note_death());
         let seen = cluster.others_see(node, at).await?;
         tokio::time::sleep_until((begins + dead_for).to_tokio()).await;
         let dead = Instant::now().since(begins);

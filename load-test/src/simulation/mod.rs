@@ -43,6 +43,7 @@ use crate::{
     device::{Device, Door, Language, Run, Timing, messages},
     fleet::{Faults, Plan, PlanConfig},
     out::{Out, Progress},
+    told::{is_told, until_told},
 };
 
 /// How long devices may take after the end of the plan until all is confirmed.
@@ -123,10 +124,7 @@ pub(crate) fn run(simulation: &Simulation, choice: &NodeChoice) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         let path = folder.as_ref().map(tempfile::TempDir::path);
-        tokio::select! {
-            outcome = simulate(simulation, choice, path) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
-        }
+        until_told(|_| simulate(simulation, choice, path)).await
     });
     if let Ok(outcome) = &outcome {
         tell::tell(outcome, simulation.is_json);
@@ -134,6 +132,8 @@ pub(crate) fn run(simulation: &Simulation, choice: &NodeChoice) -> ExitCode {
     if outcome.as_ref().is_ok_and(|outcome| outcome.is_balanced) {
         return ExitCode::SUCCESS;
     }
+    // Who ends a run has no use for what it left.
+    let folder = folder.filter(|_| !outcome.as_ref().is_err_and(is_told));
     if let Some(kept) = folder.map(tempfile::TempDir::keep) {
         let kept = kept.display();
         Out.note(&format!("data and logs of the nodes are kept in {kept}"));
@@ -315,6 +315,7 @@ async fn ask_on(clients: Vec<Client>, table: &RefCell<Table>) -> Infallible {
     let mut asked = Instant::now();
     loop {
         let samples = sample::ask_all(&clients).await;
+        let samples = samples.into_iter().map(Result::ok).collect();
         let now = Instant::now();
         table.borrow_mut().note(samples, now.since(asked));
         asked = now;

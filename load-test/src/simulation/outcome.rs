@@ -33,6 +33,7 @@ pub(super) struct Outcome {
     pub(super) tracks: u64,
     /// At all nodes.
     pub(super) tracks_out_of_order: u64,
+    pub(super) tracks_unlike_export: u64,
     pub(super) kills: u32,
     /// From the start after a kill until the node was ready again, in milliseconds; the slowest.
     pub(super) restart_ms_max: u64,
@@ -124,6 +125,17 @@ impl Outcome {
         if simulation.n_kills == 0 && own.is_some() && !sums.has_all_unanswered() {
             faults.push("reports without answers are missing, and nothing was broken".to_owned());
         }
+        let samples = measured.samples.as_deref().unwrap_or_default();
+        if simulation.n_kills == 0 && !samples.is_empty() {
+            faults.extend(stored_fault(samples, &sums));
+        }
+        let n_unconfirmed = sums.unanswered_unconfirmed;
+        if n_unconfirmed > 0 {
+            faults.push(format!(
+                "{n_unconfirmed} messages without answers went over connections that did not end \
+                 in order, and nobody killed their node"
+            ));
+        }
         if !sums.is_balanced() {
             faults.push("the books of all nodes together do not balance".to_owned());
         }
@@ -139,6 +151,7 @@ impl Outcome {
             tracks_checked: tracks.n_checked,
             tracks: tracks.n_vehicles,
             tracks_out_of_order: tracks.n_out_of_order,
+            tracks_unlike_export: tracks.n_unlike_export,
             kills: simulation.n_kills,
             restart_ms_max: restarts.max().unwrap_or_default(),
             lines_sent: n_sent,
@@ -151,6 +164,18 @@ impl Outcome {
                 .map(|own| ClusterOutcome::new(books, own, run, measured)),
         }
     }
+}
+
+/// What is wrong if the nodes have not stored each report once, where none was killed: one that is
+/// stored twice does not show in what they give back, which merges both.
+fn stored_fault(samples: &[Sample], sums: &Summary) -> Option<String> {
+    let n_stored: u64 = samples.iter().map(|sample| sample.positions_stored).sum();
+    let n_reports = sums.sent + sums.unanswered_sent;
+    (n_stored != n_reports).then(|| {
+        format!(
+            "the nodes have stored {n_stored} positions by their own count, of {n_reports} reports"
+        )
+    })
 }
 
 /// What all nodes give alike.
@@ -196,6 +221,7 @@ impl Measured {
         let given = self.given.iter().flatten();
         given.fold(Tracks::default(), |sum, given| Tracks {
             n_out_of_order: sum.n_out_of_order + given.tracks.n_out_of_order,
+            n_unlike_export: sum.n_unlike_export + given.tracks.n_unlike_export,
             ..given.tracks
         })
     }
@@ -211,6 +237,10 @@ impl Given {
             (sums.foreign, "reports that nobody sent"),
             (sums.spoiled_stored, "spoiled reports stored"),
             (self.tracks.n_out_of_order, "tracks out of order"),
+            (
+                self.tracks.n_unlike_export,
+                "tracks with more or fewer positions than the export",
+            ),
         ];
         let counted = counts.iter().filter(|(count, _)| *count > 0);
         let counted = counted.map(|(count, what)| format!("{name}: {count} {what}"));
@@ -273,5 +303,27 @@ impl LatencyJson {
             p999: millis(0.999),
             max: histogram.max() as f64 / 1e3,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_stored_twice_is_a_fault() {
+        let sample = |positions_stored| Sample {
+            positions_stored,
+            ..Sample::default()
+        };
+        let sums = Summary {
+            sent: 7,
+            unanswered_sent: 3,
+            ..Summary::default()
+        };
+        assert_eq!(stored_fault(&[sample(6), sample(4)], &sums), None);
+        let twice = stored_fault(&[sample(6), sample(5)], &sums).unwrap();
+        assert!(twice.contains("11") && twice.contains("10"), "{twice}");
+        assert!(stored_fault(&[sample(6)], &sums).is_some());
     }
 }

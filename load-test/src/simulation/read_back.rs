@@ -1,7 +1,7 @@
 //! What a node gives back of a fleet, held against the books.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, BufRead as _},
     time::Duration,
@@ -39,6 +39,8 @@ pub(super) struct Tracks {
     /// Vehicles that have one.
     pub(super) n_vehicles: u64,
     pub(super) n_out_of_order: u64,
+    /// Tracks with another number of positions than the export has.
+    pub(super) n_unlike_export: u64,
 }
 
 /// Enters all that each node has of vehicles whose name begins with `identity` since `from`; for each
@@ -82,7 +84,7 @@ fn read_one(
         ..ExportFilter::default()
     };
     let reader = client.export(&filter).map_err(io::Error::other)?;
-    let mut vehicles = BTreeSet::new();
+    let mut vehicles: BTreeMap<String, usize> = BTreeMap::new();
     let mut digest = 0_u64;
     for line in reader.lines() {
         let line = line?;
@@ -91,7 +93,7 @@ fn read_one(
         if position.vehicle.starts_with(identity) {
             digest = digest.wrapping_add(digest_of(&line));
             books.note_found(&position);
-            vehicles.insert(position.vehicle);
+            *vehicles.entry(position.vehicle).or_default() += 1;
         }
     }
     let tracks = check_tracks(client, range, &vehicles)?;
@@ -111,13 +113,13 @@ fn digest_of(line: &str) -> u64 {
 fn check_tracks(
     client: &Client,
     range: TimeRange,
-    vehicles: &BTreeSet<String>,
+    vehicles: &BTreeMap<String, usize>,
 ) -> io::Result<Tracks> {
     let mut tracks = Tracks {
         n_vehicles: vehicles.len() as u64,
         ..Tracks::default()
     };
-    for vehicle in vehicles
+    for (vehicle, n_exported) in vehicles
         .iter()
         .step_by((vehicles.len() / TRACKS_CHECKED).max(1))
     {
@@ -127,8 +129,36 @@ fn check_tracks(
         let times = times
             .collect::<Result<Vec<_>, _>>()
             .map_err(io::Error::other)?;
-        tracks.n_checked += 1;
-        tracks.n_out_of_order += u64::from(!times.is_sorted_by(|one, other| one < other));
+        tracks.add(&times, *n_exported);
     }
     Ok(tracks)
+}
+
+impl Tracks {
+    /// Takes in the times of a track, of a vehicle with so many positions in the export.
+    fn add(&mut self, times: &[String], n_exported: usize) {
+        self.n_checked += 1;
+        self.n_out_of_order += u64::from(!times.is_sorted_by(|one, other| one < other));
+        self.n_unlike_export += u64::from(times.len() != n_exported);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_track_is_in_order_and_as_long_as_the_export_says() {
+        let check = |times: &[&str], n_exported| {
+            let times: Vec<String> = times.iter().map(|time| (*time).to_owned()).collect();
+            let mut tracks = Tracks::default();
+            tracks.add(&times, n_exported);
+            (tracks.n_out_of_order, tracks.n_unlike_export)
+        };
+        assert_eq!(check(&["1", "2"], 2), (0, 0));
+        assert_eq!(check(&["2", "1"], 2), (1, 0));
+        assert_eq!(check(&["1", "1"], 2), (1, 0));
+        assert_eq!(check(&["1"], 2), (0, 1));
+        assert_eq!(check(&[], 1), (0, 1));
+    }
 }

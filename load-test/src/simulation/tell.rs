@@ -42,6 +42,7 @@ pub(super) fn tell(outcome: &Outcome, is_json: bool) {
     }
     let Outcome {
         tracks_out_of_order,
+        tracks_unlike_export,
         tracks_checked,
         tracks,
         ..
@@ -53,6 +54,9 @@ pub(super) fn tell(outcome: &Outcome, is_json: bool) {
     };
     Out.line(&format!(
         "  tracks out of order     {tracks_out_of_order:>10} ({extent})"
+    ));
+    Out.line(&format!(
+        "  … unlike the export     {tracks_unlike_export:>10}"
     ));
     tell_unanswered(books);
     tell_costs(outcome);
@@ -80,6 +84,8 @@ fn tell_unanswered(books: &Summary) {
         ("  … closed in order", books.unanswered_confirmed),
         ("  … stored", books.unanswered_stored),
         ("  … closed, and lost", books.unanswered_lost),
+        ("  … not confirmed", books.unanswered_unconfirmed),
+        ("  … cut off by a kill", books.unanswered_cut_by_kill),
     ] {
         Out.line(&format!("  {name:<24}{number:>10}"));
     }
