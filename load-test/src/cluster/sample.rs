@@ -29,6 +29,8 @@ pub(crate) struct Sample {
     pub(crate) forwarded_in: u64,
     /// Acknowledged by other nodes.
     pub(crate) forwarded_out: u64,
+    /// Records that went to another node after the one they were meant for did not take them.
+    pub(crate) records_rerouted: u64,
     pub(crate) index_lag_records: u64,
     /// Of [`waymesh::cluster::proto::shard_map::N_SHARDS`].
     pub(crate) owned_shards: u32,
@@ -82,6 +84,7 @@ impl Sample {
             positions_in_flight: one("waymesh_positions_in_flight")?,
             forwarded_in: one("waymesh_forwarded_total{direction=\"in\"}")?,
             forwarded_out: one("waymesh_forwarded_total{direction=\"out\"}")?,
+            records_rerouted: one("waymesh_records_rerouted_total")?,
             index_lag_records: one("waymesh_index_lag_records")?,
             owned_shards: own.map_or(0, |own| own.owned_shards),
             members_up: members.nodes.iter().filter(is_up).count(),
@@ -169,6 +172,7 @@ mod tests {
         waymesh_positions_in_flight 0\nwaymesh_index_lag_records 0\n\
         waymesh_forwarded_total{direction=\"in\"} 2\n\
         waymesh_forwarded_total{direction=\"out\"} 5\n\
+        waymesh_records_rerouted_total 0\n\
         waymesh_positions_refused_total{reason=\"disk_full\"} 1\n\
         waymesh_positions_refused_total{reason=\"lost\"} 0\n";
 
