@@ -89,9 +89,11 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 .queue_depth
                 .get_or_create(&depth)
                 .set(submissions.len() as i64);
+            if submissions.is_empty() {
+                self.probe();
+            }
             self.group(&mut submissions);
             self.trim();
-            self.probe();
         }
         self.close();
     }
@@ -155,6 +157,7 @@ impl<S: Storage, I: Index> Writer<S, I> {
                 if let Some(n_unsaid) = DISK_WARNINGS.pass() {
                     tracing::error!(%error, n_unsaid, "records could not be made durable");
                 }
+                self.shared.hand.note_failing(true);
                 Err(self.give_up())
             }
         }
@@ -172,7 +175,6 @@ impl<S: Storage, I: Index> Writer<S, I> {
     fn give_up(&mut self) -> RefuseReason {
         self.dedupe.withdraw();
         self.live.clear();
-        self.shared.hand.note_failing(true);
         RefuseReason::DiskError
     }
 
@@ -298,11 +300,11 @@ impl<S: Storage, I: Index> Writer<S, I> {
         may_go_on
     }
 
-    /// With a disk that refused the last records, tries whether it takes anything again: nobody may
-    /// bring any more meanwhile.
+    /// With a disk that refused the last records, tries whether it takes as much again: nobody may bring
+    /// any more meanwhile.
     pub(super) fn probe(&mut self) {
         let hand = &self.shared.hand;
-        if !hand.is_failing() || self.shared.is_mending.load(Ordering::Relaxed) {
+        if !hand.is_failing() {
             return;
         }
         hand.note_busy(Some(Instant::now()));

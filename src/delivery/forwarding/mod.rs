@@ -88,6 +88,10 @@ impl<T> Parcel<T> {
         self.batch.as_bytes().len()
     }
 
+    fn is_given_up(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.since(since) >= HOLD_MAX)
+    }
+
     fn settled(self, is_durable: bool) -> ForwardOutput<T> {
         ForwardOutput::Settle {
             n_positions: self.batch.n_positions(),
@@ -272,18 +276,13 @@ impl<T> Forwarder<T> {
 
     /// Brings a parcel on its way.
     fn route(&mut self, now: Instant, parcel: Parcel<T>, out: &mut Vec<ForwardOutput<T>>) {
-        let is_given_up = parcel
-            .since
-            .is_some_and(|since| now.since(since) >= HOLD_MAX);
-        if is_given_up {
-            return out.push(parcel.settled(false));
-        }
         let vehicle = parcel.batch.vehicle();
         let owner = vehicle.and_then(|vehicle| self.map.owner(ShardId::of(vehicle)));
         match owner {
             Some(owner) if owner == self.own || !wire::fits(parcel.n_bytes()) => {
                 out.push(ForwardOutput::Store(parcel));
             }
+            _ if parcel.is_given_up(now) => out.push(parcel.settled(false)),
             Some(owner) => self.outbox(owner).push(parcel),
             None => self.hold(now, parcel),
         }

@@ -106,6 +106,10 @@ impl Asked {
     /// Asks again over the same link in a moment, where the other end had too much to answer. Whoever is
     /// asked for long enough is lost all the same.
     pub(super) async fn ask_later(&mut self, slot: AskedSlot) {
+        if self.n_busy == 0 {
+            // It may have said so long ago.
+            self.since = Instant::now();
+        }
         let delay = BUSY_DELAY * (1 << self.n_busy.min(BUSY_DOUBLINGS));
         self.n_busy += 1;
         tokio::time::sleep(delay).await;

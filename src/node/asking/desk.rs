@@ -28,8 +28,8 @@ use crate::{
 const ANSWERS_PER_LINK_MAX: usize = 24;
 const ANSWERS_MAX: usize = 128;
 
-/// Short messages that may wait for room in their links, in all.
-const WORDS_MAX: usize = 1_024;
+/// Short messages that may wait for room in their link.
+const WORDS_OF_LINK_MAX: usize = 64;
 
 /// Messages that may wait for an asker: the pieces of its window, and the end.
 const INCOMING_MAX: usize = WINDOW_PIECES as usize + 1;
@@ -40,8 +40,8 @@ pub(super) struct Desk {
     tables: Mutex<Tables>,
     /// Holds what is left to be said when it could not be said at once.
     pub(super) tasks: TaskGroup,
-    /// Places for that.
-    words: Arc<Semaphore>,
+    /// How much of that there is for each link.
+    words: Arc<Mutex<HashMap<LinkId, usize>>>,
     pub(super) metrics: QuestionMetrics,
 }
 
@@ -95,7 +95,7 @@ impl Desk {
     pub(super) fn new(tasks: TaskGroup, metrics: QuestionMetrics) -> Self {
         Self {
             tables: Mutex::default(),
-            words: Arc::new(Semaphore::new(WORDS_MAX)),
+            words: Arc::default(),
             tasks,
             metrics,
         }
@@ -214,7 +214,7 @@ impl Desk {
         use crate::cluster::proto::link::outgoing::SendError;
         let (kind, payload) = message.encode();
         if link.send(kind, payload.clone()) == Err(SendError::Full) {
-            let Ok(place) = Arc::clone(&self.words).try_acquire_owned() else {
+            let Some(place) = WordPlace::take(&self.words, link.link()) else {
                 tracing::warn!(link = %link.link(), "too many words wait for a node that takes none; its link is closed");
                 return link.close(CloseReason::NotReady);
             };
@@ -230,6 +230,38 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a short message that waits for room in its link.
+struct WordPlace {
+    words: Arc<Mutex<HashMap<LinkId, usize>>>,
+    link: LinkId,
+}
+
+impl WordPlace {
+    fn take(words: &Arc<Mutex<HashMap<LinkId, usize>>>, link: LinkId) -> Option<Self> {
+        let mut taken = words.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_words = taken.entry(link).or_default();
+        if *n_words >= WORDS_OF_LINK_MAX {
+            return None;
+        }
+        *n_words += 1;
+        drop(taken);
+        let words = Arc::clone(words);
+        Some(Self { words, link })
+    }
+}
+
+impl Drop for WordPlace {
+    fn drop(&mut self) {
+        let mut taken = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n_words) = taken.get_mut(&self.link) {
+            *n_words -= 1;
+            if *n_words == 0 {
+                taken.remove(&self.link);
+            }
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl Gathering {
     /// Waits until each source has given something, or is missing.
     pub(super) async fn begin(&mut self) -> Result<(), AnswerError> {
         for number in 0..self.sources.len() {
-            self.feed(number).await?;
+            while !self.feed(number).await? {}
         }
         Ok(())
     }
@@ -123,40 +123,40 @@ impl Gathering {
             match self.merge.next(group) {
                 Next::Group => return Ok(true),
                 Next::Over => return Ok(false),
-                Next::Wants(number) => self.feed(number).await?,
+                Next::Wants(number) => drop(self.feed(number).await?),
             }
         }
     }
 
-    /// Waits for what a source gives next.
-    async fn feed(&mut self, number: usize) -> Result<(), AnswerError> {
+    /// Waits for what a source gives next; false if it had to be asked again.
+    async fn feed(&mut self, number: usize) -> Result<bool, AnswerError> {
         let given = match self.sources.get_mut(number) {
             None | Some(Source::Member(_, None)) => Given::End,
             Some(Source::Own(own)) => own.next().await?,
             Some(Source::Member(whom, Some(asked))) => match asked.next().await {
-                Err(Lost::Gone) if self.links.ask_again(whom, asked) => return Ok(()),
+                Err(Lost::Gone) if self.links.ask_again(whom, asked) => return Ok(false),
                 Err(Lost::Failed(Failure::Busy)) => {
                     let slot = self.links.desk.open(asked.link());
                     asked.ask_later(slot).await;
-                    return Ok(());
+                    return Ok(false);
                 }
                 Ok(Got::Records(records)) => Given::Records(records),
                 Ok(Got::Whole { is_connected }) => {
                     self.note_whole(number, is_connected);
                     Given::End
                 }
-                Err(lost) => return self.lose(number, &lost),
+                Err(lost) => return self.lose(number, &lost).map(|()| true),
             },
         };
         match given {
             Given::End => self.merge.end(number),
             Given::Records(records) => {
                 if let Err(disorder) = self.merge.push(number, records) {
-                    return self.lose(number, &disorder);
+                    self.lose(number, &disorder)?;
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn note_whole(&mut self, number: usize, is_connected: bool) {

@@ -347,21 +347,25 @@ fn storing(around: &Around) -> Vec<Whom> {
 impl Stream {
     /// The next record; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Record>, AnswerError> {
-        if !self.gathering.next(&mut self.group).await? {
-            return Ok(None);
+        while self.gathering.next(&mut self.group).await? {
+            if self.order == Order::Key {
+                return Ok(first_copy(&mut self.group));
+            }
+            let found = match newest(&mut self.group) {
+                Some(Newest::Tied {
+                    vehicle,
+                    time,
+                    sources,
+                }) => self.settle(vehicle, time, &sources).await?,
+                Some(Newest::Sure(record)) => Some(record),
+                None => None,
+            };
+            // What has become too old meanwhile is not the end of the others.
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        if self.order == Order::Key {
-            return Ok(first_copy(&mut self.group));
-        }
-        match newest(&mut self.group) {
-            Some(Newest::Tied {
-                vehicle,
-                time,
-                sources,
-            }) => self.settle(vehicle, time, &sources).await,
-            Some(Newest::Sure(record)) => Ok(Some(record)),
-            None => Ok(None),
-        }
+        Ok(None)
     }
 
     /// The last of all positions that `sources` have of one vehicle and time.
@@ -398,13 +402,15 @@ impl Stream {
             n_looked += 1;
             best = last_of(best.into_iter().chain(first_copy(&mut group)));
         }
-        // Of those who could not be asked again counts what they said at first.
+        // Of those who could not be asked again counts what they said at first, and so it does of all
+        // where not everything was looked at.
+        let is_short = n_looked == TIED_MAX;
         let heard = std::mem::take(&mut self.group).into_iter();
         let heard = heard.filter(|(number, record)| {
             let whom = self.gathering.member(*number);
             let is_lost = whom.is_some_and(|whom| gathering.missing.contains(&whom.name));
             let is_known = |best: &Record| best.key == record.key;
-            is_lost && !best.as_ref().is_some_and(is_known)
+            (is_lost || is_short) && !best.as_ref().is_some_and(is_known)
         });
         let heard: Vec<Record> = heard.map(|(_, record)| record).collect();
         self.gathering.missing.append(&mut gathering.missing);

@@ -47,8 +47,9 @@ impl Driver {
 
     /// Tells the core what holds for those after it too.
     fn order(&mut self, input: ClusterInput) {
+        self.tell(input.clone());
+        // Not before: one that the core cannot bear is not told again.
         self.lasting.orders.note(&input);
-        self.tell(input);
     }
 
     fn members(&self) -> ClusterMembers {

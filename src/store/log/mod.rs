@@ -51,6 +51,9 @@ use crate::{
     types::record::{Flags, Record},
 };
 
+/// See [`Log::probe`].
+const PROBE_BYTES: usize = 64 * 1024;
+
 static WARNINGS: RateLimit = RateLimit::per_second(1);
 
 /// A place in the log: bytes since the first segment ever made. Never restarts.
@@ -209,12 +212,27 @@ impl<S: Storage> Log<S> {
         outcome.map(|()| self.durable()).map_err(CommitError)
     }
 
-    /// Tries whether the disk takes anything: makes a new segment, if none is open.
+    /// Tries whether the disk takes about a group: unless a segment is open, makes a new one and writes
+    /// [`PROBE_BYTES`] to it, which are cut off again.
     ///
     /// # Errors
     /// [`LogError::Io`]; nothing is lost.
     pub fn probe(&mut self) -> Result<(), LogError> {
-        let segment = self.writable_segment()?;
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let segment = self.new_segment()?;
+        let file = &segment.file;
+        let tried = file
+            .write_at(&[0; PROBE_BYTES], HEADER_BYTES as u64)
+            .and_then(|()| file.sync())
+            .and_then(|()| file.set_len(HEADER_BYTES as u64))
+            .and_then(|()| file.sync());
+        if let Err(source) = tried {
+            self.segments.forget(segment.base);
+            self.remove_void(segment.base);
+            return Err(LogError::io("write", file_name(segment.base), source));
+        }
         self.open = Some(segment);
         Ok(())
     }

@@ -116,10 +116,13 @@ impl ShownIndex {
         loop {
             // A whole page each time: many may be hidden in a row.
             let mut page = next_page(limit)?;
-            let is_last = page.len() < limit;
+            let n_read = page.len();
             page.retain(|record| is_shown(horizon, record));
+            // A page that is short may be so because its records are large.
+            let is_last = n_read == 0;
+            let is_whole = page.len() == n_read;
             found.append(&mut page);
-            if is_last || found.len() >= limit {
+            if is_last || is_whole || found.len() >= limit {
                 // Who asks goes on behind the last one given.
                 found.truncate(limit);
                 return Ok(found);
@@ -130,4 +133,60 @@ impl ShownIndex {
 
 fn is_shown(horizon: Option<Horizon>, record: &Record) -> bool {
     horizon.is_none_or(|horizon| !horizon.is_past(&RecordHead::of(record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::tests::{TestIndex, position, vehicle},
+        types::record::Kind,
+    };
+
+    #[test]
+    fn however_short_the_pages_of_the_index_are_what_is_hidden_ends_no_page() {
+        let index = Arc::new(TestIndex::default());
+        let of_vehicle = |number: i64| {
+            let mut record = position(number % 5 * 1_000);
+            record.key.vehicle = VehicleId::parse(format!("v{number}").as_bytes()).unwrap();
+            record
+        };
+        let records: Vec<Record> = (0..10)
+            .map(of_vehicle)
+            .chain((0..10).map(position))
+            .collect();
+        index.apply(&records).unwrap();
+        let horizon = Horizon {
+            oldest: UnixMillis(4_000),
+            newest: UnixMillis(5_000),
+        };
+        let shared = Arc::new(SharedHorizon::default());
+        shared.set(Some(horizon));
+        for n_page_max in [1, 2, 3, 0] {
+            index
+                .n_page_max
+                .store(n_page_max, std::sync::atomic::Ordering::Relaxed);
+            let shown = ShownIndex::new(Arc::new(Arc::clone(&index)), Arc::clone(&shared));
+            for limit in [1, 2, 64] {
+                let (mut found, mut after) = (Vec::new(), None);
+                while let Some(last) = {
+                    let page = shown.vehicles(after.as_ref(), limit).unwrap();
+                    assert!(page.len() <= limit);
+                    found.extend(page.iter().map(|record| record.key.vehicle.to_string()));
+                    page.last().map(|record| record.key.vehicle.clone())
+                } {
+                    after = Some(last);
+                }
+                assert_eq!(found, ["v4", "v9"], "{n_page_max} {limit}");
+            }
+            let query = RangeQuery {
+                vehicle: vehicle(),
+                kind: Kind::Position,
+                from: None,
+                to: None,
+                after: None,
+            };
+            assert!(shown.range(&query, 64).unwrap().is_empty());
+        }
+    }
 }

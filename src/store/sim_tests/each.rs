@@ -105,6 +105,7 @@ impl Run {
                 return;
             }
             self.n_refused += 1;
+            self.node.engine.writer.probe();
             if self.node.engine.indexer.heed_report().is_err() {
                 self.mend();
             }

@@ -291,6 +291,7 @@ impl World {
     }
 
     fn trim(&mut self) {
+        self.node.engine.writer.probe();
         let n_files = self.disk.n_files();
         self.node.engine.writer.trim();
         if !self.ended("trim") {

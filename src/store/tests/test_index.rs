@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -62,6 +62,8 @@ pub(in crate::store) struct TestIndex {
     pub(in crate::store) is_damaged: AtomicBool,
     /// Looks for a key.
     pub(in crate::store) n_looks: AtomicU64,
+    /// Records on a page at most, as if they were large; no limit if zero.
+    pub(in crate::store) n_page_max: AtomicUsize,
     /// Ranges read.
     pub(in crate::store) n_ranges: AtomicU64,
     /// Times that it was opened.
@@ -102,6 +104,13 @@ impl TestIndex {
     /// Whether what was told to fail has failed as often as it was told.
     pub(in crate::store) fn has_failed(&self) -> bool {
         self.failing.lock().unwrap().is_empty()
+    }
+
+    fn page(&self, limit: usize) -> usize {
+        match self.n_page_max.load(Ordering::Relaxed) {
+            0 => limit,
+            n_page_max => limit.min(n_page_max),
+        }
     }
 
     fn call(&self, call: Call) -> Result<(), IndexError> {
@@ -174,13 +183,13 @@ impl Index for TestIndex {
 
     fn vehicles(&self, after: Option<&VehicleId>, limit: usize) -> Result<Vec<Record>, IndexError> {
         self.call(Call::Vehicles)?;
-        self.map.vehicles(after, limit)
+        self.map.vehicles(after, self.page(limit))
     }
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
         self.n_ranges.fetch_add(1, Ordering::Relaxed);
         self.call(Call::Range)?;
-        self.map.range(query, limit)
+        self.map.range(query, self.page(limit))
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
