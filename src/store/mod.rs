@@ -40,6 +40,7 @@ mod gate;
 mod hand;
 mod indexer;
 mod known;
+mod limits;
 mod live;
 mod mending;
 mod progress;
@@ -76,12 +77,13 @@ use self::{
     gate::IndexGate,
     hand::Hand,
     index::{Index, IndexError},
-    indexer::{Feed, Indexer, PERSIST_INTERVAL, persist_bytes},
-    log::{Log, LogConfig, LogError, LogOffset, Recovery},
-    mending::{MendLimits, Mending},
+    indexer::{Feed, Indexer, persist_bytes},
+    limits::Limits,
+    log::{Log, LogError, LogOffset, Recovery},
+    mending::Mending,
     progress::Progress,
     quarantine::{Quarantine, QuarantineEntry},
-    retention::{Keeper, ShownIndex, Timing, WallClock},
+    retention::{Keeper, ShownIndex, WallClock},
     shared::{Shared, Submission},
     storage::Storage,
     thread_guard::{Never, ThreadGuard},
@@ -100,27 +102,12 @@ const SUBMISSIONS_MAX: usize = 65_536;
 /// Rejected lines that may wait to be set aside; further ones are only counted.
 const QUARANTINE_QUEUE_MAX: usize = 4_096;
 
-/// Vehicles of one generation of the cache of what is known of vehicles; two or more are held. A hash
-/// table is full with as many: with a few more it would take twice the memory.
-const VEHICLES_PER_GENERATION: usize = 57_344;
-
-/// How often the index is made durable, and looked through for what is too old.
-const TICK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Least room on the disk with which records are taken, whatever the reserve: what is written in one
-/// go must fit.
-const DISK_RESERVE_BYTES_MIN: u64 = 1024 * 1024;
-
 /// With less room than this on the disk a failure of the index is put down to that: tables that are
 /// written and merged take as much.
 const INDEX_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long the disk may be at work on one group before the store takes records no more.
 const STALL: Duration = Duration::from_secs(2);
-
-/// How long records may wait for the index before the store takes them no more. An index that is only
-/// slow makes room after each batch.
-const INDEX_STALL: Duration = Duration::from_secs(10);
 
 /// How long a close waits for the index to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
@@ -172,24 +159,6 @@ struct Engine<S: Storage, I> {
     writer: Writer<S, IndexGate<I>>,
     indexer: Indexer<S, I>,
     recovery: Recovery,
-}
-
-/// Settings of the writer and what it works with.
-#[derive(Debug, Clone)]
-struct Limits {
-    store: StoreConfig,
-    log: LogConfig,
-    timing: Timing,
-    mending: MendLimits,
-    errands: Errands,
-    /// How often the index is made durable.
-    tick_interval: Duration,
-    /// How long what was applied may wait to be made durable in the index.
-    persist_interval: Duration,
-    /// How long records may wait for the index before the store takes them no more.
-    index_stall: Duration,
-    /// Vehicles of one generation of the cache of what is known of vehicles.
-    vehicles_per_generation: usize,
 }
 
 /// Why a store could not be opened.
@@ -417,25 +386,6 @@ impl Store {
                 quarantine.flush();
             }
         })
-    }
-}
-
-impl Limits {
-    fn of(config: &StoreConfig, clock: Arc<dyn WallClock>) -> Self {
-        let (retention, mut store) = (config.retention, config.clone());
-        let reserve_bytes = &mut store.disk_reserve_bytes;
-        *reserve_bytes = DISK_RESERVE_BYTES_MIN.max(*reserve_bytes);
-        Self {
-            log: config.log(),
-            timing: Timing { retention, clock },
-            mending: MendLimits::default(),
-            errands: Errands::default(),
-            tick_interval: TICK_INTERVAL,
-            persist_interval: PERSIST_INTERVAL,
-            index_stall: INDEX_STALL,
-            vehicles_per_generation: VEHICLES_PER_GENERATION,
-            store,
-        }
     }
 }
 
