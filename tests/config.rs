@@ -605,6 +605,27 @@ fn check_config_says_ok_and_what_holds_without_passwords() {
 }
 
 #[test]
+fn what_check_config_prints_is_refused_until_the_passwords_are_put_in() {
+    let text = "[[vehicle]]\nid = 'v'\npassword = 'open sesame'\n";
+    let given = Given {
+        file: text,
+        ..Given::default()
+    };
+    let printed = given.load().unwrap().effective();
+    let line = printed
+        .lines()
+        .position(|line| line.starts_with("password"));
+    let fault = (
+        line.unwrap() + 1,
+        "vehicle.password",
+        "(hidden)",
+        "the real password",
+    );
+    refuse(&printed, &[fault]);
+    accept(&printed.replace("(hidden)", "open sesame"));
+}
+
+#[test]
 fn check_config_says_all_faults_and_shows_no_password() {
     let text = "nam = 1\nvehicle = [{ id = 5, password = 'open sesame' }]\n[store]\nx = 1\n";
     let (_folder, path) = file(text);
@@ -624,7 +645,11 @@ fn check_config_ends_with_its_code_though_nobody_reads_what_it_says() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
-        let status = command.arg("check-config").arg(path).stdout(writer).status();
+        let status = command
+            .arg("check-config")
+            .arg(path)
+            .stdout(writer)
+            .status();
         assert_eq!(status.unwrap().code(), Some(code), "{text}");
     }
 }
