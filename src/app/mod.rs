@@ -18,7 +18,10 @@ pub use self::{command::main, signals::Signals};
 
 use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -244,13 +247,28 @@ impl App {
                 Err(AppError::Failed(why))
             }
         };
+        self.end(&mut signals).await;
+        outcome
+    }
+
+    /// Stops in order, unless one more of the `signals` comes.
+    async fn end(self, signals: &mut Signals) {
         tokio::select! {
             () = self.stop() => {}
             signal = signals.next() => {
                 tracing::warn!(signal, "ended at once; what was not acknowledged will be sent again");
             }
         }
-        outcome
+        self.let_go().await;
+    }
+
+    /// Drops the node where that holds up nobody: the index syncs when it is dropped, also one whose
+    /// store has failed, and a disk that hangs must not keep the process from ending.
+    async fn let_go(self) {
+        let dropping = tokio::task::spawn_blocking(move || drop(self));
+        if timeout(CLOSE_PATIENCE, dropping).await.is_err() {
+            tracing::warn!("the disk does not answer; the next start goes on where the store was");
+        }
     }
 
     /// Drains and stops everything; one grace period covers vehicles and HTTP.

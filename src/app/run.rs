@@ -2,17 +2,21 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    time::timeout,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{App, AppError, Signals, install_panic_hook, make_room_for_connections};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail, paint},
-    config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
+    config::{AppConfig, Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
     protocol::Registry,
 };
 
@@ -101,19 +105,7 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Err(error) => return fail(&error, EXIT_FAILURE),
     };
     let on_vehicles = vehicles.handle().clone();
-    let outcome = runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        let app = tokio::select! {
-            // A signal that comes as the start ends is for the node that runs.
-            biased;
-            app = App::start(config, protocols, &on_vehicles) => app?,
-            signal = signals.next() => {
-                tracing::warn!(signal, "ended during the start");
-                return Ok(());
-            }
-        };
-        app.run(signals).await
-    });
+    let outcome = runtime.block_on(start_and_run(config, protocols, &on_vehicles));
     // A task that hangs in a blocking call must not keep the process from ending.
     vehicles.shutdown_background();
     runtime.shutdown_background();
@@ -121,6 +113,41 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, exit_code(&error)),
     }
+}
+
+/// A signal during the start ends the node in order once it has started, so that the others hear that it
+/// leaves; a start that outlasts the grace period is given up, and a second signal ends it at once.
+async fn start_and_run(
+    config: AppConfig,
+    protocols: Registry,
+    vehicles: &Handle,
+) -> Result<(), AppError> {
+    let mut signals = Signals::new()?;
+    let grace_period = config.node.grace_period;
+    let mut starting = pin!(App::start(config, protocols, vehicles));
+    let signal = tokio::select! {
+        // A signal that comes as the start ends is for the node that runs.
+        biased;
+        app = &mut starting => return app?.run(signals).await,
+        signal = signals.next() => signal,
+    };
+    tracing::info!(
+        signal,
+        "stopping once started; a second signal ends at once"
+    );
+    let started = tokio::select! {
+        biased;
+        started = timeout(grace_period, starting) => started,
+        signal = signals.next() => {
+            tracing::warn!(signal, "ended at once, during the start");
+            return Ok(());
+        }
+    };
+    match started {
+        Ok(app) => app?.end(&mut signals).await,
+        Err(_) => tracing::warn!("the start did not end within the grace period; it is given up"),
+    }
+    Ok(())
 }
 
 /// Two runtimes, so that neither questions nor vehicles hold up the other.

@@ -4,8 +4,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::AppError;
 
-/// The signals that ask for the end. Made before the start, so that one that comes at the moment at
-/// which the node says that it runs ends it in order too.
+/// The signals that ask for the end. Made before the start, so that one that comes during it, or at
+/// the moment at which the node says that it runs, ends it in order too.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,

@@ -59,15 +59,17 @@ fn a_signal_during_the_start_ends_it() {
     fs::create_dir_all(data.join("index")).unwrap();
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    for name in ["TERM", "INT"] {
+    // The grace period ends it, or the second signal.
+    for (grace_period, names) in [("100ms", &["TERM"][..]), ("1h", &["INT", "TERM"])] {
         let mut node = command(&data, "127.0.0.1:0", "127.0.0.1:0")
+            .env("WAYMESH_GRACE_PERIOD", grace_period)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         // Comes back when the node has come to the pipe.
         let other_end = OpenOptions::new().write(true).open(&pipe).unwrap();
-        signal(&node, name);
-        assert_eq!(wait(&mut node), Some(0), "{name}");
+        names.iter().for_each(|name| signal(&node, name));
+        assert_eq!(wait(&mut node), Some(0), "{grace_period}");
         drop(other_end);
     }
 }

@@ -337,7 +337,7 @@ mod tests {
         ];
         for (signs, expected) in cases {
             let found = runs(signs).into_iter();
-            let found = found.map(|run| (&signs[run.signs], run.n_digits));
+            let found = found.map(|run| (signs.get(run.signs).unwrap(), run.n_digits));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{signs}");
         }
     }
