@@ -5,7 +5,7 @@
 #[path = "config/own_protocol.rs"]
 mod own_protocol;
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use tempfile::TempDir;
 use waymesh::{
@@ -258,6 +258,34 @@ fn an_unknown_variable_is_refused_with_the_nearest_one() {
         "{text}"
     );
     assert!(text.contains("WAYMESH_FAVOURITE_COLOUR"), "{text}");
+}
+
+/// What Kubernetes gives to a container for a service called `waymesh`.
+#[test]
+fn a_service_of_our_name_keeps_no_node_from_starting() {
+    let environment = [
+        ("WAYMESH_PORT", "tcp://10.0.171.239:5000"),
+        ("WAYMESH_PORT_5000_TCP", "tcp://10.0.171.239:5000"),
+        ("WAYMESH_PORT_5000_TCP_ADDR", "10.0.171.239"),
+        ("WAYMESH_PORT_5000_TCP_PORT", "5000"),
+        ("WAYMESH_PORT_5000_TCP_PROTO", "tcp"),
+        ("WAYMESH_SERVICE_HOST", "10.0.171.239"),
+        ("WAYMESH_SERVICE_PORT", "5000"),
+        ("WAYMESH_SERVICE_PORT_VEHICLES", "5000"),
+        ("WAYMESH_CLUSTER", "west"),
+    ];
+    let given = Given {
+        environment: &environment,
+        ..Given::default()
+    };
+    assert_eq!(given.load().unwrap().config.node.cluster, "west");
+    for variable in ["WAYMESH_PORTS", "WAYMESH_SERVICES", "WAYMESH_SERVICE"] {
+        let given = Given {
+            environment: &[(variable, "1")],
+            ..Given::default()
+        };
+        assert!(given.load().is_err(), "{variable}");
+    }
 }
 
 #[test]
@@ -577,6 +605,27 @@ fn check_config_says_ok_and_what_holds_without_passwords() {
 }
 
 #[test]
+fn what_check_config_prints_is_refused_until_the_passwords_are_put_in() {
+    let text = "[[vehicle]]\nid = 'v'\npassword = 'open sesame'\n";
+    let given = Given {
+        file: text,
+        ..Given::default()
+    };
+    let printed = given.load().unwrap().effective();
+    let line = printed
+        .lines()
+        .position(|line| line.starts_with("password"));
+    let fault = (
+        line.unwrap() + 1,
+        "vehicle.password",
+        "(hidden)",
+        "the real password",
+    );
+    refuse(&printed, &[fault]);
+    accept(&printed.replace("(hidden)", "open sesame"));
+}
+
+#[test]
 fn check_config_says_all_faults_and_shows_no_password() {
     let text = "nam = 1\nvehicle = [{ id = 5, password = 'open sesame' }]\n[store]\nx = 1\n";
     let (_folder, path) = file(text);
@@ -586,6 +635,23 @@ fn check_config_says_all_faults_and_shows_no_password() {
     assert_eq!(code, 64, "{text}");
     assert_eq!(text.matches("error: ").count(), 3, "{text}");
     assert!(!text.contains("sesame"), "{text}");
+}
+
+/// As in `check-config | true`.
+#[test]
+fn check_config_ends_with_its_code_though_nobody_reads_what_it_says() {
+    for (text, code) in [("nam = 1\n", 64), ("name = 'a'\n", 0)] {
+        let (_folder, path) = file(text);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waymesh"));
+        let status = command
+            .arg("check-config")
+            .arg(path)
+            .stdout(writer)
+            .status();
+        assert_eq!(status.unwrap().code(), Some(code), "{text}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! The records of a page take up to some megabytes until its reader has taken them. So there are
 //! places for a few of them, from the question to the last byte; who finds none in time is told 503,
 //! and a reader that takes too long is cut off. Their JSON, which may be several times as large, is made
-//! piece by piece as it is taken. Must not know whose page it is.
+//! piece by piece as it is taken. Answers of one record have places of their own, more of them, so that
+//! slow readers of pages do not hold them up. Must not know whose page it is.
 
 use std::{
     io,
@@ -44,7 +45,7 @@ pub(super) async fn take_place(
         Ok(Ok(place)) => Ok(place),
         Ok(Err(_)) | Err(_) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "as many large answers are being given as may be; ask again later",
+            "as many such answers are being given as may be; ask again later",
         )),
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Api<A> {
     pub(super) subscribers: Arc<Semaphore>,
     /// Places for answers that may be large.
     pub(super) pages: Arc<Semaphore>,
+    /// Places for answers of one record.
+    pub(super) singles: Arc<Semaphore>,
     /// Places for exports.
     pub(super) exports: Arc<Semaphore>,
 }
@@ -65,9 +67,9 @@ impl<A> Api<A> {
         }
     }
 
-    /// Waits for a place for an answer that may be large.
-    async fn page_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        page::take_place(&self.pages, self.config.answer_timeout).await
+    /// Waits for one of the places for answers of a kind.
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+        page::take_place(places, self.config.answer_timeout).await
     }
 
     /// Gives a page, whose JSON without its items is made by `shape`.
@@ -120,7 +122,7 @@ async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Res
         after: query.text("after")?.map(str::to_owned),
         bbox: query.bbox()?,
     };
-    let place = api.page_place().await?;
+    let place = api.place(&api.pages).await?;
     let page = api.ask(api.answers.vehicles(question)).await?;
     api.page(page, |empty| to_json(&VehiclesJson::new(empty)), place)
 }
@@ -132,7 +134,7 @@ async fn vehicle<A: Answers>(
 ) -> Result<Response, Problem> {
     let vehicle = vehicle_of(path)?;
     Query::parse(&uri, &[])?;
-    let place = api.page_place().await?;
+    let place = api.place(&api.singles).await?;
     let answer = api.ask(api.answers.vehicle(vehicle.clone())).await?;
     if answer.position.is_some() {
         let json = to_json(&VehicleJson::new(&answer))?;
@@ -167,7 +169,7 @@ async fn track<A: Answers>(
         limit: query.limit()?,
         after: query.text("after")?.map(str::to_owned),
     };
-    let place = api.page_place().await?;
+    let place = api.place(&api.pages).await?;
     let page = api.ask(api.answers.track(question)).await?;
     api.page(page, |empty| to_json(&TrackJson::new(empty)), place)
 }

@@ -43,9 +43,12 @@ pub struct ApiConfig {
     /// Exports at the same time; further ones are told 503. Each takes a thread and some 5 MiB at
     /// most.
     pub n_exports_max: usize,
-    /// Answers at the same time that may be large (pages, tracks, single vehicles), from the
-    /// question to the last byte taken; further ones wait, then are told 503.
+    /// Answers at the same time that may be large (pages, tracks), from the question to the last
+    /// byte taken; further ones wait, then are told 503. Each takes some megabytes at most.
     pub n_pages_max: usize,
+    /// Answers about one vehicle at the same time, likewise. Each takes what one line may hold, and
+    /// its JSON.
+    pub n_singles_max: usize,
     /// Bytes of a request's line and headers, at least 8,192; beyond it the answer is 431.
     pub head_bytes_max: usize,
     /// Headers of a request; beyond it the answer is 431.
@@ -72,6 +75,7 @@ impl Default for ApiConfig {
             n_subscribers_max: 128,
             n_exports_max: 8,
             n_pages_max: 3,
+            n_singles_max: 32,
             head_bytes_max: 16 * 1024,
             n_headers_max: 64,
             head_timeout: Duration::from_secs(10),
@@ -106,6 +110,7 @@ pub async fn serve<A: Answers>(
         shutdown: shutdown.clone(),
         subscribers: Arc::new(Semaphore::new(config.n_subscribers_max)),
         pages: Arc::new(Semaphore::new(config.n_pages_max)),
+        singles: Arc::new(Semaphore::new(config.n_singles_max)),
         exports: Arc::new(Semaphore::new(config.n_exports_max)),
     };
     let house = House {

@@ -14,10 +14,10 @@ use crate::{
     cli::{
         ask::{self, AskError},
         check_config, decode, discovery, export, forget, keygen, nodes,
-        out::{EXIT_USAGE, with_stdout},
+        out::{EXIT_USAGE, paint, with_stdout},
         ping, status, track, vehicle,
     },
-    config::{Environment, Paint},
+    config::Environment,
 };
 
 /// Takes in the location streams of vehicles, stores them durably, and answers where they are.
@@ -69,32 +69,23 @@ where
         Ok(arguments) => arguments.command,
         Err(error) => return explain(&error),
     };
+    let paint = paint(&io::stdout());
     match command {
         Command::Run(args) => run::run(args),
         Command::CheckConfig { file } => with_stdout(|out| {
             let environment = Environment::of_process();
-            check_config::check_config(file.as_deref(), environment, paint(), out)
-                .map(ExitCode::from)
+            check_config::check_config(file.as_deref(), environment, paint, out).map(ExitCode::from)
         }),
         Command::Keygen(args) => keygen::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Status(args) => ask(|out| status::status(&args, out)),
-        Command::Nodes(args) => ask(|out| nodes::nodes(&args, paint(), out)),
-        Command::Discovery(args) => ask(|out| discovery::discovery(&args, paint(), out)),
+        Command::Nodes(args) => ask(|out| nodes::nodes(&args, paint, out)),
+        Command::Discovery(args) => ask(|out| discovery::discovery(&args, paint, out)),
         Command::Ping(args) => ask(|out| ping::ping(&args, out)),
         Command::Forget(args) => ask(|out| forget::forget(&args, out)),
         Command::Where(args) => ask(|out| vehicle::locate(&args, out)),
         Command::Track(args) => ask(|out| track::track(&args, out)),
         Command::Export(args) => ask(|out| export::export(&args, out)),
-    }
-}
-
-/// Colours for a terminal on standard output, none for anything else.
-fn paint() -> Paint {
-    if io::stdout().is_terminal() {
-        Paint::Coloured
-    } else {
-        Paint::Plain
     }
 }
 

@@ -18,7 +18,10 @@ pub use self::{command::main, signals::Signals};
 
 use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -50,6 +53,12 @@ use crate::{
 
 /// Descriptors kept for everything that is no vehicle's connection.
 const DESCRIPTORS_RESERVED: usize = 512;
+
+/// Least time that a store has to close, however much of the grace period is over.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Least time to tell the other nodes of the end, likewise.
+const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a node did not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -227,19 +236,37 @@ impl App {
                 Err(_) => "the store is gone".to_owned(),
             }
         };
-        tokio::select! {
-            signal = signals.next() => tracing::info!(signal, "stopping; a second signal ends at once"),
-            why = failed => {
-                self.stop().await;
-                return Err(AppError::Failed(why));
-            }
-        }
-        tokio::select! {
-            () = self.stop() => Ok(()),
+        let outcome = tokio::select! {
             signal = signals.next() => {
-                tracing::warn!(signal, "ended at once; what was not acknowledged will be sent again");
+                tracing::info!(signal, "stopping; a second signal ends at once");
                 Ok(())
             }
+            why = failed => {
+                tracing::error!(why, "the store failed; stopping; a signal ends at once");
+                Err(AppError::Failed(why))
+            }
+        };
+        self.end(&mut signals).await;
+        outcome
+    }
+
+    /// Stops in order, unless one more of the `signals` comes.
+    async fn end(self, signals: &mut Signals) {
+        tokio::select! {
+            () = self.stop() => {}
+            signal = signals.next() => {
+                tracing::warn!(signal, "ended at once; what was not acknowledged will be sent again");
+            }
+        }
+        self.let_go().await;
+    }
+
+    /// Drops the node where that holds up nobody: the index syncs when it is dropped, also one whose
+    /// store has failed, and a disk that hangs must not keep the process from ending.
+    async fn let_go(self) {
+        let dropping = tokio::task::spawn_blocking(move || drop(self));
+        if timeout(CLOSE_PATIENCE, dropping).await.is_err() {
+            tracing::warn!("the disk does not answer; the next start goes on where the store was");
         }
     }
 
@@ -248,31 +275,40 @@ impl App {
         self.status.note_draining();
         // Others take over before this store closes. If the cluster is gone, nobody has to.
         let _gone = self.cluster.note_health(false).await;
-        let deadline = (Instant::now() + self.grace_period).to_tokio();
-        if tokio::time::timeout_at(deadline, self.ingest.drain())
+        let deadline = Instant::now() + self.grace_period;
+        if timeout_at(deadline.to_tokio(), self.ingest.drain())
             .await
             .is_err()
         {
             tracing::warn!("the grace period is over; the remaining connections are cut");
         }
-        let store = Arc::clone(&self.store);
-        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
-            tracing::error!(%error, "the store could not be closed cleanly");
-        }
-        if tokio::time::timeout_at(deadline, self.cluster.leave())
-            .await
-            .is_err()
-        {
+        self.close_store(deadline).await;
+        let left = timeout_at(at_least(deadline, LEAVE_PATIENCE), self.cluster.leave());
+        if left.await.is_err() {
             tracing::warn!("the other nodes could not be told within the grace period");
         }
         self.api_stop.cancel();
-        if tokio::time::timeout_at(deadline, self.api_tasks.wait_empty())
+        if timeout_at(deadline.to_tokio(), self.api_tasks.wait_empty())
             .await
             .is_err()
         {
             tracing::warn!("HTTP did not end within the grace period");
         }
         tracing::info!(incarnation = self.identity.incarnation, "stopped");
+    }
+
+    /// A store whose disk hangs is left as it is: the thread that waits for it holds it, so that nobody
+    /// else waits when it is dropped, and the process ends without it.
+    async fn close_store(&self, deadline: Instant) {
+        let store = Arc::clone(&self.store);
+        let closing = tokio::task::spawn_blocking(move || store.close());
+        match timeout_at(at_least(deadline, CLOSE_PATIENCE), closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the store could not be closed cleanly"),
+            Err(_) => tracing::warn!(
+                "the store did not close within the grace period; the next start goes on where it was"
+            ),
+        }
     }
 
     fn let_vehicles_in(&self, bound: Vec<Bound>, runtime: &Handle, listeners: Vec<ListenerConfig>) {
@@ -296,6 +332,11 @@ impl App {
             drop(self.api_tasks.spawn("http", serving));
         }
     }
+}
+
+/// The deadline, or that far from now if that is later.
+fn at_least(deadline: Instant, patience: Duration) -> tokio::time::Instant {
+    deadline.max(Instant::now() + patience).to_tokio()
 }
 
 fn log_start(profile: &Profile, incarnation: u64) {

@@ -2,17 +2,21 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    time::timeout,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{App, AppError, Signals, install_panic_hook, make_room_for_connections};
 use crate::{
-    cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail},
-    config::{Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
+    cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail, paint},
+    config::{AppConfig, Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
     protocol::Registry,
 };
 
@@ -86,7 +90,7 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
     });
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(faults) => return fail(&faults.render(paint()), EXIT_USAGE),
+        Err(faults) => return fail(&faults.render(paint(&io::stderr())), EXIT_USAGE),
     };
     let mut config = loaded.config.clone();
     config.store.is_indexed = is_indexed;
@@ -101,11 +105,7 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Err(error) => return fail(&error, EXIT_FAILURE),
     };
     let on_vehicles = vehicles.handle().clone();
-    let outcome = runtime.block_on(async {
-        let signals = Signals::new()?;
-        let app = App::start(config, protocols, &on_vehicles).await?;
-        app.run(signals).await
-    });
+    let outcome = runtime.block_on(start_and_run(config, protocols, &on_vehicles));
     // A task that hangs in a blocking call must not keep the process from ending.
     vehicles.shutdown_background();
     runtime.shutdown_background();
@@ -113,6 +113,41 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, exit_code(&error)),
     }
+}
+
+/// A signal during the start ends the node in order once it has started, so that the others hear that it
+/// leaves; a start that outlasts the grace period is given up, and a second signal ends it at once.
+async fn start_and_run(
+    config: AppConfig,
+    protocols: Registry,
+    vehicles: &Handle,
+) -> Result<(), AppError> {
+    let mut signals = Signals::new()?;
+    let grace_period = config.node.grace_period;
+    let mut starting = pin!(App::start(config, protocols, vehicles));
+    let signal = tokio::select! {
+        // A signal that comes as the start ends is for the node that runs.
+        biased;
+        app = &mut starting => return app?.run(signals).await,
+        signal = signals.next() => signal,
+    };
+    tracing::info!(
+        signal,
+        "stopping once started; a second signal ends at once"
+    );
+    let started = tokio::select! {
+        biased;
+        started = timeout(grace_period, starting) => started,
+        signal = signals.next() => {
+            tracing::warn!(signal, "ended at once, during the start");
+            return Ok(());
+        }
+    };
+    match started {
+        Ok(app) => app?.end(&mut signals).await,
+        Err(_) => tracing::warn!("the start did not end within the grace period; it is given up"),
+    }
+    Ok(())
 }
 
 /// Two runtimes, so that neither questions nor vehicles hold up the other.
@@ -159,34 +194,29 @@ const fn exit_code(error: &AppError) -> u8 {
     }
 }
 
-/// Colours for a terminal on standard error, none for anything else.
-fn paint() -> Paint {
-    if io::stderr().is_terminal() {
-        Paint::Coloured
-    } else {
-        Paint::Plain
-    }
-}
-
 fn start_logging(config: &TracingConfig) -> Result<(), String> {
     // The index tells about its own files at info; ours are the words that count there.
     // Of a damaged table lsm-tree says at each reading that it has met a block, and not where.
     let own = "fjall=warn,lsm_tree=warn,lsm_tree::table=off";
     let filter = EnvFilter::try_new(format!("{own},{}", config.filter))
         .map_err(|error| format!("log: '{}' is no filter: {error}", config.filter))?;
-    let is_terminal = io::stderr().is_terminal();
+    let stderr = io::stderr();
     let is_json = match config.format {
         LogFormat::Human => false,
         LogFormat::Json => true,
-        LogFormat::Auto => !is_terminal,
+        LogFormat::Auto => !stderr.is_terminal(),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // A log whose reader is gone, or whose disk is full, must not end a node: what cannot be
+        // written there cannot be complained of there either, and to try is a panic.
+        .log_internal_errors(false);
     let outcome = if is_json {
         builder.json().flatten_event(true).try_init()
     } else {
-        builder.with_ansi(is_terminal).with_target(false).try_init()
+        let is_coloured = paint(&stderr) == Paint::Coloured;
+        builder.with_ansi(is_coloured).with_target(false).try_init()
     };
     outcome.map_err(|error| format!("logging cannot start: {error}"))
 }

@@ -13,7 +13,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on the signals end the process only by way of this.
+    /// From now on the signals end the process only by way of this: somebody must wait for
+    /// them at all times.
     ///
     /// # Errors
     /// [`AppError::Signal`].

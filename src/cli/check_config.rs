@@ -40,7 +40,8 @@ pub fn check_config(
     });
     match loaded {
         Ok(loaded) => {
-            // As a comment, so that the output as a whole is a file that can be used.
+            // As a comment, so that the output as a whole is a file that can be used, once the passwords
+            // are put in again; until then it is refused.
             write!(out, "# ok\n{}", loaded.effective())?;
             Ok(OK)
         }

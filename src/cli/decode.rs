@@ -10,6 +10,7 @@ use std::{
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Args;
@@ -214,10 +215,24 @@ impl<'a, W: Write> Session<'a, W> {
     fn text_line(&mut self, text: &[u8]) -> io::Result<()> {
         // Frames that count their bytes count this end too, which editors are fond of changing.
         let bytes = [without_line_end(text), b"\r\n"].concat();
-        let Some(protocol) = self.protocol(&bytes) else {
-            return self.print_error(bytes.trim_ascii_end(), RejectReason::UnknownProtocol);
+        let mut rest = bytes.as_slice();
+        let protocol = loop {
+            if let Some(protocol) = self.protocol(rest) {
+                break protocol;
+            }
+            // As a node does, which asks anew behind every end that there is.
+            let is_end = |byte: &u8| self.registry.line_ends().contains(byte);
+            let is_content = |byte: &u8| *byte != b'\r' && !is_end(byte);
+            let Some(begin) = rest.iter().position(is_content) else {
+                return Ok(());
+            };
+            let n_line_bytes = rest.iter().skip(begin).position(is_end);
+            let end = n_line_bytes.map_or(rest.len(), |n_bytes| begin + n_bytes + 1);
+            let (line, after) = rest.split_at(end);
+            self.print_error(line.trim_ascii_end(), RejectReason::UnknownProtocol)?;
+            rest = after;
         };
-        for frame in frames(protocol.framing(), &bytes) {
+        for frame in frames(protocol.framing(), rest) {
             match frame.line {
                 Some(line) => self.frame(protocol, frame.shown, line)?,
                 None => self.print_error(frame.shown, RejectReason::TooLong)?,
@@ -226,13 +241,30 @@ impl<'a, W: Write> Session<'a, W> {
         Ok(())
     }
 
-    /// The protocol of the connection, recognised by its first line.
+    /// The protocol of the connection, recognised by its first line, which may have come without the
+    /// end that it has there.
     fn protocol(&self, head: &[u8]) -> Option<&'a dyn Protocol> {
         let known = self.connection.as_ref().map(|known| known.protocol);
         known.or(self.pinned).or_else(|| {
-            let recognised = self.registry.recognise(head).ok()?;
-            Some(&**recognised)
+            let recognised = self.registry.recognise(head).ok();
+            let recognised = recognised.or_else(|| {
+                let mut ends = self.registry.line_ends().iter();
+                ends.find_map(|end| self.recognise_ended(head, *end))
+            });
+            recognised.map(|protocol| &**protocol)
         })
+    }
+
+    /// The protocol whose lines end with `end`, if `head` is such a line but for that.
+    fn recognise_ended(&self, head: &[u8], end: u8) -> Option<&'a Arc<dyn Protocol>> {
+        if head.contains(&end) {
+            return None;
+        }
+        let line = [without_line_end(head), &[end]].concat();
+        let recognised = self.registry.recognise(&line).ok()?;
+        let ends_so = |ends: &[u8]| ends.contains(&end);
+        matches!(recognised.framing(), Framing::Terminated(ends) if ends_so(ends))
+            .then_some(recognised)
     }
 
     fn frame(&mut self, protocol: &'a dyn Protocol, shown: &[u8], line: &[u8]) -> io::Result<()> {

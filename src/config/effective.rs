@@ -1,4 +1,5 @@
-//! Writes the settings that hold, as a file that sets them all; passwords are hidden.
+//! Writes the settings that hold, as a file that sets them all; passwords are hidden, and what stands
+//! in their place is refused when the file is read.
 //!
 //! Each line says where its value came from, so that a value that surprises is found.
 

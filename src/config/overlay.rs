@@ -3,7 +3,8 @@
 //! Every key of the file is a variable too: `WAYMESH_SECTION__KEY`, at the top level
 //! `WAYMESH_KEY`; `WAYMESH_LISTENER`, `WAYMESH_VEHICLE` and `WAYMESH_PROTOCOL` take a list of inline
 //! tables. A variable with this beginning that is no key is a fault, since a setting that is
-//! silently not taken costs more than a start that is refused.
+//! silently not taken costs more than a start that is refused. Those are passed over that Kubernetes
+//! gives to each container for a service called `waymesh`.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
 
@@ -81,7 +82,7 @@ impl RawConfig {
     /// Lays the environment over what there is.
     pub(super) fn apply_environment(&mut self, environment: &Environment) {
         for (variable, value) in &environment.0 {
-            if variable == CONFIG {
+            if variable == CONFIG || is_of_kubernetes(variable) {
                 continue;
             }
             let place = Place::Environment(variable.clone());
@@ -133,6 +134,15 @@ pub(super) fn variable_of(name: &str) -> String {
 
 fn key_of(variable: &str) -> Option<&'static str> {
     names().find(|name| variable_of(name) == variable)
+}
+
+/// Whether the variable is one of those for a service of our name: where it is found, for
+/// programs that read such variables. No key has a name like that, and a test holds it.
+fn is_of_kubernetes(variable: &str) -> bool {
+    let Some(rest) = variable.strip_prefix(PREFIX) else {
+        return false;
+    };
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -199,6 +209,13 @@ mod tests {
         assert_eq!(variable_of("discovery.port"), "WAYMESH_DISCOVERY__PORT");
         assert_eq!(key_of("WAYMESH_DISCOVERY__PORT"), Some("discovery.port"));
         assert_eq!(key_of("WAYMESH_DISCOVERY_PORT"), None);
+    }
+
+    #[test]
+    fn no_key_is_taken_for_a_variable_of_kubernetes() {
+        for name in names() {
+            assert!(!is_of_kubernetes(&variable_of(name)), "{name}");
+        }
     }
 
     #[test]

@@ -262,8 +262,8 @@ pub(super) const VEHICLE_KEYS: &[Key<VehicleDraft>] = keys![
         |v, found| v.id = Some(vehicle_id(found)?), |v| v.id.as_ref().and_then(show);
     "name" Text "a name for people, 1 byte or more",
         |v, found| v.name = Some(some_text(found)?.to_owned()), |v| v.name.as_ref().and_then(show);
-    "password" Text "what the device gives, 1 byte or more, or leave the key out",
-        |v, found| v.password = Some(some_text(found)?.to_owned()),
+    "password" Text "the real password that the device gives, 1 byte or more, or leave the key out",
+        |v, found| v.password = Some(password(found)?),
         |v| v.password.as_ref().and_then(|_| show(HIDDEN));
 ];
 
@@ -289,7 +289,7 @@ pub(super) const PROTOCOL_KEYS: &[Key<ProtocolDraft>] = keys![
         |p| p.attributes.as_deref().and_then(show_attributes);
 ];
 
-/// What is shown instead of a password.
+/// What is shown instead of a password, and is none: what was shown may be used as a file.
 const HIDDEN: &str = "(hidden)";
 
 /// `None` for zero, which is how a file says never.
@@ -355,6 +355,16 @@ fn vehicle_id(found: &Found<'_>) -> Result<String, Complaint> {
     crate::types::ids::VehicleId::parse(id.as_bytes())
         .map(|id| id.as_str().to_owned())
         .map_err(|error| Complaint::new(error.to_string()))
+}
+
+fn password(found: &Found<'_>) -> Result<String, Complaint> {
+    match some_text(found)? {
+        HIDDEN => Err(Complaint::new(format!(
+            "{} is what check-config prints instead of a password",
+            quoted(HIDDEN)
+        ))),
+        password => Ok(password.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,10 @@ use crate::{
     base::time::Instant,
     protocol::{
         Context, Decoded, Decoder, DecoderOptions, FlushReason, Outcome, Protocol, RejectReason,
-        framing::{Framed, FramerState, Framing, LineHead},
+        framing::{Framed, FramerState, Framing, LineHead, next_terminated},
     },
     types::{ids::VehicleId, record::ProtocolName, time::UnixMillis},
 };
-
-/// Framing of a connection whose protocol is not known: its junk is set apart by newlines.
-const UNRECOGNISED_FRAMING: Framing = Framing::Terminated(b"\n");
 
 /// Bytes of a short line: a guess at how many records a chunk gives, so that their list seldom
 /// grows.
@@ -265,6 +262,19 @@ pub(crate) fn run(
     done
 }
 
+impl Shared {
+    /// The next line, cut as its protocol says; where that is not known, at any end that a protocol
+    /// may have.
+    fn frame(&self, session: &mut Session, bytes: &[u8]) -> Framed {
+        let cap_bytes = self.config.line_bytes_max as usize;
+        let framer = &mut session.framer;
+        match &session.language {
+            Some(language) => language.framing.next(framer, bytes, cap_bytes),
+            None => next_terminated(self.protocols.line_ends(), framer, bytes, cap_bytes),
+        }
+    }
+}
+
 struct LineBuffer<'a> {
     job: &'a Job,
     crashed: &'a [usize],
@@ -286,11 +296,8 @@ impl LineBuffer<'_> {
             if rest.is_empty() || !self.recognise(rest) {
                 break;
             }
-            let language = self.done.session.language.as_ref();
-            let framing = language.map_or(UNRECOGNISED_FRAMING, |language| language.framing);
-            let cap_bytes = self.shared.config.line_bytes_max as usize;
             let start = self.done.consumed_bytes;
-            match framing.next(&mut self.done.session.framer, rest, cap_bytes) {
+            match self.shared.frame(&mut self.done.session, rest) {
                 Framed::Line { line, consumed } => {
                     self.line(start + line.start..start + line.end);
                     self.done.consumed_bytes += consumed;

@@ -262,6 +262,8 @@ pub struct Registry {
     built_in: Vec<Arc<dyn Protocol>>,
     /// Those of the configuration, asked together once all others have said no.
     own: Vec<Arc<dyn Protocol>>,
+    /// A newline, and what ends the lines of those of the configuration.
+    line_ends: Vec<u8>,
 }
 
 impl Registry {
@@ -269,15 +271,16 @@ impl Registry {
     pub fn built_in() -> Self {
         Self {
             built_in: vec![Arc::new(wialon::Wialon), Arc::new(nmea::Nmea)],
-            own: Vec::new(),
+            ..Self::empty()
         }
     }
 
     /// No protocol at all, to add some to.
-    pub const fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             built_in: Vec::new(),
             own: Vec::new(),
+            line_ends: vec![b'\n'],
         }
     }
 
@@ -293,6 +296,10 @@ impl Registry {
     pub fn with_own(mut self, protocols: &[own::OwnProtocol]) -> Self {
         for protocol in protocols {
             self.own.push(Arc::new(protocol.clone()));
+            let end = protocol.spec().terminator;
+            if !self.line_ends.contains(&end) {
+                self.line_ends.push(end);
+            }
         }
         self
     }
@@ -305,6 +312,12 @@ impl Registry {
     /// All protocols in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Protocol>> {
         self.built_in.iter().chain(&self.own)
+    }
+
+    /// What sets apart the lines that no protocol is recognised by, so that another one is asked for
+    /// as soon as any of them may begin: a newline, and the ends that a configuration names.
+    pub fn line_ends(&self) -> &[u8] {
+        &self.line_ends
     }
 
     /// The protocol of a connection that begins with `head`: the first that says yes, once all

@@ -6,8 +6,8 @@ use tokio::io::AsyncReadExt as _;
 use waymesh::api::ApiConfig;
 
 use crate::{
-    fake::{Server, State},
-    http::{Connection, exchange, get, within},
+    fake::{Server, State, VEHICLE, position},
+    http::{Connection, assert_problem, exchange, get, within},
 };
 
 #[tokio::test]
@@ -74,6 +74,35 @@ async fn a_connection_over_the_cap_waits_for_a_place() {
     assert!(early.is_err(), "answered though the only place is taken");
     drop(first);
     second.read_until("ok\n").await;
+}
+
+/// The one place that there is for one kind of answer is taken by nobody; for the other there is none.
+#[tokio::test]
+async fn pages_and_single_vehicles_do_not_wait_for_each_others_places() {
+    for (n_pages_max, n_singles_max) in [(0, 1), (1, 0)] {
+        let config = ApiConfig {
+            n_pages_max,
+            n_singles_max,
+            answer_timeout: Duration::from_secs(2),
+            ..ApiConfig::default()
+        };
+        let state = State::with_records(vec![position(VEHICLE, 0)]);
+        let server = Server::start_with(state, config).await;
+        let single = format!("/v1/vehicles/{VEHICLE}");
+        let track = format!("{single}/track");
+        for (path, n_places) in [
+            (single.as_str(), n_singles_max),
+            (track.as_str(), n_pages_max),
+            ("/v1/vehicles", n_pages_max),
+        ] {
+            let reply = get(server.address, path).await;
+            if n_places == 0 {
+                assert_problem(&reply, 503, "as many such answers");
+            } else {
+                assert_eq!(reply.status, 200, "{path}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

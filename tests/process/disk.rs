@@ -28,8 +28,8 @@ use waymesh::{
 use crate::{
     kill::{check, id, wait_for_progress},
     node::{Node, command},
-    skipped,
-    vehicle::{Diary, End, drive},
+    preloaded, skipped,
+    vehicle::{Diary, End, connect, drive},
 };
 
 const N_VEHICLES: usize = 4;
@@ -443,4 +443,33 @@ fn a_log_that_is_cut_under_the_node_ends_it_with_70() {
     let log = node.read_log();
     assert!(log.contains("the store failed: "), "{log}");
     assert!(log.contains("00000000000000000000.segment"), "{log}");
+}
+
+/// A sync does not come back: neither the line that waits for it nor the store's own close holds up
+/// the end by more than the grace period and a little.
+#[test]
+fn a_disk_that_hangs_holds_up_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = preloaded::compile("disk/hang.c", folder.path()) else {
+        return;
+    };
+    let sign = folder.path().join("hang");
+    let environment = [
+        ("LD_PRELOAD", library),
+        ("HANG", sign.clone()),
+        ("WAYMESH_GRACE_PERIOD", "100ms".into()),
+    ];
+    let mut node = Node::start_in(&folder.path().join("data"), &environment);
+    let mut vehicle = connect(node.vehicles, "hang").unwrap();
+    fs::write(&sign, "").unwrap();
+    let line = "#SD#NA;NA;5926.2320;N;02445.2100;E;42;181;34;9\r\n";
+    vehicle.get_mut().write_all(line.as_bytes()).unwrap();
+    wait_until("a disk that hangs", || {
+        readiness(&node).contains("disk_answers")
+    });
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
+    let log = node.read_log();
+    assert!(log.contains("the store did not close within"), "{log}");
+    assert!(!log.contains("could not be told"), "{log}");
 }

@@ -13,6 +13,7 @@
 mod books;
 mod namespace;
 mod node;
+mod preloaded;
 mod reference;
 mod skipped;
 mod vehicle;

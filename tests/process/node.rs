@@ -21,8 +21,8 @@ pub struct Node {
     /// Further ports of vehicles, in the order of the configuration.
     pub listeners: Vec<SocketAddr>,
     pub http: SocketAddr,
-    /// Kept open, so that the node can go on logging.
-    log: BufReader<ChildStderr>,
+    /// Kept open, so that the node can go on logging; absent once nobody reads what it logs.
+    log: Option<BufReader<ChildStderr>>,
     /// What it logged until it had started.
     pub beginning: String,
 }
@@ -104,7 +104,7 @@ impl Node {
             vehicles: *vehicles,
             listeners: listeners.to_vec(),
             http: addresses["listening for HTTP"][0],
-            log,
+            log: Some(log),
             beginning,
         }
     }
@@ -130,8 +130,14 @@ impl Node {
     /// What the node has logged since its start; waits for its end.
     pub fn read_log(&mut self) -> String {
         let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
+        let reader = self.log.as_mut().unwrap();
+        reader.read_to_string(&mut log).unwrap();
         log
+    }
+
+    /// From now on nobody reads what the node logs: it can write there no more.
+    pub fn close_log(&mut self) {
+        self.log = None;
     }
 
     pub fn pid(&self) -> u32 {
@@ -144,13 +150,8 @@ impl Node {
         self.child.wait().unwrap().code()
     }
 
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill")
-            .args([&format!("-{signal}"), &pid])
-            .status()
-            .unwrap();
-        assert!(killed.success());
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
     }
 
     pub fn data(&self) -> &Path {
@@ -159,13 +160,7 @@ impl Node {
 
     /// The exit code, within 20 s.
     pub fn wait(&mut self) -> Option<i32> {
-        for _ in 0..2_000 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        panic!("the node did not end within 20 s");
+        wait(&mut self.child)
     }
 
     pub fn client(&self) -> Client {
@@ -200,6 +195,27 @@ impl Drop for Node {
             self.kill();
         }
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(child: &Child, name: &str) {
+    let killed = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+}
+
+/// The exit code of a process, within 20 s; later it is killed, and the test has failed.
+pub fn wait(child: &mut Child) -> Option<i32> {
+    for _ in 0..2_000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("the process did not end within 20 s");
 }
 
 /// The command line of a node on `data`.

@@ -163,6 +163,33 @@ refusal = "-{vehicle}#\n"
     assert_eq!(position["speed_kmh"], 41.485);
 }
 
+/// What is not recognised ends where a line of one's own may end, not at a newline alone.
+#[test]
+fn a_first_line_that_does_not_fit_swallows_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = r##"
+        [[protocol]]
+        name = "hashes"
+        terminator = "#"
+        line = '\*POS,(?<vehicle>\w+),(?<lat>-?\d+\.\d+),(?<lon>-?\d+\.\d+)'
+        reply = "OK {lat}\n"
+    "##;
+    let node = Node::start_with(&folder.path().join("data"), settings);
+    let mut tracker = Tracker::connect(node.vehicles);
+    tracker.send("*HELLO#*POS,v7,59.5,24.5#");
+    assert_eq!(tracker.answer(), "OK 59.5\n");
+    // In pieces.
+    let mut tracker = Tracker::connect(node.vehicles);
+    for piece in ["*HE", "LLO", "#", "*POS,v7,", "60.5,24.5", "#"] {
+        tracker.send(piece);
+    }
+    assert_eq!(tracker.answer(), "OK 60.5\n");
+    assert_eq!(node.export().len(), 2);
+    let metrics = node.metrics();
+    let rejected = "waymesh_lines_rejected_total{reason=\"unknown_protocol\"}";
+    assert_eq!(metrics[rejected], 2);
+}
+
 #[test]
 fn decode_takes_the_protocols_of_a_configuration() {
     let (code, recognised) = decode(&["--config"], &format!("{HI}\n{POSITION}\n"));

@@ -1,15 +1,16 @@
 //! Starts and stops: a drain within the grace period, ports that bind at once, clear refusals.
 
 use std::{
+    fs::{self, OpenOptions},
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::atomic::AtomicBool,
     time::Duration,
 };
 
 use crate::{
-    node::{Node, command},
+    node::{Node, command, signal, wait},
     vehicle::drive,
 };
 
@@ -49,11 +50,46 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(node.wait(), Some(0));
 }
 
+/// A pipe stands in the place of a file of the index: the start waits for the pipe's other end.
 #[test]
-fn what_was_stored_is_there_after_a_stop() {
+fn a_signal_during_the_start_ends_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let node = Node::start(&data);
+    let pipe = data.join("index/version");
+    fs::create_dir_all(data.join("index")).unwrap();
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    // The grace period ends it, or the second signal.
+    for (grace_period, names) in [("100ms", &["TERM"][..]), ("1h", &["INT", "TERM"])] {
+        let mut node = command(&data, "127.0.0.1:0", "127.0.0.1:0")
+            .env("WAYMESH_GRACE_PERIOD", grace_period)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Comes back when the node has come to the pipe.
+        let other_end = OpenOptions::new().write(true).open(&pipe).unwrap();
+        names.iter().for_each(|name| signal(&node, name));
+        assert_eq!(wait(&mut node), Some(0), "{grace_period}");
+        drop(other_end);
+    }
+}
+
+#[test]
+fn what_was_stored_is_there_after_a_stop() {
+    check_that_a_stop_keeps_all(|_| {});
+}
+
+/// As with `waymesh run 2>&1 | head`, or a log on a disk that is full.
+#[test]
+fn a_log_that_cannot_be_written_ends_no_node() {
+    check_that_a_stop_keeps_all(Node::close_log);
+}
+
+fn check_that_a_stop_keeps_all(prepare: impl FnOnce(&mut Node)) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut node = Node::start(&data);
+    prepare(&mut node);
     let address = node.vehicles;
     let is_over = AtomicBool::new(false);
     let diary = std::thread::scope(|scope| {

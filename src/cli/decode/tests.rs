@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    protocol::Recognition,
+    protocol::{
+        Recognition,
+        own::{LineSpec, OwnProtocol, OwnSpec},
+    },
     types::{
         attributes::{Attributes, Value as Attribute},
         ids::VehicleId,
@@ -100,7 +103,7 @@ impl Decoder for GreetingDecoder {
 }
 
 fn registry() -> Registry {
-    Registry::built_in().with(std::sync::Arc::new(Greeting))
+    Registry::built_in().with(Arc::new(Greeting))
 }
 
 fn options(protocol: Option<&str>) -> DecodeOptions<'_> {
@@ -213,6 +216,57 @@ fn a_line_of_no_protocol_is_an_error_and_the_next_one_is_tried() {
             json!({"line": "what is this", "error": "malformed"}),
         ]
     );
+}
+
+/// With a protocol of one's own whose lines end with `#`.
+fn decoded_by_hashes(input: &str) -> Vec<Value> {
+    let spec = OwnSpec {
+        name: "hashes".into(),
+        lines: vec![LineSpec {
+            expression: r"\*POS,(?<vehicle>\w+),(?<event>\w+)".into(),
+            reply: None,
+        }],
+        terminator: b'#',
+        time_format: None,
+        valid: None,
+        reply: "OK {event}".into(),
+        refusal: String::new(),
+        attributes: Default::default(),
+    };
+    let protocol = OwnProtocol::compile(spec).unwrap();
+    let registry = Registry::built_in().with_own(&[protocol]);
+    let mut output = Vec::new();
+    decode(input.as_bytes(), &mut output, &registry, &options(None)).unwrap();
+    let text = String::from_utf8(output).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_frame_of_ones_own_protocol_may_come_without_its_end() {
+    for input in ["*POS,v7,a", "*POS,v7,a\r\n", "*POS,v7,a#\n", "#*POS,v7,a#"] {
+        let objects = decoded_by_hashes(input);
+        assert_eq!(objects.len(), 1, "{input}");
+        assert_eq!(objects[0]["replies"], json!(["OK a"]), "{input}");
+    }
+    let objects = decoded_by_hashes("*POS,v7,a#*POS,v7,b\n*POS,v7,c\n#L\n");
+    let replies: Vec<_> = objects.iter().map(|object| &object["replies"]).collect();
+    let all = [json!(["OK a"]), json!(["OK b"]), json!(["OK c"])];
+    assert_eq!(replies[..3], all.iter().collect::<Vec<_>>());
+    // That end makes no line of another protocol.
+    let unknown = [json!({"line": "#L", "error": "unknown_protocol"})];
+    assert_eq!(decoded_by_hashes("#L\n"), unknown);
+}
+
+#[test]
+fn what_is_not_recognised_is_cut_at_the_ends_of_ones_own_protocols_too() {
+    let objects = decoded_by_hashes("*HELLO#*POS,v7,a#\r\n");
+    let unknown = json!({"line": "*HELLO#", "error": "unknown_protocol"});
+    assert_eq!(objects[0], unknown);
+    assert_eq!(objects[1]["replies"], json!(["OK a"]));
+    assert_eq!(objects.len(), 2);
+    assert_eq!(decoded_by_hashes("*HELLO#\n"), [unknown]);
 }
 
 #[test]

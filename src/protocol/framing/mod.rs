@@ -106,8 +106,7 @@ impl Framing {
     /// a cut line.
     pub fn next(&self, state: &mut FramerState, bytes: &[u8], line_bytes_max: usize) -> Framed {
         match self {
-            Self::Terminated(ends) => terminated::next(ends, state, bytes, line_bytes_max)
-                .map_line(|line| without_carriage_returns(bytes, &line)),
+            Self::Terminated(ends) => next_terminated(ends, state, bytes, line_bytes_max),
             Self::TerminatedKept(ends) => terminated::next(ends, state, bytes, line_bytes_max)
                 .map_line(|line| line.start..line.end.saturating_add(1)),
             Self::Enclosed { begin, end } => {
@@ -116,6 +115,17 @@ impl Framing {
             Self::Counted(counted) => counted.next(state, bytes, line_bytes_max),
         }
     }
+}
+
+/// The same as [`Framing::next`] of [`Framing::Terminated`], for ends that a configuration gives.
+pub fn next_terminated(
+    ends: &[u8],
+    state: &mut FramerState,
+    bytes: &[u8],
+    line_bytes_max: usize,
+) -> Framed {
+    terminated::next(ends, state, bytes, line_bytes_max)
+        .map_line(|line| without_carriage_returns(bytes, &line))
 }
 
 impl Framed {

@@ -1,6 +1,6 @@
 //! How a device writes times.
 
-use std::str::FromStr;
+use std::{ops::Range, str::FromStr};
 
 use jiff::{
     Timestamp,
@@ -27,7 +27,24 @@ pub(super) enum TimeFormat {
     /// As in `2026-11-20T09:05:01Z`.
     Rfc3339,
     /// In the signs of `strptime`; UTC where it does not say otherwise.
-    Signs(String),
+    Signs(Signs),
+}
+
+/// Signs of `strptime` that are enough to tell a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signs {
+    text: String,
+    runs: Vec<Run>,
+}
+
+/// Signs of numbers side by side. Each takes as many digits as it may: if one is missing, those after it
+/// are another time, which nothing tells but their count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    /// Where they stand among the signs.
+    signs: Range<usize>,
+    /// Digits of them all.
+    n_digits: usize,
 }
 
 impl FromStr for TimeFormat {
@@ -44,7 +61,10 @@ impl FromStr for TimeFormat {
             "rfc3339" => Ok(Self::Rfc3339),
             signs => {
                 try_signs(signs)?;
-                Ok(Self::Signs(signs.to_owned()))
+                Ok(Self::Signs(Signs {
+                    text: signs.to_owned(),
+                    runs: runs(signs),
+                }))
             }
         }
     }
@@ -57,12 +77,96 @@ impl TimeFormat {
             Self::Unix => unix_seconds(text),
             Self::UnixMillis => whole(text).map(UnixMillis),
             Self::Rfc3339 => UnixMillis::parse(std::str::from_utf8(text).ok()?),
-            Self::Signs(signs) => {
-                let mut parts = BrokenDownTime::parse(signs, text).ok()?;
-                timestamp_of(&mut parts).ok()
+            Self::Signs(signs) => signs.read(text),
+        }
+    }
+}
+
+impl Signs {
+    fn read(&self, text: &[u8]) -> Option<UnixMillis> {
+        let mut parts = BrokenDownTime::parse(&self.text, text).ok()?;
+        let time = timestamp_of(&mut parts).ok()?;
+        let are_whole = self.runs.iter().all(|run| self.is_whole(run, text));
+        are_whole.then_some(time)
+    }
+
+    /// Whether no digit of the run is missing in `text`, in which all signs were found.
+    fn is_whole(&self, run: &Run, text: &[u8]) -> bool {
+        let start = self.end_of(run.signs.start, text);
+        let end = self.end_of(run.signs.end, text);
+        let found = start.zip(end).and_then(|(start, end)| text.get(start..end));
+        let Some(found) = found else {
+            return false;
+        };
+        // A day and a time of day that came apart have a space between them.
+        let mut found = found.iter().filter(|byte| !byte.is_ascii_whitespace());
+        found.clone().count() == run.n_digits && found.all(u8::is_ascii_digit)
+    }
+
+    /// Where in `text` the first bytes of the signs end.
+    fn end_of(&self, n_sign_bytes: usize, text: &[u8]) -> Option<usize> {
+        match n_sign_bytes {
+            0 => Some(0),
+            all if all == self.text.len() => Some(text.len()),
+            some => {
+                let signs = self.text.get(..some)?;
+                let (_, end) = BrokenDownTime::parse_prefix(signs, text).ok()?;
+                Some(end)
             }
         }
     }
+}
+
+/// The places where two or more numbers stand side by side, each with as many digits as always.
+fn runs(signs: &str) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let (mut at, mut n_numbers, mut n_digits, mut start) = (0, 0, 0, 0);
+    while let Some(rest) = signs.get(at..) {
+        let (n_bytes, width) = first_sign(rest);
+        if let Some(width) = width {
+            start = if n_numbers == 0 { at } else { start };
+            n_numbers += 1;
+            n_digits += width;
+        } else {
+            if n_numbers > 1 {
+                let signs = start..at;
+                runs.push(Run { signs, n_digits });
+            }
+            (n_numbers, n_digits) = (0, 0);
+        }
+        if n_bytes == 0 {
+            break;
+        }
+        at += n_bytes;
+    }
+    runs
+}
+
+/// The length of the first sign or letter, and how many digits it stands for if these are always as
+/// many: not where they may be fewer (`%-d`), filled up with spaces (`%e`), or any number (`%s`, `%f`).
+fn first_sign(signs: &str) -> (usize, Option<usize>) {
+    let Some(rest) = signs.strip_prefix('%') else {
+        return (signs.chars().next().map_or(0, char::len_utf8), None);
+    };
+    let is_filled = !rest.starts_with(['-', '_']);
+    let rest = rest.strip_prefix(['-', '_', '0', '^', '#']).unwrap_or(rest);
+    let sign = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let said = rest.strip_suffix(sign).and_then(|width| width.parse().ok());
+    let sign = sign.trim_start_matches(':').chars().next();
+    let usual = match sign {
+        Some('Y' | 'G') => Some(4),
+        Some('j') => Some(3),
+        Some('C' | 'y' | 'g' | 'm' | 'd' | 'H' | 'I' | 'M' | 'S' | 'U' | 'V' | 'W') => Some(2),
+        Some('u' | 'w') => Some(1),
+        Some('f') => said,
+        _ => None,
+    };
+    let n_after = sign.map_or(0, |sign| {
+        rest.find(sign).map_or(0, |idx| idx + sign.len_utf8())
+    });
+    let n_bytes = signs.len() - rest.len() + n_after;
+    let width = usual.map(|usual| said.unwrap_or_default().max(usual));
+    (n_bytes, width.filter(|_| is_filled))
 }
 
 /// Writes a time in `signs` and reads it again.
@@ -180,6 +284,62 @@ mod tests {
             check("unix_ms", text, None);
         }
         check("rfc3339", "2026-11-20", None);
+    }
+
+    #[test]
+    fn a_missing_digit_makes_no_other_time() {
+        let expected = Some("2026-11-20T09:05:01.000Z");
+        let glued = "%Y%m%d%H%M%S";
+        check(glued, "2026112010501", None);
+        check(glued, "202611209051", None);
+        check(glued, "2026112090501", None);
+        check(glued, "+2026112090501", None);
+        check(glued, "20261120 090501", expected);
+        check("%d%m%y %H%M%S", "201126 90501", None);
+        check("%d%m%y %H%M%S", "20126 090501", None);
+        check("%d%m%yT%H%M%S", "201126T090501", expected);
+        check("%d%m%yT%H%M%S.%f", "201126T90501.5", None);
+        check("%F %H%M%S", "2026-11-20 90501", None);
+        check("%y%j%H%M", "26324905", None);
+        check("%y%j%H%M", "263240905", Some("2026-11-20T09:05:00.000Z"));
+        let millis = Some("2026-11-20T09:05:01.734Z");
+        check("%Y%m%d%H%M%S%3f", "20261120090501734", millis);
+        check("%Y%m%d%H%M%S%3f", "2026112009050173", None);
+        check("%Y%m%d%H%M%S%f", "202611200905017349", millis);
+        check("%Y%m%d%H%M%S%.f", "20261120090501.734", millis);
+        check("%Y%m%d%H%M%S%.f", "2026112090501.734", None);
+        check("%Y%m%d%H%M%S%z", "20261120120501+0300", expected);
+        check("%Y%m%d%H%M%S%z", "2026112012051+0300", None);
+    }
+
+    #[test]
+    fn numbers_that_stand_apart_or_say_so_may_be_short() {
+        let expected = Some("2026-01-02T03:04:05.000Z");
+        check("%Y-%m-%d %H:%M:%S", "2026-1-2 3:4:5", expected);
+        check("%d/%m/%y %H:%M:%S", "2/1/26 3:4:5", expected);
+        check("%e %m %Y %k:%M:%S", " 2 01 2026  3:04:05", expected);
+        check("%-d.%-m.%Y %T", "2.1.2026 03:04:05", expected);
+        check("%s", "5", Some("1970-01-01T00:00:05.000Z"));
+    }
+
+    #[test]
+    fn what_stands_side_by_side_is_found() {
+        let cases = [
+            ("%Y%m%d%H%M%S", vec![("%Y%m%d%H%M%S", 14)]),
+            ("%d%m%y %H%M%S", vec![("%d%m%y", 6), ("%H%M%S", 6)]),
+            ("é%H%M", vec![("%H%M", 4)]),
+            ("%Y-%m-%d %H:%M", vec![]),
+            ("%H%%%M", vec![]),
+            ("%-d%-m%Y", vec![]),
+            ("%H%M%S%3f", vec![("%H%M%S%3f", 9)]),
+            ("%H%M%S%.3f", vec![("%H%M%S", 6)]),
+            ("%05Y%m", vec![("%05Y%m", 7)]),
+        ];
+        for (signs, expected) in cases {
+            let found = runs(signs).into_iter();
+            let found = found.map(|run| (signs.get(run.signs).unwrap(), run.n_digits));
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{signs}");
+        }
     }
 
     #[test]

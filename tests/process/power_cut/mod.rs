@@ -7,11 +7,10 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, Write as _},
+    io::{BufRead as _, Write as _},
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
@@ -19,6 +18,7 @@ use std::{
 use crate::{
     kill::{check, id, wait_for_count, wait_for_progress},
     node::Node,
+    preloaded,
     vehicle::{Diary, End, connect, drive},
 };
 
@@ -33,8 +33,7 @@ const LARGE_BYTES: usize = 16 * 1024;
 #[test]
 fn what_was_acknowledged_survives_power_cuts_once_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(library) = compile(folder.path()) else {
-        crate::skipped::say("no C compiler (cc), so the power cannot be cut");
+    let Some(library) = preloaded::compile("power_cut/remember.c", folder.path()) else {
         return;
     };
     let mut disk = Disk::new(folder.path(), library);
@@ -91,25 +90,6 @@ fn send_large(address: SocketAddr, is_over: &AtomicBool) {
             // Not so many that the checks after the cuts take long.
             std::thread::park_timeout(Duration::from_millis(5));
         }
-    }
-}
-
-/// The preloaded library; `None` where there is no compiler.
-fn compile(folder: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/power_cut/remember.c");
-    let library = folder.join("remember.so");
-    let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
-        .arg(&library)
-        .arg(source);
-    match compiler.status() {
-        Ok(status) => {
-            assert!(status.success(), "remember.c does not compile");
-            Some(library)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => panic!("cc: {error}"),
     }
 }
 

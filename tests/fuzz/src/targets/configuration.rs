@@ -128,7 +128,15 @@ fn check_settings(path: &Path, environment: Environment, loaded_first: &Loaded) 
     );
 
     let again_path = path.with_file_name("again.toml");
-    fs::write(&again_path, &effective).expect("the folder can be written");
+    // What stands for a password is refused.
+    let with_passwords: String = effective
+        .lines()
+        .map(|line| match line {
+            "password = \"(hidden)\"" => "password = \"put in again\"\n".to_owned(),
+            line => format!("{line}\n"),
+        })
+        .collect();
+    fs::write(&again_path, &with_passwords).expect("the folder can be written");
     let again = match loaded(&again_path, Environment::default()) {
         Ok(again) => again,
         Err(faults) => panic!("{faults}\nin\n{effective}"),
