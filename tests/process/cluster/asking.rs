@@ -270,3 +270,31 @@ fn an_export_that_loses_a_node_midway_breaks_off() {
     let error = rest.find_map(Result::err);
     assert!(error.is_some(), "it ended as if it were whole");
 }
+
+/// A node answers some two dozen questions of another at a time, and says to the rest that it is busy.
+#[test]
+fn many_questions_at_once_make_no_node_missing() {
+    const N_ASKERS: usize = 64;
+    let family = Family::new();
+    let (a, b) = (family.start("a", ANY), family.start("b", ANY));
+    feed(b.vehicles, "bus", 0..10, 1);
+    link(&[&a, &b]);
+    let refused = |node: &Node| {
+        let metrics = node.metrics();
+        metrics["waymesh_questions_answered_total{outcome=\"refused\"}"]
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while refused(&b) == 0 {
+        assert!(Instant::now() < deadline, "it was never busy");
+        let answers = std::thread::scope(|scope| {
+            let askers = (0..N_ASKERS).map(|_| scope.spawn(|| get(&a, "/v1/vehicles/bus")));
+            let askers: Vec<_> = askers.collect();
+            let answers = askers.into_iter().map(|asker| asker.join().unwrap());
+            answers.collect::<Vec<_>>()
+        });
+        for (status, answer) in answers {
+            assert_eq!((status, &answer["missing"]), (200, &json!([])), "{answer}");
+            assert_eq!(answer["position"]["vehicle"], "bus");
+        }
+    }
+}
