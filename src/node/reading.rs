@@ -88,7 +88,7 @@ impl IndexReader {
                 true => Ok(self.store.index().clone()),
                 false => Err(AnswerError::Behind),
             },
-            why = self.store.is_held() => Err(unreadable(&why)),
+            why = self.store.held() => Err(unreadable(&why)),
         }
     }
 

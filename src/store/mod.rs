@@ -247,7 +247,7 @@ impl Store {
 
     /// Waits until the index is not fed any more, as a file of it is damaged; what was found. What is
     /// not in it by then will not be. Cancel safe.
-    pub async fn is_held(&self) -> IndexError {
+    pub async fn held(&self) -> IndexError {
         let mut held = self.held.clone();
         let found = held
             .wait_for(Option::is_some)

@@ -230,7 +230,7 @@ async fn a_damaged_file_that_is_met_when_the_index_is_opened_anew_stops_no_intak
     index.fail(Call::Persist, 0, 1);
     assert_eq!(bench.put(vec![position(5)]).await, Verdict::Durable);
     assert_eq!(bench.put(vec![position(6)]).await, Verdict::Durable);
-    let held = tokio::time::timeout(Duration::from_secs(20), bench.store.is_held());
+    let held = tokio::time::timeout(Duration::from_secs(20), bench.store.held());
     assert!(held.await.unwrap().is_damage());
     assert_eq!(index.n_opened.load(Ordering::Relaxed), 2);
     // What needs the index to be told from a repeat is taken as new, and a question is told why.
