@@ -120,7 +120,7 @@ pub struct Store {
     shared: Arc<Shared>,
     index: ShownIndex,
     held: watch::Receiver<Option<IndexError>>,
-    /// See [`INDEX_STALL`].
+    /// How long records may wait for the index before they are taken no more.
     index_stall: Duration,
     quarantine: Arc<Queue<QuarantineEntry>>,
     /// Held by each thread until it ends.

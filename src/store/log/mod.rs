@@ -213,7 +213,7 @@ impl<S: Storage> Log<S> {
     }
 
     /// Tries whether the disk takes about a group: unless a segment is open, makes a new one and writes
-    /// [`PROBE_BYTES`] to it, which are cut off again.
+    /// 64 KiB to it, which are cut off again.
     ///
     /// # Errors
     /// [`LogError::Io`]; nothing is lost.
