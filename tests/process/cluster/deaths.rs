@@ -58,7 +58,7 @@ fn the_port_and_then_the_links_of_a_killed_node_close_before_its_vehicles_socket
     let names = ["a", "b", "c"];
     let siblings = hosts.iter().zip(names);
     let siblings: Vec<Sibling<'_>> = siblings
-        .map(|(host, name)| family.start_serving(host, name, None))
+        .map(|(host, name)| family.start_serving(host, name, &[]))
         .collect();
     wait_all_see_all(&siblings);
     let vehicles = hosts[0].enter(|| {

@@ -52,14 +52,15 @@ impl Depot {
     }
 
     pub fn start_one(&self, number: usize) -> Sibling<'_> {
-        self.start_one_on(number, None)
+        self.start_one_with(number, &[])
     }
 
-    /// The same with its data in a folder of the caller's.
-    pub fn start_one_on(&self, number: usize, data: Option<&Path>) -> Sibling<'_> {
+    /// The same with these variables in its environment.
+    pub fn start_one_with(&self, number: usize, environment: &[(&str, &Path)]) -> Sibling<'_> {
         let name = char::from(b'a' + u8::try_from(number).unwrap());
         let host = &self.hosts[number];
-        self.family.start_serving(host, &name.to_string(), data)
+        self.family
+            .start_serving(host, &name.to_string(), environment)
     }
 
     pub fn addresses(&self) -> Vec<Ipv4Addr> {

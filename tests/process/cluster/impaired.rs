@@ -1,4 +1,4 @@
-//! One fleet on nodes of which one has a disk that hangs, or two cannot reach each other: vehicles go
+//! One fleet on nodes of which one has a disk that hangs or refuses, or two cannot reach each other: vehicles go
 //! on meanwhile, and afterwards every node gives every acknowledged fix once.
 //!
 //! `KILLS=long` holds the silences of vehicles against their bounds as well; otherwise they are
@@ -15,7 +15,7 @@ use super::{
     fleet::{Report, check_books, check_everywhere, wait_for_one_epoch},
     sibling::{Sibling, wait_all_see_all},
 };
-use crate::skipped;
+use crate::{preloaded, skipped};
 
 /// How long a disk that hangs, or a way that is gone, may keep a vehicle without an answer.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -99,7 +99,7 @@ fn a_disk_that_hangs_takes_no_vehicle_down_and_its_node_comes_back() {
     let siblings = [
         depot.start_one(0),
         depot.start_one(1),
-        depot.start_one_on(2, Some(&data)),
+        depot.start_one_with(2, &[("WAYMESH_DATA", &data)]),
     ];
     wait_all_see_all(&siblings);
     wait_for_storing(&siblings, 3);
@@ -117,6 +117,41 @@ fn a_disk_that_hangs_takes_no_vehicle_down_and_its_node_comes_back() {
     fleet.wait_until_all_are_answered();
     let report = fleet.stop();
     report.print("a disk that hangs");
+    check_silence(&report, SILENCE_MAX);
+    check_all(&siblings, report);
+}
+
+#[test]
+fn a_disk_that_refuses_takes_no_vehicle_down_and_its_node_comes_back() {
+    let Some(depot) = Depot::new(3) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = preloaded::compile("disk/refuse.c", folder.path()) else {
+        return;
+    };
+    let sign = folder.path().join("refuse");
+    let environment: [(&str, &Path); 2] = [("LD_PRELOAD", &library), ("REFUSE", &sign)];
+    let siblings = [
+        depot.start_one(0),
+        depot.start_one(1),
+        depot.start_one_with(2, &environment),
+    ];
+    wait_all_see_all(&siblings);
+    wait_for_storing(&siblings, 3);
+    let mut fleet = depot.fleet(&CALM);
+    fleet.wait_until_all_are_answered();
+    std::fs::write(&sign, "").unwrap();
+    let took = fleet.wait_until_all_are_answered();
+    eprintln!("a disk refuses, all vehicles are answered again after {took:.3?}");
+    wait_for_storing(&siblings, 2);
+    let (status, why) = siblings[2].get("/readyz");
+    assert_eq!((status, why.contains("disk_answers")), (503, true), "{why}");
+    fleet.wait_until_all_are_answered();
+    std::fs::remove_file(&sign).unwrap();
+    siblings[2].wait_for(0, "the disk takes records again");
+    wait_for_storing(&siblings, 3);
+    fleet.wait_until_all_are_answered();
+    let report = fleet.stop();
+    report.print("a disk that refuses");
     check_silence(&report, SILENCE_MAX);
     check_all(&siblings, report);
 }

@@ -88,18 +88,16 @@ impl Family {
         Sibling::spawn(host, name, command)
     }
 
-    /// The same with vehicles on port 5000, where they find it again after each start; with its data
-    /// in `data`, if given.
+    /// The same with vehicles on port 5000, where they find it again after each start, and with these
+    /// variables in its environment.
     pub fn start_serving<'a>(
         &'a self,
         host: &'a Host,
         name: &str,
-        data: Option<&Path>,
+        environment: &[(&str, &Path)],
     ) -> Sibling<'a> {
         let mut command = self.command(host, name, name, "");
-        if let Some(data) = data {
-            command.env("WAYMESH_DATA", data);
-        }
+        command.envs(environment.iter().copied());
         command.env("WAYMESH_VEHICLES", "0.0.0.0:5000");
         Sibling::spawn(host, name, command)
     }
