@@ -101,13 +101,15 @@ async fn parts(
     grounds: Grounds<'_>,
 ) -> Result<ClusterParts, AppError> {
     let cluster = name(&config.node.cluster)?;
-    let port = grounds.link.address().port();
+    let bound = grounds.link.address();
     let advertised = resolve(config.advertise.link.as_ref()).await?;
+    // One that takes links at one address only is not found at another from which it was heard.
+    let advertised = advertised.or_else(|| Some(bound).filter(|to| !to.ip().is_unspecified()));
     let http = match resolve(config.advertise.http.as_ref()).await? {
         Some(http) => Some(http),
         None => Some(grounds.http).filter(|http| !http.ip().is_loopback()),
     };
-    let seen_by_others = SocketAddr::from(([0, 0, 0, 0], port));
+    let seen_by_others = SocketAddr::from(([0, 0, 0, 0], bound.port()));
     let link = advertised.unwrap_or(seen_by_others);
     let card = card(config, grounds.identity, (link, http))?;
     let discovery = &config.discovery;

@@ -262,6 +262,20 @@ pub(crate) fn run(
     done
 }
 
+/// Whether somebody who may not speak may say a line with this outcome.
+const fn may_be_of_a_stranger(outcome: Outcome) -> bool {
+    use RejectReason::{
+        Checksum, Malformed, NoIdentity, NotLoggedIn, UnknownVehicle, WrongPassword,
+    };
+    let Outcome::Rejected(reason) = outcome else {
+        return false;
+    };
+    matches!(
+        reason,
+        Checksum | Malformed | NoIdentity | NotLoggedIn | UnknownVehicle | WrongPassword
+    )
+}
+
 impl Shared {
     /// The next line, cut as its protocol says; where that is not known, at any end that a protocol
     /// may have.
@@ -378,7 +392,7 @@ impl LineBuffer<'_> {
             .decoder
             .line(&self.context, line, &mut self.done.decoded);
         // A stranger on a pinned port must not pass for a vehicle by saying anything at all.
-        self.done.session.is_understood |= outcome != Outcome::Rejected(RejectReason::Malformed);
+        self.done.session.is_understood |= !may_be_of_a_stranger(outcome);
         outcome
     }
 

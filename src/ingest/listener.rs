@@ -143,6 +143,11 @@ impl Ingest {
     /// Accepts from `source`; a listener that panics is made anew and counted, and what is connected
     /// notices nothing.
     pub(super) fn listen_on(&self, source: impl Accept, config: Arc<ListenerConfig>) {
+        // Each listener holds a permit for the connection that it waits for: those that nobody comes to
+        // must leave the others as many as there may be.
+        if self.0.n_listeners.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.0.permits.add_permits(1);
+        }
         let (source, shared) = (Arc::new(source), Arc::clone(&self.0));
         // The handle is not needed: the group awaits the task.
         drop(self.0.tasks.spawn("listener", async move {

@@ -41,7 +41,12 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -169,6 +174,7 @@ pub(crate) struct Shared {
     pub(crate) keepers: Arc<Keepers>,
     pub(crate) registry: ConnectionRegistry,
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) n_listeners: AtomicUsize,
     pub(crate) tasks: TaskGroup,
     pub(crate) drain: CancellationToken,
 }
@@ -197,6 +203,7 @@ impl Ingest {
             room: Room::new(parts.config.room_bytes),
             keepers: Arc::new(Keepers::new(&parts.config)),
             permits: Arc::new(Semaphore::new(parts.config.n_connections_max.get() as usize)),
+            n_listeners: AtomicUsize::new(0),
             config: parts.config,
             protocols: parts.protocols,
             admission: Arc::new(parts.vehicles),

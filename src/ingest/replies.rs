@@ -144,9 +144,12 @@ impl Replies {
         }
     }
 
-    /// When the front chunk's reply is overdue.
+    /// When the first reply that waits is overdue. A chunk without one may wait for its verdict as long
+    /// as that takes: its device waits for nothing, and sends nothing again.
     pub(crate) fn reply_deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|front| front.deadline)
+        let is_answer = |waiting: &&Waiting| !waiting.replies.is_empty();
+        let first = self.waiting.iter().find(is_answer);
+        first.map(|waiting| waiting.deadline)
     }
 
     /// When the device has taken nothing for too long.
@@ -197,6 +200,18 @@ mod tests {
         first.settle(Verdict::Refused(RefuseReason::DiskFull));
         assert_eq!(replies.settle_front().await, Err(Gap));
         assert_eq!(replies.unsent(), b"");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_no_answer_has_no_deadline() {
+        let mut replies = Replies::default();
+        let (_first, first_verdict) = Settle::new(None);
+        let (_second, second_verdict) = Settle::new(None);
+        replies.push(Vec::new(), Some(first_verdict), LATER, None);
+        assert_eq!(replies.reply_deadline(), None);
+        let later = Instant::from_millis(11_000);
+        replies.push(b"2".to_vec(), Some(second_verdict), later, None);
+        assert_eq!(replies.reply_deadline(), Some(later));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use self::bench::{Bench, until};
+use self::bench::{Bench, Vehicle, until};
 use super::*;
 use crate::base::verdict::{RefuseReason, Verdict};
 
@@ -278,6 +278,21 @@ async fn connections_over_the_limit_wait_and_are_served_later() {
     second.say("id b\nat 2\n").await;
     drop(first);
     second.hears("ok 2").await;
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_comes_to_takes_no_place_of_another() {
+    let config = IngestConfig {
+        n_connections_max: std::num::NonZeroU32::MIN,
+        ..IngestConfig::default()
+    };
+    let bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let other = bench.listen_too();
+    for address in [bench.address, other] {
+        let mut vehicle = Vehicle::connect(address).await;
+        vehicle.say("id a\nat 1\n").await;
+        vehicle.hears("ok 1").await;
+    }
 }
 
 #[tokio::test]

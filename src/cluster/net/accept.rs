@@ -211,6 +211,10 @@ impl Call {
     fn refused(&self, refusal: &Refusal) {
         let reason = refusal.as_str();
         self.inner.metrics.refused.inc(reason);
+        if matches!(refusal, Refusal::Unwelcome(CloseReason::Duplicate)) {
+            // Both ends dial at the same time now and then, and one of the links is enough.
+            return tracing::debug!(peer = %self.peer, reason, "a link that is not needed is refused");
+        }
         if let Some(n_held_back) = self.inner.log_limit.pass() {
             let peer = self.peer;
             let what = refusal.what();

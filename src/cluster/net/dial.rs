@@ -24,14 +24,17 @@ struct Reached {
     observed: SocketAddr,
 }
 
+/// How long all addresses of a name may take together: less than the core waits for a dial.
+const REACH_MAX: Duration = Duration::from_secs(12);
+
 /// Dials, and serves the link if one comes of it.
 pub(super) async fn run(dial: DialId, to: DialTo, patience: Duration, inner: Arc<Inner>) {
     let stop = inner.stop.clone();
-    let reaching = reach(dial, &to, patience, &inner);
+    let reaching = timeout(REACH_MAX, reach(dial, &to, patience, &inner));
     let Some(reached) = stop.run_until_cancelled(reaching).await else {
         return;
     };
-    match reached {
+    match reached.unwrap_or(Err(DialFailure::TimedOut)) {
         Ok(reached) => {
             let met = link::Met {
                 hello: reached.hello,

@@ -9,7 +9,7 @@ use std::{
 
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
-    net::if_::InterfaceFlags,
+    net::if_::{InterfaceFlags, if_nametoindex},
 };
 
 use crate::cluster::proto::InterfaceIndex;
@@ -82,8 +82,13 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut found = BTreeMap::new();
     let entries: Vec<InterfaceAddress> = getifaddrs()?.collect();
     for entry in &entries {
-        if let Some(index) = link_index(entry) {
-            found.insert(base_name(entry).to_owned(), without_addresses(index, entry));
+        let name = base_name(entry);
+        // Tunnels have no address of their own, only those of networks.
+        let index = || if_nametoindex(name).ok().map(InterfaceIndex);
+        if !found.contains_key(name)
+            && let Some(index) = link_index(entry).or_else(index)
+        {
+            found.insert(name.to_owned(), without_addresses(index, entry));
         }
     }
     for entry in &entries {

@@ -68,6 +68,9 @@ impl Plans {
             return Self::of(config, wanted);
         }
         let (loopback, others): (Vec<_>, Vec<_>) = wanted.partition(|one| one.is_loopback);
+        let mut others = others;
+        // Where there are too many, those of containers go first: they have no network of their own.
+        others.sort_by_key(|one| !has_network(one));
         let plans = Self::of(config, others.into_iter());
         if plans.by_place.is_empty() {
             return Self::of(config, loopback.into_iter());
@@ -92,6 +95,12 @@ impl Plans {
         }
         plans
     }
+}
+
+/// Whether an interface has an address that is of more than one segment.
+fn has_network(interface: &Interface) -> bool {
+    let mut addresses6 = interface.addresses6.iter();
+    !interface.networks.is_empty() || addresses6.any(|address| !address.is_unicast_link_local())
 }
 
 impl SocketsConfig {

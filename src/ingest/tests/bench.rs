@@ -108,6 +108,20 @@ impl Bench {
         }
     }
 
+    /// Listens on a port more; its address.
+    pub(super) fn listen_too(&self) -> SocketAddr {
+        let listener = ListenerConfig {
+            address: BindAddress::One(([127, 0, 0, 1], 0).into()),
+            protocol: None,
+            reply: ReplyPolicy::Stored,
+            idle_timeout: None,
+        };
+        let bound = bind(listener.address).unwrap();
+        let address = bound.address();
+        self.ingest.listen(bound, listener);
+        address
+    }
+
     pub(in super::super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.ingest.0)
     }

@@ -45,6 +45,10 @@ const CHANGES_MAX: usize = 1_024;
 /// Events of links that are worked off in one turn, so that datagrams get their turn.
 const LINK_EVENTS_MAX: usize = 64;
 
+/// After so long a link port that could not be listened on is tried again: there may be a descriptor
+/// for it by then.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
+
 /// How often the counters are handed to the metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -149,8 +153,9 @@ async fn run(lasting: Arc<Lasting>) {
         let mut driver = match Driver::start(Arc::clone(&lasting)) {
             Ok(driver) => driver,
             Err(error) => {
-                tracing::error!(%error, "the link port cannot be listened on");
-                return;
+                tracing::error!(%error, "the link port cannot be listened on; it is tried again");
+                tokio::time::sleep(LISTEN_RETRY).await;
+                continue;
             }
         };
         let end = driver.serve(&mut commands).await;

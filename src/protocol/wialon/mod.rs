@@ -215,7 +215,8 @@ impl WialonDecoder {
         let refused = |reason| (LoginFault::Refused, reason);
         let mut fields = body.split(|byte| *byte == b';');
         let first = fields.next().unwrap_or_default();
-        let has_checksums = is_version_2(first) && memchr::memchr_iter(b';', body).count() >= 2;
+        // Even with too few fields: no vehicle is called like a version.
+        let has_checksums = is_version_2(first) && first.len() < body.len();
         if has_checksums && !self.options.is_lenient && checksum::verified(body, b';').is_none() {
             return Err((LoginFault::Checksum, RejectReason::Checksum));
         }

@@ -143,6 +143,7 @@ fn a_login_of_version_2_needs_its_checksum_and_may_try_again() {
     for line in [
         "#L#2.0;bus-7;s3cret;0000",
         "#L#2.0;bus-7;s3cret",
+        "#L#2.0;353451044508750",
         "#L#2.1;bus-7;s3cret;",
     ] {
         device.reject(line, "#AL#10\r\n", RejectReason::Checksum);

@@ -84,6 +84,19 @@ fn several_nodes_of_a_host_and_one_of_another_find_each_other() {
     print_formation("multicast, three of one host", &siblings);
 }
 
+/// Beacons go out over the LAN, where nobody listens for links.
+#[test]
+fn nodes_that_take_links_over_loopback_alone_find_each_other() {
+    let Some(lan) = Lan::new() else { return };
+    let host = lan.host(1);
+    let family = Family::new();
+    let siblings: Vec<_> = ["a", "b", "c"]
+        .into_iter()
+        .map(|name| family.start(&host, name, "link = \"127.0.0.1:0\""))
+        .collect();
+    print_formation("multicast, links over loopback", &siblings);
+}
+
 #[test]
 fn a_node_that_starts_without_a_network_joins_when_it_comes() {
     let Some(lan) = Lan::new() else { return };

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::cluster::proto::{
     card::NodeCard,
+    dialling::Peer,
     link::outcome::{CloseReason, DialFailure, LinkEnd},
     link_id::{DialId, LinkId},
     links::Link,
@@ -110,7 +111,12 @@ impl Core {
             return;
         };
         match why {
-            DialFailure::Refused => self.redial_refused(peer),
+            DialFailure::Refused => {
+                let known = self.dialling.peer(peer);
+                if known.is_some_and(Peer::was_dialled_where_it_stood) {
+                    self.redial_refused(peer);
+                }
+            }
             DialFailure::NameTaken { by } => self.name_refused(peer, by),
             DialFailure::NotAccepted => self.path_changed(peer),
             _ => {}

@@ -210,7 +210,7 @@ impl Dialling {
         };
         peer.meet_run(run);
         peer.add_address(address);
-        peer.link_stands(now);
+        peer.link_stands(now, address);
     }
 
     /// The last link to a node is gone: it is dialled at once, whoever has the lower identity. One whose
@@ -419,6 +419,7 @@ impl Dialling {
         let dial = self.take_off(now, Target::Peer(id));
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.flying = Some(dial);
+            peer.dialled_at = Some(address);
         }
         out.push(ClusterOutput::Dial {
             peer: Some(id),

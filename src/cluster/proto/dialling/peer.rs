@@ -28,6 +28,10 @@ pub(crate) struct Peer {
     pub(crate) run: Option<RunNumber>,
     /// Where it may be, the next to be dialled first.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where it took links when one stood last.
+    stood_at: Option<SocketAddr>,
+    /// Where it was dialled last.
+    pub(super) dialled_at: Option<SocketAddr>,
     /// When it is dialled next.
     pub(super) next: Option<Instant>,
     pub(super) flying: Option<DialId>,
@@ -62,6 +66,8 @@ impl Peer {
             failure: None,
             run: None,
             addresses: Vec::new(),
+            stood_at: None,
+            dialled_at: None,
             next: None,
             flying: None,
             plan: Plan::Fresh { n_tries: 0 },
@@ -142,7 +148,13 @@ impl Peer {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    pub(super) fn link_stands(&mut self, now: Instant) {
+    /// Whether the last dial went to where a link stood: elsewhere a refusal says nothing of its life.
+    pub(crate) fn was_dialled_where_it_stood(&self) -> bool {
+        self.dialled_at.is_some() && self.dialled_at == self.stood_at
+    }
+
+    pub(super) fn link_stands(&mut self, now: Instant, address: SocketAddr) {
+        self.stood_at = Some(address);
         self.is_linked = true;
         self.linked_at = Some(now);
         self.next = None;
@@ -153,6 +165,12 @@ impl Peer {
 
     /// The last link is gone; when it may be dialled again.
     pub(super) fn link_broke(&mut self, now: Instant) -> Instant {
+        // Wherever it was heard from meanwhile, or somebody who repeats what it said.
+        if let Some(address) = self.stood_at {
+            self.addresses.retain(|known| *known != address);
+            self.addresses.insert(0, address);
+            self.addresses.truncate(ADDRESSES_MAX);
+        }
         let may_be = self.linked_at.map_or(now, |at| at + REDIAL);
         if may_be <= now {
             self.n_brief = 0;

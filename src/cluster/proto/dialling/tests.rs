@@ -165,6 +165,33 @@ fn who_does_not_accept_us_is_not_asked_again_until_it_starts_anew() {
 }
 
 #[test]
+fn a_lost_member_is_dialled_first_where_its_link_stood() {
+    let mut dialling = dialling();
+    let who = (NodeId(9), &sighting(9).name, RunNumber(9));
+    dialling.linked(at(0), who, address(5_009));
+    for port in 6_001..6_006 {
+        let elsewhere = Sighting {
+            address: address(port),
+            ..sighting(9)
+        };
+        dialling.sighted(at(10), &elsewhere);
+    }
+    dialling.lost(at(1_000), NodeId(9));
+    let mut ports = Vec::new();
+    for now in [1_000, 1_500] {
+        let mut out = Vec::new();
+        dialling.poll(at(now), &mut out);
+        let Some(ClusterOutput::Dial { address, dial, .. }) = out.first().cloned() else {
+            panic!("no dial at {now}");
+        };
+        let peer = dialling.peer(NodeId(9)).unwrap();
+        ports.push((address.port() == 5_009, peer.was_dialled_where_it_stood()));
+        dialling.failed(at(now), dial, DialFailure::TimedOut);
+    }
+    assert_eq!(ports, [(true, true), (false, false)]);
+}
+
+#[test]
 fn another_address_is_tried_after_one_that_failed() {
     let mut dialling = dialling();
     dialling.sighted(at(0), &sighting(9));
