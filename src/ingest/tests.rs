@@ -62,6 +62,22 @@ async fn nothing_is_answered_after_a_gap() {
 }
 
 #[tokio::test]
+async fn a_device_that_is_closed_with_much_unread_is_closed_in_order() {
+    let mut bench = Bench::new(false);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nhi\nat 1\n").await;
+    let first = bench.deliveries.recv().await.unwrap().1.unwrap();
+    // No more of it is read than may wait for a verdict.
+    let lines: String = (0..25_000).map(|number| format!("at {number}\n")).collect();
+    vehicle.say(&lines).await;
+    first.settle(Verdict::Refused(RefuseReason::DiskFull));
+    assert!(vehicle.hears_the_end().await, "broken off");
+    drop(vehicle);
+    bench.all_closed().await;
+    assert_eq!(bench.closed(CloseReason::Gap), 1);
+}
+
+#[tokio::test]
 async fn a_passed_reply_deadline_is_a_gap() {
     let config = IngestConfig {
         reply_deadline: Duration::from_millis(50),

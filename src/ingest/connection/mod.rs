@@ -7,6 +7,7 @@
 //! States: *serving* (reads, decodes, replies) → *finishing* (reads no more; what is due still
 //! leaves) → closed with one [`CloseReason`].
 
+mod parting;
 mod waking;
 
 use std::{
@@ -417,48 +418,6 @@ impl Connection {
                 .socket
                 .poll_peek(&mut nobody(), &mut ReadBuf::new(&mut one_byte))
                 .is_ready()
-    }
-
-    /// After the last read: completes what is half merged, and lets the replies that are due leave.
-    async fn finish(&mut self, reason: CloseReason) -> CloseReason {
-        let is_broken = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
-        if is_broken || matches!(reason, CloseReason::Drain | CloseReason::Login) {
-            // Whole lines only: the device sends again what it has no answer for.
-            self.rest = Bytes::new();
-            self.note_kept(false);
-        }
-        self.has_gap = is_broken;
-        let now = Instant::now();
-        let completed = self.process(now, Some(FlushReason::End), None).await;
-        if completed.is_err() {
-            return reason;
-        }
-        let patience = self.shared.config.reply_deadline;
-        if tokio::time::timeout(patience, self.flush_replies(reason))
-            .await
-            .is_err()
-        {
-            tracing::debug!(connection = %self.trace.id, "closed with replies not delivered");
-        }
-        reason
-    }
-
-    /// Waits until all replies that may leave have left.
-    async fn flush_replies(&mut self, reason: CloseReason) {
-        let is_hopeless = matches!(reason, CloseReason::Reset | CloseReason::TooSlow);
-        while !is_hopeless && self.write().is_ok() {
-            if !self.replies.unsent().is_empty() {
-                let is_writable = tokio::select! {
-                    writable = self.socket.writable() => writable.is_ok(),
-                    () = self.keeping.must_end() => false,
-                };
-                if !is_writable {
-                    return;
-                }
-            } else if !self.replies.is_waiting() || self.replies.settle_front().await.is_err() {
-                return;
-            }
-        }
     }
 }
 

@@ -196,6 +196,14 @@ impl Vehicle {
         drop(outcome.expect("an end within 20 s"));
         String::from_utf8(heard).unwrap()
     }
+
+    /// Whether the node ends the connection by saying so, and not by breaking it off.
+    pub(super) async fn hears_the_end(&mut self) -> bool {
+        let mut heard = Vec::new();
+        let reading = self.0.read_to_end(&mut heard);
+        let outcome = tokio::time::timeout(Duration::from_secs(20), reading).await;
+        outcome.expect("an end within 20 s").is_ok()
+    }
 }
 
 /// Panics of line buffers are what these tests are about; only others are printed.
