@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use waymesh::cluster::{
-    net::interfaces::InterfaceName,
+    net::interfaces::{InterfaceName, interfaces},
     proto::{SocketPlace, Transport},
 };
 
 use crate::{
     listener::{Listener, config},
     namespace::{DoublesCheck, Host, Lan},
+    skipped,
 };
 
 const BOTH: [Transport; 2] = [Transport::Multicast, Transport::Multicast6];
@@ -39,6 +40,20 @@ fn an_interface_that_comes_up_later_is_used() {
         heard_by.hear_over(transport, "here I am");
         assert_ne!(place.interface, loopback.interface);
     }
+}
+
+#[test]
+fn a_tunnel_is_an_interface_too() {
+    let Some(lan) = Lan::new() else { return };
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        return skipped::say("no tunnels can be made here: there is no /dev/net/tun");
+    }
+    let host = lan.host(1);
+    host.ip("tuntap add dev tun0 mode tun\naddr add 10.8.0.2/24 dev tun0");
+    let found = host.enter(|| interfaces().unwrap()).join().unwrap();
+    let tunnel = found.iter().find(|one| one.name == "tun0").unwrap();
+    let addresses: Vec<_> = tunnel.networks.iter().map(|one| one.address).collect();
+    assert_eq!(addresses, [std::net::Ipv4Addr::new(10, 8, 0, 2)]);
 }
 
 #[test]
