@@ -102,6 +102,9 @@ pub(crate) fn serve(accepted: Accepted, shared: Arc<Shared>) -> impl Future<Outp
         } else {
             connection.end(CloseReason::Limit);
         }
+        if let Some(leaving) = connection.part() {
+            leaving.await;
+        }
     }
 }
 
@@ -124,7 +127,7 @@ struct Connection {
     trace: Trace,
     /// An answer is missing: none may leave that comes after it.
     has_gap: bool,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -148,7 +151,7 @@ impl Connection {
             shared,
             trace,
             has_gap: false,
-            _permit: accepted.permit,
+            permit: accepted.permit,
         }
     }
 

@@ -1,10 +1,10 @@
 //! How a connection ends: what may still leave does, and the device is told. Must not decide that it
 //! ends, nor why.
 
-use std::{io, time::Duration};
+use std::{io, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use super::{Connection, SCRATCH};
 use crate::{base::time::Instant, ingest::CloseReason, protocol::FlushReason};
@@ -29,36 +29,28 @@ impl Connection {
             return reason;
         }
         let patience = self.shared.config.reply_deadline;
-        if tokio::time::timeout(patience, self.flush_replies(reason))
-            .await
-            .is_err()
-        {
+        if timeout(patience, self.flush_replies(reason)).await.is_err() {
             tracing::debug!(connection = %self.trace.id, "closed with replies not delivered");
-        }
-        if is_broken || matches!(reason, CloseReason::Drain | CloseReason::Login) {
-            // Whoever cannot be told goes without.
-            drop(tokio::time::timeout(LEAVE_PATIENCE, self.take_leave()).await);
         }
         reason
     }
 
-    /// Says that nothing more comes, and reads away what the device still sends until it closes: where
-    /// unread bytes lie in a socket that is closed, the system throws away the replies that the device
-    /// has not taken yet.
-    async fn take_leave(&mut self) -> io::Result<()> {
-        self.socket.shutdown().await?;
-        let mut n_left = LEAVE_BYTES_MAX;
-        while n_left > 0 {
-            self.socket.readable().await?;
-            let read = SCRATCH.with_borrow_mut(|scratch| self.socket.try_read(scratch));
-            match read {
-                Ok(0) => break,
-                Ok(n_bytes) => n_left = n_left.saturating_sub(n_bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Counts the connection as closed and forgets it; what is still to be done with its socket, if
+    /// anything is. The device may be one that this node closes while it speaks.
+    pub(super) fn part(self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let reason = self.trace.reason;
+        let Self { socket, permit, .. } = self;
+        let is_ours = matches!(
+            reason,
+            CloseReason::Gap | CloseReason::Restarts | CloseReason::Drain | CloseReason::Login
+        );
+        is_ours.then(|| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async move {
+                // Whoever cannot be told goes without.
+                drop(timeout(LEAVE_PATIENCE, take_leave(socket)).await);
+                drop(permit);
+            })
+        })
     }
 
     /// Waits until all replies that may leave have left.
@@ -78,4 +70,23 @@ impl Connection {
             }
         }
     }
+}
+
+/// Says that nothing more comes, and reads away what the device still sends until it closes: where
+/// unread bytes lie in a socket that is closed, the system throws away the replies that the device
+/// has not taken yet.
+async fn take_leave(mut socket: TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut n_left = LEAVE_BYTES_MAX;
+    while n_left > 0 {
+        socket.readable().await?;
+        let read = SCRATCH.with_borrow_mut(|scratch| socket.try_read(scratch));
+        match read {
+            Ok(0) => break,
+            Ok(n_bytes) => n_left = n_left.saturating_sub(n_bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
