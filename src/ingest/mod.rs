@@ -140,6 +140,11 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether this node ends the connection while the device may still speak.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Gap | Self::Restarts | Self::Drain | Self::Login)
+    }
+
     /// The value of the label `reason`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     base::{
         task::Errands,
-        verdict::{RefuseReason, Settle, Verdict},
+        verdict::{RefuseReason, Settle, Verdict, VerdictReceiver},
     },
     metrics::{Metrics, names::StoreMetrics},
     types::{
@@ -155,6 +155,13 @@ impl Bench {
 
     fn new(path: &Path) -> Self {
         Self::open(path, Arc::default(), &StoreConfig::default())
+    }
+
+    /// Hands in a position; its verdict is still to come.
+    fn submit(&self, millis: i64) -> VerdictReceiver {
+        let (settle, verdict) = Settle::new(None);
+        self.store.submit(vec![position(millis)], settle);
+        verdict
     }
 
     /// Submits records and waits for the verdict.
@@ -325,8 +332,7 @@ async fn an_index_that_lags_too_far_stops_the_intake() {
         bench.put(vec![position(1), position(2), position(3)]).await,
         Verdict::Durable
     );
-    let (settle, mut verdict) = Settle::new(None);
-    bench.store.submit(vec![position(4)], settle);
+    let mut verdict = bench.submit(4);
     let waiting = tokio::time::timeout(Duration::from_millis(100), verdict.verdict());
     assert!(waiting.await.is_err(), "taken though the index lags");
     wait_until("it is known to be ill", || !bench.store.is_taking());
@@ -336,18 +342,24 @@ async fn an_index_that_lags_too_far_stops_the_intake() {
     assert!(bench.store.is_taking());
 }
 
-#[tokio::test]
-async fn what_waits_for_an_index_that_does_not_go_on_can_be_taken_back() {
-    let folder = tempfile::tempdir().unwrap();
+/// A store whose index stands still, and what becomes of a position at 2 that waits for it behind one
+/// at 1.
+async fn waiting_for_its_index(path: &Path) -> (Bench, VerdictReceiver) {
     let config = StoreConfig {
         index_lag_records_max: 0,
         ..StoreConfig::default()
     };
-    let bench = Bench::open(folder.path(), Arc::default(), &config);
+    let bench = Bench::open(path, Arc::default(), &config);
     bench.index.stand_still(true);
     assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
-    let (settle, mut verdict) = Settle::new(None);
-    bench.store.submit(vec![position(2)], settle);
+    let verdict = bench.submit(2);
+    (bench, verdict)
+}
+
+#[tokio::test]
+async fn what_waits_for_an_index_that_does_not_go_on_can_be_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, mut verdict) = waiting_for_its_index(folder.path()).await;
     wait_until("it is known to be ill", || !bench.store.is_taking());
     let mut reclaimed = bench.store.reclaim();
     let (batch, settle) = reclaimed.pop().unwrap();
@@ -381,15 +393,7 @@ async fn a_disk_with_about_as_much_room_as_the_reserve_is_not_full_in_turns() {
 #[tokio::test]
 async fn a_disk_that_becomes_full_while_a_group_waits_refuses_it() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig {
-        index_lag_records_max: 0,
-        ..StoreConfig::default()
-    };
-    let bench = Bench::open(folder.path(), Arc::default(), &config);
-    bench.index.stand_still(true);
-    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
-    let (settle, mut verdict) = Settle::new(None);
-    bench.store.submit(vec![position(2)], settle);
+    let (bench, mut verdict) = waiting_for_its_index(folder.path()).await;
     let waiting = tokio::time::timeout(Duration::from_millis(50), verdict.verdict());
     assert!(waiting.await.is_err(), "taken though the index lags");
     bench.log.free_bytes.store(1_000, Ordering::Relaxed);
@@ -424,15 +428,7 @@ async fn a_log_that_is_too_large_stops_the_intake_until_it_can_be_trimmed() {
 #[tokio::test]
 async fn a_close_makes_the_rest_durable_though_the_index_is_stuck() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig {
-        index_lag_records_max: 0,
-        ..StoreConfig::default()
-    };
-    let bench = Bench::open(folder.path(), Arc::default(), &config);
-    bench.index.stand_still(true);
-    assert_eq!(bench.put(vec![position(1)]).await, Verdict::Durable);
-    let (settle, mut verdict) = Settle::new(None);
-    bench.store.submit(vec![position(2)], settle);
+    let (bench, mut verdict) = waiting_for_its_index(folder.path()).await;
     assert!(!bench.store.close_within(Duration::from_millis(50)));
     let settled = tokio::time::timeout(Duration::from_secs(20), verdict.verdict());
     assert_eq!(settled.await.unwrap(), Verdict::Durable);

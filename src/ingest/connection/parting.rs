@@ -16,13 +16,12 @@ const LEAVE_BYTES_MAX: usize = 256 * 1024;
 impl Connection {
     /// After the last read: completes what is half merged, and lets the replies that are due leave.
     pub(super) async fn finish(&mut self, reason: CloseReason) -> CloseReason {
-        let is_broken = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
-        if is_broken || matches!(reason, CloseReason::Drain | CloseReason::Login) {
+        if reason.is_ours() {
             // Whole lines only: the device sends again what it has no answer for.
             self.rest = Bytes::new();
             self.note_kept(false);
         }
-        self.has_gap = is_broken;
+        self.has_gap = matches!(reason, CloseReason::Gap | CloseReason::Restarts);
         let now = Instant::now();
         let completed = self.process(now, Some(FlushReason::End), None).await;
         if completed.is_err() {
@@ -36,21 +35,19 @@ impl Connection {
     }
 
     /// Counts the connection as closed and forgets it; what is still to be done with its socket, if
-    /// anything is. The device may be one that this node closes while it speaks.
+    /// anything is.
     pub(super) fn part(self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let reason = self.trace.reason;
         let Self { socket, permit, .. } = self;
-        let is_ours = matches!(
-            reason,
-            CloseReason::Gap | CloseReason::Restarts | CloseReason::Drain | CloseReason::Login
-        );
-        is_ours.then(|| -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(async move {
-                // Whoever cannot be told goes without.
-                drop(timeout(LEAVE_PATIENCE, take_leave(socket)).await);
-                drop(permit);
+        reason
+            .is_ours()
+            .then(|| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(async move {
+                    // Whoever cannot be told goes without.
+                    drop(timeout(LEAVE_PATIENCE, take_leave(socket)).await);
+                    drop(permit);
+                })
             })
-        })
     }
 
     /// Waits until all replies that may leave have left.

@@ -123,7 +123,9 @@ impl Gathering {
             match self.merge.next(group) {
                 Next::Group => return Ok(true),
                 Next::Over => return Ok(false),
-                Next::Wants(number) => drop(self.feed(number).await?),
+                Next::Wants(number) => {
+                    self.feed(number).await?;
+                }
             }
         }
     }

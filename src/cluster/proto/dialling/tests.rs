@@ -164,6 +164,18 @@ fn who_does_not_accept_us_is_not_asked_again_until_it_starts_anew() {
     assert_eq!(dials(&mut dialling, 60_000).len(), 1);
 }
 
+/// The port that is dialled at `now`, where nobody answers in time.
+#[track_caller]
+fn port_that_times_out(dialling: &mut Dialling, now: u64) -> u16 {
+    let mut out = Vec::new();
+    dialling.poll(at(now), &mut out);
+    let Some(ClusterOutput::Dial { address, dial, .. }) = out.first().cloned() else {
+        panic!("no dial at {now}");
+    };
+    dialling.failed(at(now), dial, DialFailure::TimedOut);
+    address.port()
+}
+
 #[test]
 fn a_lost_member_is_dialled_first_where_its_link_stood() {
     let mut dialling = dialling();
@@ -179,14 +191,9 @@ fn a_lost_member_is_dialled_first_where_its_link_stood() {
     dialling.lost(at(1_000), NodeId(9));
     let mut ports = Vec::new();
     for now in [1_000, 1_500] {
-        let mut out = Vec::new();
-        dialling.poll(at(now), &mut out);
-        let Some(ClusterOutput::Dial { address, dial, .. }) = out.first().cloned() else {
-            panic!("no dial at {now}");
-        };
+        let port = port_that_times_out(&mut dialling, now);
         let peer = dialling.peer(NodeId(9)).unwrap();
-        ports.push((address.port() == 5_009, peer.was_dialled_where_it_stood()));
-        dialling.failed(at(now), dial, DialFailure::TimedOut);
+        ports.push((port == 5_009, peer.was_dialled_where_it_stood()));
     }
     assert_eq!(ports, [(true, true), (false, false)]);
 }
@@ -202,13 +209,7 @@ fn another_address_is_tried_after_one_that_failed() {
     dialling.sighted(at(0), &other);
     let mut dialled = Vec::new();
     for now in [0, 10] {
-        let mut out = Vec::new();
-        dialling.poll(at(now), &mut out);
-        let Some(ClusterOutput::Dial { address, dial, .. }) = out.first().cloned() else {
-            panic!("no dial at {now}");
-        };
-        dialled.push(address.port());
-        dialling.failed(at(now), dial, DialFailure::TimedOut);
+        dialled.push(port_that_times_out(&mut dialling, now));
     }
     assert_eq!(dialled, [6_001, 5_001]);
 }
