@@ -1,15 +1,17 @@
 //! Live streams as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! A task a subscriber takes what is new and hands it to the connection through a short queue.
+//! A task a subscriber takes what is new and hands it to the connection, which makes its JSON as it is
+//! taken.
 //! Nothing here slows down the store or the cluster: a subscriber of positions that reads too slowly
 //! loses batches, is told how many, and goes on; one of events is told, and its stream ends.
 //! Shutdown ends every stream at once.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -26,17 +28,16 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answers, Changes, ChangesEnd, LiveGap, LivePositions, problem::Problem, query::Query,
-    routes::Api,
+    Answers, Changes, ChangesEnd, LiveGap, LivePositions, pieces::EventPieces, problem::Problem,
+    query::Query, routes::Api,
 };
 use crate::types::{
     cluster::MemberChange,
-    json::{EpochJson, NodeEventJson, RecordJson},
-    record::Record,
+    json::{EpochJson, NodeEventJson},
 };
 
 /// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
-const N_CHUNKS_MAX: usize = 2;
+const N_CHUNKS_MAX: usize = 1;
 
 /// A line that readers skip.
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
@@ -87,19 +88,18 @@ fn too_many() -> Problem {
 }
 
 async fn feed_live(mut live: impl LivePositions, outlet: Outlet) {
-    loop {
+    // What finds no room yet is not taken, so that others hold it too.
+    while let Some(room) = outlet.room().await {
         let chunk = tokio::select! {
             () = outlet.ended() => return,
             received = live.next() => match received {
-                Ok(batch) => positions(&batch),
-                Err(LiveGap::Lagged(n_batches)) => lagged("batches", n_batches),
+                Ok(batch) => Chunk::Positions(EventPieces::new(batch)),
+                Err(LiveGap::Lagged(n_batches)) => lagged("batches", n_batches).into(),
                 Err(LiveGap::Over) => return,
             },
-            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE),
+            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE).into(),
         };
-        if !outlet.send(chunk).await {
-            return;
-        }
+        room.send(chunk);
     }
 }
 
@@ -127,27 +127,11 @@ async fn feed_events(mut changes: impl Changes, outlet: Outlet) {
 }
 
 fn event(change: &MemberChange) -> Bytes {
-    let mut bytes = Vec::with_capacity(256);
     match change {
-        MemberChange::Up(news) => {
-            put_event(&mut bytes, Some("node-up"), &NodeEventJson::new(news));
-        }
-        MemberChange::Down(news) => {
-            put_event(&mut bytes, Some("node-down"), &NodeEventJson::new(news));
-        }
-        MemberChange::Epoch { epoch, at } => {
-            put_event(&mut bytes, Some("epoch"), &EpochJson::new(*epoch, *at));
-        }
+        MemberChange::Up(news) => event_of("node-up", &NodeEventJson::new(news)),
+        MemberChange::Down(news) => event_of("node-down", &NodeEventJson::new(news)),
+        MemberChange::Epoch { epoch, at } => event_of("epoch", &EpochJson::new(*epoch, *at)),
     }
-    bytes.into()
-}
-
-fn positions(batch: &[Record]) -> Bytes {
-    let mut bytes = Vec::with_capacity(batch.len() * 256);
-    for record in batch.iter().filter(|record| record.fix().is_some()) {
-        put_event(&mut bytes, None, &RecordJson::new(record));
-    }
-    bytes.into()
 }
 
 /// What a subscriber that lags is told: of what it lost how many. A batch holds one position or more.
@@ -155,27 +139,38 @@ fn lagged(what: &str, number: u64) -> Bytes {
     format!("event: lagged\ndata: {{\"{what}\":{number}}}\n\n").into()
 }
 
-/// Appends one event; its JSON has no line breaks, so one `data` line holds it.
-fn put_event<T: Serialize>(bytes: &mut Vec<u8>, name: Option<&str>, data: &T) {
-    let begin = bytes.len();
-    if let Some(name) = name {
-        bytes.extend(b"event: ");
-        bytes.extend(name.as_bytes());
-        bytes.push(b'\n');
-    }
-    bytes.extend(b"data: ");
-    match serde_json::to_writer(&mut *bytes, data) {
+/// One event; its JSON has no line breaks, so one `data` line holds it.
+fn event_of<T: Serialize>(name: &str, data: &T) -> Bytes {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend(b"event: ");
+    bytes.extend(name.as_bytes());
+    bytes.extend(b"\ndata: ");
+    match serde_json::to_writer(&mut bytes, data) {
         Ok(()) => bytes.extend(b"\n\n"),
         Err(error) => {
             tracing::error!(%error, "an event of a live stream has no JSON");
-            bytes.truncate(begin);
+            bytes.clear();
         }
+    }
+    bytes.into()
+}
+
+/// What a connection is given.
+#[derive(Debug)]
+enum Chunk {
+    Text(Bytes),
+    Positions(EventPieces),
+}
+
+impl From<Bytes> for Chunk {
+    fn from(text: Bytes) -> Self {
+        Self::Text(text)
     }
 }
 
 /// The feeding end of one subscriber's connection; its place is free again when this is dropped.
 struct Outlet {
-    chunks: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Chunk>,
     shutdown: CancellationToken,
     keep_alive: Duration,
     _place: OwnedSemaphorePermit,
@@ -190,15 +185,18 @@ impl Outlet {
         }
     }
 
-    /// Waits for room and hands `chunk` over; false when nobody will read it.
-    async fn send(&self, chunk: Bytes) -> bool {
-        if chunk.is_empty() {
-            return !self.chunks.is_closed();
-        }
+    /// Waits for room for a chunk; `None` when nobody will read it.
+    async fn room(&self) -> Option<mpsc::Permit<'_, Chunk>> {
         tokio::select! {
-            () = self.shutdown.cancelled() => false,
-            sent = self.chunks.send(chunk) => sent.is_ok(),
+            () = self.shutdown.cancelled() => None,
+            room = self.chunks.reserve() => room.ok(),
         }
+    }
+
+    /// Waits for room and hands `text` over; false when nobody will read it.
+    async fn send(&self, text: Bytes) -> bool {
+        let room = self.room().await;
+        room.map(|room| room.send(text.into())).is_some()
     }
 }
 
@@ -210,7 +208,11 @@ fn open<A: Answers>(api: &Api<A>, place: OwnedSemaphorePermit) -> (Outlet, Respo
         keep_alive: api.config.keep_alive,
         _place: place,
     };
-    let mut response = Body::new(ChunkBody(receiver)).into_response();
+    let body = ChunkBody {
+        chunks: receiver,
+        positions: None,
+    };
+    let mut response = Body::new(body).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -222,17 +224,42 @@ fn open<A: Answers>(api: &Api<A>, place: OwnedSemaphorePermit) -> (Outlet, Respo
 
 /// A body that ends when its [`Outlet`] does.
 #[derive(Debug)]
-struct ChunkBody(mpsc::Receiver<Bytes>);
+struct ChunkBody {
+    chunks: mpsc::Receiver<Chunk>,
+    /// What is being given.
+    positions: Option<EventPieces>,
+}
+
+impl ChunkBody {
+    /// The next piece of the positions that are being given; none at their end.
+    fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
+        let piece = self.positions.as_mut().map(EventPieces::next_piece);
+        let piece = piece.transpose().map(Option::flatten);
+        if let Err(error) = &piece {
+            tracing::error!(%error, "a position of a live stream has no JSON; the stream ends");
+        }
+        piece
+    }
+}
 
 impl hyper::body::Body for ChunkBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let chunk = self.0.poll_recv(context);
-        chunk.map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+        loop {
+            if let Some(piece) = self.next_piece().transpose() {
+                return Poll::Ready(Some(piece.map(Frame::data)));
+            }
+            self.positions = None;
+            match ready!(self.chunks.poll_recv(context)) {
+                Some(Chunk::Text(text)) => return Poll::Ready(Some(Ok(Frame::data(text)))),
+                Some(Chunk::Positions(positions)) => self.positions = Some(positions),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ mod health;
 mod live;
 mod orders;
 mod page;
+mod pieces;
 mod problem;
 mod query;
 mod routes;

@@ -40,7 +40,7 @@ pub struct ApiConfig {
     /// Subscribers of live streams and events together; kept below the connections, so that
     /// questions find room. Further ones are told 503.
     pub n_subscribers_max: usize,
-    /// Exports at the same time; further ones are told 503. Each takes a thread and some 5 MiB at
+    /// Exports at the same time; further ones are told 503. Each takes a thread and some 2 MiB at
     /// most.
     pub n_exports_max: usize,
     /// Answers at the same time that may be large (pages, tracks), from the question to the last

@@ -15,14 +15,14 @@ use crate::{
         index::{IndexError, RangeQuery, ScanQuery},
         retention::ShownIndex,
     },
-    types::{json::json_bytes_max, record::Record},
+    types::record::Record,
 };
 
-/// Bytes of JSON that an export hands over at once; a larger record goes alone.
-const BATCH_BYTES: usize = 128 * 1024;
+/// Bytes of records that an export hands over at once; a larger one goes alone.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// Batches of an export that may wait for a slow reader.
-const BATCHES_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 1;
 
 /// A batch, or why there are no more. The last one of a whole export is empty.
 pub(super) type Batch = Result<Vec<Record>, AnswerError>;
@@ -127,23 +127,23 @@ async fn merge_all(mut records: Stream, sender: mpsc::Sender<Batch>) {
 #[derive(Default)]
 struct Batcher {
     batch: Vec<Record>,
-    json_bytes: usize,
+    n_bytes: usize,
 }
 
 impl Batcher {
     /// Adds a record; the batch before it, if that is full with it.
     fn push(&mut self, record: Record) -> Option<Vec<Record>> {
-        let record_bytes = json_bytes_max(&record);
-        let is_over = self.json_bytes + record_bytes > BATCH_BYTES;
+        let record_bytes = record.memory_bytes();
+        let is_over = self.n_bytes + record_bytes > BATCH_BYTES;
         let full = if is_over { self.take() } else { None };
-        self.json_bytes += record_bytes;
+        self.n_bytes += record_bytes;
         self.batch.push(record);
         full
     }
 
     /// What is left.
     fn take(&mut self) -> Option<Vec<Record>> {
-        self.json_bytes = 0;
+        self.n_bytes = 0;
         let batch = std::mem::take(&mut self.batch);
         (!batch.is_empty()).then_some(batch)
     }

@@ -31,16 +31,15 @@ use crate::{
         cluster::{Discovery, Members, Peer, SearchPhase},
         dial::DialAddress,
         ids::VehicleId,
-        json::json_bytes_max,
         record::{Kind, Record},
         status::{NodeStatus, Page, VehicleAnswer},
         time::UnixMillis,
     },
 };
 
-/// Bytes of a page's JSON after which it ends, however many records were asked for; 10,000
+/// Bytes of memory of a page's records after which it ends, however many were asked for; 10,000
 /// positions without much beside them are fewer.
-const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Records that are looked at for one page; further ones are looked at for the next.
 const LOOKS_MAX: usize = 50_000;
@@ -270,7 +269,7 @@ impl Answers for NodeAnswers {
 struct Found {
     records: Vec<Record>,
     limit: usize,
-    json_bytes: usize,
+    n_bytes: usize,
     /// Records that may still be looked at.
     n_looks_left: usize,
     /// Behind which the next page begins; absent on the last one.
@@ -282,7 +281,7 @@ impl Found {
         Self {
             records: Vec::new(),
             limit,
-            json_bytes: 0,
+            n_bytes: 0,
             n_looks_left: LOOKS_MAX,
             next: None,
         }
@@ -296,7 +295,7 @@ impl Found {
         is_wanted: impl Fn(&Record) -> bool,
         cursor: Cursor,
     ) -> ControlFlow<()> {
-        let is_full = self.records.len() >= self.limit || self.json_bytes >= PAGE_BYTES_MAX;
+        let is_full = self.records.len() >= self.limit || self.n_bytes >= PAGE_BYTES_MAX;
         self.n_looks_left = self.n_looks_left.saturating_sub(1);
         let looked_at = (self.n_looks_left == 0).then(|| cursor(&record));
         if is_wanted(&record) {
@@ -304,7 +303,7 @@ impl Found {
                 self.next = self.records.last().map(cursor);
                 return ControlFlow::Break(());
             }
-            self.json_bytes += json_bytes_max(&record);
+            self.n_bytes += record.memory_bytes();
             self.records.push(record);
         }
         // Short, or even empty: what is wanted may lie far behind.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use crate::types::{json::json_bytes_max, record::Record};
+use crate::types::record::Record;
 
 /// Batches that a slow subscriber may be behind.
-const BATCHES_MAX: usize = 256;
+const BATCHES_MAX: usize = 128;
 
-/// Bytes of a batch as JSON; a larger position goes alone.
+/// Bytes of a batch; a larger position goes alone.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// Who listens.
@@ -22,7 +22,7 @@ pub(super) fn channel() -> broadcast::Sender<Arc<[Record]>> {
 pub(super) fn send(live: &broadcast::Sender<Arc<[Record]>>, records: Vec<Record>) {
     let (mut batch, mut n_bytes) = (Vec::new(), 0);
     for record in records {
-        let record_bytes = json_bytes_max(&record);
+        let record_bytes = record.memory_bytes();
         if n_bytes + record_bytes > BATCH_BYTES_MAX && !batch.is_empty() {
             n_bytes = 0;
             // An error means that the last subscriber has just left.
@@ -48,7 +48,7 @@ mod tests {
         send(&live, records.clone());
         let (mut received, mut n_batches) = (Vec::new(), 0);
         while let Ok(batch) = subscriber.try_recv() {
-            assert!(batch.iter().map(json_bytes_max).sum::<usize>() <= BATCH_BYTES_MAX);
+            assert!(batch.iter().map(Record::memory_bytes).sum::<usize>() <= BATCH_BYTES_MAX);
             received.extend_from_slice(&batch);
             n_batches += 1;
         }

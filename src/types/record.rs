@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    attributes::Attributes,
+    attributes::{AttributeName, Attributes, Value},
     ids::VehicleId,
     number::{Degrees, Milli},
     time::UnixMillis,
@@ -132,5 +132,18 @@ impl Record {
             Body::Position(fix) => Some(fix),
             Body::Event => None,
         }
+    }
+
+    /// Bytes of memory that it takes, about: with its texts, without what an allocator adds.
+    pub fn memory_bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| {
+            let text = match value {
+                Value::Text(text) => text.len(),
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => 0,
+            };
+            size_of::<(AttributeName, Value)>() + name.len() + text
+        });
+        let raw = self.raw.as_ref().map_or(0, Bytes::len);
+        size_of::<Self>() + self.code.len() + raw + attributes.sum::<usize>()
     }
 }

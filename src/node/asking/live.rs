@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// Batches of other nodes that a listener may be behind; each is at most a piece of an answer.
-const BATCHES_MAX: usize = 256;
+const BATCHES_MAX: usize = 128;
 
 /// Positions that a listener remembers in order to leave out repeats: those of a vehicle that sent a
 /// line again to another node come within moments.

@@ -134,43 +134,6 @@ pub struct ProblemJson<'a> {
 #[derive(Debug)]
 struct AttributesJson<'a>(&'a Attributes);
 
-/// JSON of a record without its texts at most: names, times, numbers.
-const FRAME_BYTES_MAX: usize = 512;
-
-/// JSON of an attribute without its texts at most: a number, quotes, a comma.
-const ATTRIBUTE_BYTES_MAX: usize = 40;
-
-/// No JSON of `record` has more bytes: what answers are measured by before they are made.
-pub fn json_bytes_max(record: &Record) -> usize {
-    let attributes = record.attributes.iter().map(|(name, value)| {
-        let text = match value {
-            Value::Text(text) => text,
-            Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "",
-        };
-        ATTRIBUTE_BYTES_MAX + text_bytes_max(name.as_bytes()) + text_bytes_max(text.as_bytes())
-    });
-    let texts = [
-        record.key.vehicle.as_str().as_bytes(),
-        record.protocol.as_bytes(),
-        record.code.as_bytes(),
-        record.raw.as_deref().unwrap_or_default(),
-    ];
-    FRAME_BYTES_MAX
-        + texts.into_iter().map(text_bytes_max).sum::<usize>()
-        + attributes.sum::<usize>()
-}
-
-/// Bytes of a text in JSON at most, whether it is UTF-8 or not.
-fn text_bytes_max(text: &[u8]) -> usize {
-    let of_one = |byte: &u8| match byte {
-        ..b' ' => 6,
-        b'"' | b'\\' => 2,
-        0x80.. => 3,
-        _ => 1,
-    };
-    text.iter().map(of_one).sum()
-}
-
 impl<'a> RecordJson<'a> {
     /// The JSON shape of `record`.
     pub fn new(record: &'a Record) -> Self {
@@ -299,58 +262,4 @@ const fn is_false(yes: &bool) -> bool {
 
 fn hex(digest: u64) -> String {
     format!("{digest:016x}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{
-        ids::VehicleId,
-        number::Degrees,
-        record::{Fix, RecordKey},
-        time::UnixMillis,
-    };
-
-    #[test]
-    fn no_json_is_larger_than_it_is_reckoned() {
-        let mut attributes = Attributes::new();
-        attributes.insert(
-            "\u{1}\"\\\u{7f}é",
-            Value::Text("\u{0}\n\u{1f}\"\u{202e}🚌".repeat(50).into()),
-        );
-        attributes.insert("least", Value::Integer(i64::MIN));
-        attributes.insert("small", Value::Float(-f64::MIN_POSITIVE));
-        attributes.insert("large", Value::Float(f64::MIN));
-        let least = Milli::from_f64(-1_234_567.891);
-        let fix = Fix {
-            latitude: Degrees::from_f64(-89.123_456_7).unwrap(),
-            longitude: Degrees::from_f64(-179.123_456_7).unwrap(),
-            valid: false,
-            speed_kmh: least,
-            course_deg: least,
-            altitude_m: least,
-            satellites: Some(255),
-            hdop: least,
-        };
-        let mut record = Record {
-            key: RecordKey {
-                vehicle: VehicleId::parse("\"\\".repeat(32).as_bytes()).unwrap(),
-                time: UnixMillis(0),
-                hash: 0,
-            },
-            received: UnixMillis(0),
-            protocol: "nmea".into(),
-            flags: Flags(u8::MAX),
-            code: "\u{2}".repeat(99).into(),
-            attributes,
-            raw: Some(bytes::Bytes::from((0..=255).collect::<Vec<u8>>())),
-            body: Body::Position(fix),
-        };
-        for _ in 0..2 {
-            let json = serde_json::to_vec(&RecordJson::new(&record)).unwrap();
-            let bytes_max = json_bytes_max(&record);
-            assert!(json.len() <= bytes_max, "{} > {bytes_max}", json.len());
-            record.body = Body::Event;
-        }
-    }
 }

@@ -90,7 +90,7 @@ fn large_answers_are_given_piece_by_piece() {
         let (vehicles, export) = ("/v1/vehicles?limit=10000", "/v1/export");
         let track = "/v1/vehicles/large%200/track?limit=10000";
         std::thread::scope(|scope| {
-            for path in [vehicles, export, track].repeat(4) {
+            for path in [vehicles, export, track].repeat(8) {
                 scope.spawn(move || {
                     // Who waits too long for a place among the large answers is told so.
                     assert!(matches!(get(node.http, path), 200 | 503 | 504), "{path}");
@@ -100,10 +100,39 @@ fn large_answers_are_given_piece_by_piece() {
     });
 }
 
+#[test]
+fn subscribers_that_do_not_read_are_left_behind() {
+    // As many as may be.
+    const N_SUBSCRIBERS: usize = 128;
+    let n_records = scaled(4_000);
+    withstand("subscribers that do not read", "", |node| {
+        let subscribers: Vec<TcpStream> = (0..N_SUBSCRIBERS)
+            .map(|_| {
+                let mut socket = connect(node.http);
+                socket
+                    .write_all(b"GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")
+                    .unwrap();
+                let mut head = [0; 12];
+                socket.read_exact(&mut head).unwrap();
+                assert_eq!(&head, b"HTTP/1.1 200");
+                socket
+            })
+            .collect();
+        std::thread::scope(|scope| {
+            for number in 0..10 {
+                scope.spawn(move || store_large(node.vehicles, number, n_records / 10));
+            }
+        });
+        drop(subscribers);
+    });
+}
+
 /// Stores records of some 60 KiB each.
 fn store_large(vehicles: SocketAddr, number: usize, n_records: usize) {
     let mut talk = Talk::login(vehicles, &format!("large {number}"));
-    let text = "\u{1}".repeat(60 * 1024);
+    // As JSON the one is six times as large, and the other is not.
+    let letter = ["a", "\u{1}"][number % 2];
+    let text = letter.repeat(60 * 1024);
     for second in 0..n_records {
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         let line = format!(

@@ -23,14 +23,13 @@ use crate::{
     },
     types::{
         ids::VehicleId,
-        json::json_bytes_max,
         record::{Kind, Record},
         time::{Month, UnixMillis},
     },
 };
 
-/// An answer ends after so many bytes of JSON, however many records it may hold.
-pub(super) const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// An answer ends after so many bytes of records, however many it may hold.
+pub(super) const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::vehicles`].
@@ -62,7 +61,7 @@ impl FjallIndex {
             };
             let other = if order.is_ge() { staged.next() } else { None };
             let newest = newer(one, other);
-            n_bytes += newest.as_ref().map_or(0, json_bytes_max);
+            n_bytes += newest.as_ref().map_or(0, Record::memory_bytes);
             records.extend(newest);
         }
         Ok(records)
@@ -101,7 +100,7 @@ impl FjallIndex {
             && let Some(record) = next_of_all(&mut sources)
         {
             let record = record?;
-            n_bytes += json_bytes_max(&record);
+            n_bytes += record.memory_bytes();
             records.push(record);
         }
         Ok(records)
@@ -415,7 +414,7 @@ mod tests {
 
     #[track_caller]
     fn check_size(page: &[Record]) {
-        let n_bytes: usize = page.iter().map(json_bytes_max).sum();
+        let n_bytes: usize = page.iter().map(Record::memory_bytes).sum();
         assert!(n_bytes < PAGE_BYTES_MAX + 64 * 1024, "{n_bytes} bytes");
     }
 

@@ -18,7 +18,6 @@ use crate::{
     store::index::{IndexError, ScanPage, ScanQuery, rows},
     types::{
         ids::VehicleId,
-        json::json_bytes_max,
         record::{Kind, Record},
         time::UnixMillis,
     },
@@ -52,7 +51,7 @@ impl FjallIndex {
             n_visits_left -= 1;
             let is_wanted = is_wanted(query, &record);
             if is_wanted {
-                page_bytes += json_bytes_max(&record);
+                page_bytes += record.memory_bytes();
             }
             let n_records = records.len() + usize::from(is_wanted);
             let is_full = n_records >= limit || page_bytes >= PAGE_BYTES_MAX;
