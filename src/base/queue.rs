@@ -72,11 +72,22 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Moves all items into `into` (left empty before), in the order of their pushes.
+    /// Moves all items into `into`; see [`Queue::take`].
+    pub fn take_all(&self, into: &mut Vec<T>, patience: Duration, window: Duration) -> bool {
+        self.take(into, (patience, window), |_| false)
+    }
+
+    /// Moves items into `into` (left empty before), in the order of their pushes: up to the first with
+    /// which it `is_enough`, or all.
     ///
     /// Waits for the first item at most `patience`, then gathers for `window` more, unless the
     /// queue is half full or closed. False when the queue is closed and empty: nothing will come.
-    pub fn take_all(&self, into: &mut Vec<T>, patience: Duration, window: Duration) -> bool {
+    pub fn take(
+        &self,
+        into: &mut Vec<T>,
+        (patience, window): (Duration, Duration),
+        is_enough: impl FnMut(&T) -> bool,
+    ) -> bool {
         into.clear();
         let mut state = self.lock();
         if state.items.is_empty() && !state.is_closed && !state.is_hurried {
@@ -92,7 +103,10 @@ impl<T> Queue<T> {
             state = self.gather(state, window);
         }
         state.is_hurried = false;
-        std::mem::swap(&mut state.items, into);
+        match state.items.iter().position(is_enough) {
+            Some(idx) if idx + 1 < state.items.len() => into.extend(state.items.drain(..=idx)),
+            _ => std::mem::swap(&mut state.items, into),
+        }
         !(into.is_empty() && state.is_closed)
     }
 
@@ -165,6 +179,29 @@ mod tests {
         assert!(queue.take_all(&mut taken, Duration::ZERO, Duration::ZERO));
         assert_eq!(taken, [0, 1, 2, 3, 4]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_taken_at_once_comes_next() {
+        let queue = Queue::new(10);
+        for item in 1..=7 {
+            queue.push(item).unwrap();
+        }
+        queue.close();
+        let (mut taken, none) = (Vec::new(), (Duration::ZERO, Duration::ZERO));
+        let mut groups = Vec::new();
+        loop {
+            let mut sum = 0;
+            let is_enough = |item: &i32| {
+                sum += item;
+                sum >= 6
+            };
+            if !queue.take(&mut taken, none, is_enough) {
+                break;
+            }
+            groups.push(taken.clone());
+        }
+        assert_eq!(groups, [vec![1, 2, 3], vec![4, 5], vec![6], vec![7]]);
     }
 
     #[test]

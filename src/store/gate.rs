@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    index::{Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery},
+    index::{Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, SpotPage},
     log::LogOffset,
     retention::{Age, Horizon},
     survey::Survey,
@@ -266,6 +266,10 @@ impl<I: Index> Index for IndexGate<I> {
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
         self.ask(|index| index.range(query, limit))
+    }
+
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError> {
+        self.ask(|index| index.spots(query, limit))
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// Records read ahead where that has not helped yet; twice as many each time that it has.
+/// Keys read ahead where that has not helped yet; twice as many each time that it has.
 const N_AHEAD_FIRST: usize = 8;
 
-/// Records read ahead at most.
+/// Keys read ahead at most.
 const N_AHEAD_MAX: usize = 64;
 
 /// After so many reads in a row that told nothing else, each record is looked for alone.
@@ -39,7 +39,7 @@ pub(super) struct Window {
     /// What was asked about last; absent: nothing.
     track: Option<(VehicleId, Kind)>,
     span: Option<Span>,
-    /// How many records were read ahead.
+    /// How many keys were read ahead.
     n_ahead: usize,
     /// Whether that has told anything but what it was read for.
     has_helped: bool,
@@ -47,11 +47,11 @@ pub(super) struct Window {
     n_idle: u8,
 }
 
-/// All keys from the moment `first` on up to `last`; to the end of time without one.
+/// All keys from the moment `first` on up to `last`, both within one month.
 #[derive(Debug)]
 struct Span {
     first: UnixMillis,
-    last: Option<Spot>,
+    last: Spot,
     /// In order.
     keys: Vec<Spot>,
 }
@@ -116,33 +116,36 @@ impl Window {
         if self.n_idle > N_IDLE_MAX {
             return Ok(());
         }
-        let mut span = match span {
-            Some(span) if span.ends_within_moment_of(spot) => span,
-            _ => Span {
-                first: spot.0,
-                last: None,
-                keys: Vec::new(),
-            },
-        };
-        if span.keys.len() < N_KEYS_MAX {
-            let query = RangeQuery {
-                vehicle: vehicle.clone(),
-                kind,
-                from: Some(spot.0),
-                to: None,
-                after: span.last,
-            };
-            let records = match index.range(&query, self.n_ahead) {
-                // What cannot be read with others may be found alone.
-                Err(error) if error.is_damage() => return Ok(()),
-                records => records?,
-            };
-            let keys = records
-                .iter()
-                .map(|record| (record.key.time, record.key.hash));
-            span.last = keys.clone().last();
-            span.keys.extend(keys);
+        let span = span.filter(|span| span.ends_within_moment_of(spot));
+        let n_known = span.as_ref().map_or(0, |span| span.keys.len());
+        if n_known >= N_KEYS_MAX {
+            self.span = span;
+            return Ok(());
         }
+        // Months lie apart, and looking into each for the next key would cost more than it tells.
+        let to = spot.0.month().next().start();
+        let query = RangeQuery {
+            vehicle: vehicle.clone(),
+            kind,
+            from: Some(spot.0),
+            to: Some(to),
+            after: span.as_ref().map(|span| span.last),
+        };
+        let page = match index.spots(&query, self.n_ahead) {
+            // What cannot be read with others may be found alone.
+            Err(error) if error.is_damage() => return Ok(()),
+            page => page?,
+        };
+        let end = (UnixMillis(to.0.saturating_sub(1)), u64::MAX);
+        let last = page.spots.last().filter(|_| !page.is_whole);
+        let last = *last.unwrap_or(&end);
+        let mut span = span.unwrap_or_else(|| Span {
+            first: spot.0,
+            last,
+            keys: Vec::new(),
+        });
+        span.last = last;
+        span.keys.extend(page.spots);
         self.span = Some(span);
         Ok(())
     }
@@ -150,13 +153,12 @@ impl Window {
 
 impl Span {
     fn covers(&self, spot: Spot) -> bool {
-        self.first <= spot.0 && self.last.is_none_or(|last| spot <= last)
+        self.first <= spot.0 && spot <= self.last
     }
 
     /// Whether it ends before `spot`, among the keys of its moment.
     fn ends_within_moment_of(&self, spot: Spot) -> bool {
-        self.last
-            .is_some_and(|last| last < spot && last.0 == spot.0)
+        self.last < spot && self.last.0 == spot.0
     }
 }
 
@@ -196,7 +198,7 @@ mod tests {
 
     fn n_looks(index: &TestIndex) -> (u64, u64) {
         let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        (load(&index.n_looks), load(&index.n_ranges))
+        (load(&index.n_looks), load(&index.n_spots))
     }
 
     #[test]
@@ -217,8 +219,8 @@ mod tests {
         }
         assert!(asked(&mut window, &index, (6, 9)));
         assert!(!asked(&mut window, &index, (7, 3)));
-        // 1, a span that ends at the record there, 1 again, and one up to the end of time.
-        assert_eq!(n_looks(&index), (2, 2));
+        // 1, and all that there is up to the end of the month.
+        assert_eq!(n_looks(&index), (1, 1));
     }
 
     #[test]
@@ -243,7 +245,7 @@ mod tests {
     fn what_cannot_be_read_with_others_is_looked_for_alone() {
         let index = index_of((0..10).map(|time| (time, 7)));
         index.is_damaged.store(true, Ordering::Relaxed);
-        index.fail(Call::Range, 0, 1_000);
+        index.fail(Call::Spots, 0, 1_000);
         let mut window = Window::default();
         assert!((0..10).all(|time| asked(&mut window, &index, (time, 7))));
         assert_eq!(n_looks(&index), (10, u64::from(N_IDLE_MAX)));
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn an_index_that_fails_is_not_asked_once_more() {
         let index = index_of((0..10).map(|time| (time, 7)));
-        index.fail(Call::Range, 0, 1);
+        index.fail(Call::Spots, 0, 1);
         let mut window = Window::default();
         assert!(asked(&mut window, &index, (0, 7)));
         let head = RecordHead::of(&record((1, 7)));

@@ -25,6 +25,11 @@ use crate::{
 /// How often the writer looks around when nothing comes.
 const REST: Duration = Duration::from_millis(500);
 
+/// Bytes and records of a group, about: who waits for it waits for all of them, and the bytes are in memory
+/// once more until it is durable.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+const GROUP_RECORDS: usize = 32_768;
+
 /// A full disk must have this part of the reserve more before records are taken again.
 const RESERVE_PART: u64 = 8;
 
@@ -39,6 +44,16 @@ struct Counts {
     n_events_stored: u64,
     n_events_duplicate: u64,
     n_events_expired: u64,
+}
+
+/// Says of one submission after the other whether a group has enough with it.
+fn is_group_full() -> impl FnMut(&Submission) -> bool {
+    let (mut n_bytes, mut n_records) = (0, 0);
+    move |submission| {
+        n_bytes += submission.batch.as_bytes().len();
+        n_records += submission.batch.n_records();
+        n_bytes >= GROUP_BYTES || n_records >= GROUP_RECORDS
+    }
 }
 
 pub(crate) struct Writer<S: Storage, I> {
@@ -78,17 +93,18 @@ impl<S: Storage, I: Index> Writer<S, I> {
     /// Runs until the queue is closed and empty; then closes the log cleanly.
     pub(crate) fn run(mut self) {
         let mut submissions = Vec::new();
+        let times = (REST, self.config.group_commit);
         while self
             .shared
             .queue
-            .take_all(&mut submissions, REST, self.config.group_commit)
+            .take(&mut submissions, times, is_group_full())
         {
             let depth = QueueLabel { queue: "store" };
             self.shared
                 .metrics
                 .queue_depth
                 .get_or_create(&depth)
-                .set(submissions.len() as i64);
+                .set((submissions.len() + self.shared.queue.len()) as i64);
             if submissions.is_empty() {
                 self.probe();
             }
@@ -182,10 +198,13 @@ impl<S: Storage, I: Index> Writer<S, I> {
         let mut counts = Counts::default();
         let has_audience = self.shared.live.receiver_count() > 0;
         let horizon = self.shared.horizon.now();
-        for entry in submissions
-            .iter()
-            .flat_map(|submission| submission.batch.iter())
-        {
+        let shared = Arc::clone(&self.shared);
+        let entries = submissions.iter().flat_map(|submission| {
+            // Each is work of its own: the index is looked into for what may be a repeat.
+            shared.hand.note_busy(Some(Instant::now()));
+            submission.batch.iter()
+        });
+        for entry in entries {
             let is_fix = entry.head.kind == Kind::Position;
             if horizon.is_some_and(|horizon| horizon.is_past(&entry.head)) {
                 counts.n_expired += u64::from(is_fix);
@@ -327,5 +346,35 @@ impl<S: Storage, I: Index> Writer<S, I> {
         {
             tracing::warn!(%error, n_unsaid, "the log could not be trimmed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::verdict::Settle, delivery::batch::Batch, store::tests::position};
+
+    #[test]
+    fn a_group_has_enough_by_its_bytes_or_its_records() {
+        let submission = |n_records: i64, raw_bytes: usize| Submission {
+            batch: {
+                let record = |time| Record {
+                    raw: Some(vec![b'a'; raw_bytes].into()),
+                    ..position(time)
+                };
+                let records: Vec<Record> = (0..n_records).map(record).collect();
+                Batch::from(records.as_slice())
+            },
+            settle: Settle::new(None).0,
+        };
+        let small = submission(10, 0);
+        let n_small = GROUP_RECORDS / 10;
+        let mut is_full = is_group_full();
+        assert!((0..n_small).all(|_| !is_full(&small)));
+        assert!(is_full(&small));
+        let large = submission(1, GROUP_BYTES / 2);
+        let mut is_full = is_group_full();
+        assert!(!is_full(&large));
+        assert!(is_full(&large));
     }
 }

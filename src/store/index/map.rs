@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     store::{
-        index::{Index, IndexError, RangeQuery, Removed, ScanCursor, ScanPage, ScanQuery},
+        index::{
+            Index, IndexError, RangeQuery, Removed, ScanCursor, ScanPage, ScanQuery, SpotPage,
+        },
         log::LogOffset,
         retention::{Age, Horizon},
     },
@@ -163,6 +165,17 @@ impl Index for MapIndex {
             })
             .take(limit);
         Ok(page.cloned().collect())
+    }
+
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError> {
+        let records = self.range(query, limit.saturating_add(1))?;
+        let spots = records
+            .iter()
+            .map(|record| (record.key.time, record.key.hash));
+        Ok(SpotPage {
+            spots: spots.take(limit).collect(),
+            is_whole: records.len() <= limit,
+        })
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {

@@ -137,6 +137,13 @@ pub trait Index: Send + Sync + fmt::Debug + 'static {
     /// [`IndexError`] when it cannot be read.
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError>;
 
+    /// (time, hash) of the records that [`Index::range`] gives, at most `limit`; fewer where they are large,
+    /// but none only where there are none.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it cannot be read.
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError>;
+
     /// Records of all vehicles, each once, in order of (vehicle, time, hash); at most `limit` (0 is
     /// taken as 1), continued by [`ScanCursor`]. A page may end early, even empty, and still have a next
     /// one.
@@ -209,6 +216,25 @@ pub struct RangeQuery {
     pub to: Option<UnixMillis>,
     /// Strictly after this (time, hash).
     pub after: Option<(UnixMillis, u64)>,
+}
+
+/// Where records of one vehicle are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpotPage {
+    /// (time, hash) of each, in order.
+    pub spots: Vec<(UnixMillis, u64)>,
+    /// Whether there are no further ones.
+    pub is_whole: bool,
+}
+
+impl SpotPage {
+    /// There are none.
+    pub const fn none() -> Self {
+        Self {
+            spots: Vec::new(),
+            is_whole: true,
+        }
+    }
 }
 
 /// Part of all records.

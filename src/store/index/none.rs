@@ -3,7 +3,7 @@
 //! For measurements of all that lies before the index. Without it repeats are found only where a
 //! vehicle's newest fix is remembered, and no question has an answer, so no node should run so.
 
-use super::{Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery};
+use super::{Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, SpotPage};
 use crate::{
     store::{
         log::LogOffset,
@@ -58,6 +58,10 @@ impl Index for NoIndex {
 
     fn range(&self, _query: &RangeQuery, _limit: usize) -> Result<Vec<Record>, IndexError> {
         Ok(Vec::new())
+    }
+
+    fn spots(&self, _query: &RangeQuery, _limit: usize) -> Result<SpotPage, IndexError> {
+        Ok(SpotPage::none())
     }
 
     fn scan(&self, _query: &ScanQuery, _limit: usize) -> Result<ScanPage, IndexError> {

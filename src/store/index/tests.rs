@@ -207,6 +207,20 @@ fn random_time(prng: &mut Prng) -> Option<UnixMillis> {
         .then(|| UnixMillis(random_record(prng).key.time.0 + prng.below(3) as i64))
 }
 
+/// All spots of a query in pages of `limit`.
+fn all_spots(index: &dyn Index, mut query: RangeQuery, limit: usize) -> Vec<(UnixMillis, u64)> {
+    let mut spots = Vec::new();
+    loop {
+        let page = index.spots(&query, limit).unwrap();
+        assert!(page.spots.len() <= limit);
+        spots.extend(page.spots);
+        if page.is_whole {
+            return spots;
+        }
+        query.after = spots.last().copied();
+    }
+}
+
 fn assert_same_answers(seed: u64, map: &dyn Index, fjall: &dyn Index, prng: &mut Prng) {
     for _ in 0..30 {
         let record = random_record(prng);
@@ -232,6 +246,11 @@ fn assert_same_answers(seed: u64, map: &dyn Index, fjall: &dyn Index, prng: &mut
             map.range(&query, limit).unwrap(),
             fjall.range(&query, limit).unwrap(),
             "SEED={seed} {query:?} limit {limit}"
+        );
+        assert_eq!(
+            all_spots(map, query.clone(), usize::MAX),
+            all_spots(fjall, query.clone(), limit.max(1)),
+            "SEED={seed} spots {query:?} limit {limit}"
         );
     }
     for id in IDS {

@@ -203,7 +203,7 @@ fn each_call_of_the_index_may_fail() {
         Call::Contains,
         Call::HasFuture,
         Call::Last,
-        Call::Range,
+        Call::Spots,
     ] {
         let mut n_calls = 0;
         loop {

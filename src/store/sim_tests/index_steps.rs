@@ -43,7 +43,7 @@ impl World {
 
     /// The index cannot be asked: the group is refused, and it is mended.
     pub(super) fn blind_index(&mut self) {
-        let calls = [Call::Contains, Call::HasFuture, Call::Last, Call::Range];
+        let calls = [Call::Contains, Call::HasFuture, Call::Last, Call::Spots];
         let call = calls[usize::try_from(self.prng.below(4)).unwrap()];
         self.index.fail(call, self.prng.below(8), 1);
         self.group();

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{index::ScanQuery, log::LogOffset};
 
 /// All calls that a running store makes, with what follows from a failure.
-const CALLS: [(Call, Follows); 10] = [
+const CALLS: [(Call, Follows); 11] = [
     (Call::Apply, Follows::Mending),
     (Call::Persist, Follows::Mending),
     (Call::NoteAge, Follows::Mending),
@@ -12,6 +12,7 @@ const CALLS: [(Call, Follows); 10] = [
     (Call::Contains, Follows::Refusal),
     (Call::HasFuture, Follows::Refusal),
     (Call::Last, Follows::Refusal),
+    (Call::Spots, Follows::Refusal),
     (Call::Vehicles, Follows::Error),
     (Call::Range, Follows::Error),
     (Call::Scan, Follows::Error),
@@ -98,11 +99,13 @@ async fn a_call_of_the_index_that_fails_once_loses_and_doubles_nothing() {
             let bench = Bench::with_retention(folder.path(), Arc::clone(&index));
             index.fail(call, 0, 1);
             let mut n_refused = bench.insist(vec![position(5), position(6)]).await;
-            n_refused += bench.insist(vec![position(7), position(3)]).await;
+            n_refused += bench
+                .insist(vec![position(7), position(3), position(4)])
+                .await;
             let n_unanswered = bench.n_unanswered();
             wait_until("the failure", || index.has_failed());
             n_refused += bench.insist(vec![position(5), position(8)]).await;
-            let times = [(3, true), (5, false), (6, false), (7, false), (8, false)];
+            let times = [3, 4, 5, 6, 7, 8].map(|time| (time, time < 5));
             let case = format!("{call:?}, forgets {forgets}");
             assert_eq!(bench.track().await, times, "{case}");
             let expected = match follows {
@@ -113,7 +116,7 @@ async fn a_call_of_the_index_that_fails_once_loses_and_doubles_nothing() {
             let found = (bench.n_failures(), n_refused, n_unanswered);
             assert_eq!(found, expected, "{case}");
             let (n_stored, n_duplicate, n_in_flight) = bench.counts();
-            assert_eq!((n_stored, n_duplicate, n_in_flight), (5, 1, 0), "{case}");
+            assert_eq!((n_stored, n_duplicate, n_in_flight), (6, 1, 0), "{case}");
             assert!(bench.store.is_taking(), "{case}");
             bench.store.close();
             let bench = Bench::with_retention(folder.path(), index);
@@ -139,7 +142,10 @@ async fn an_index_that_fails_for_ever_ends_the_store_and_loses_nothing() {
         stranger.key.vehicle = VehicleId::parse(b"w").unwrap();
         let mut n_confirmed = 0;
         while bench.store.failure().borrow().is_none() {
-            match bench.put(vec![stranger.clone(), position(3)]).await {
+            match bench
+                .put(vec![stranger.clone(), position(3), position(4)])
+                .await
+            {
                 Verdict::Durable => n_confirmed += 1,
                 Verdict::Refused(_) => {}
             }
@@ -165,7 +171,7 @@ async fn an_index_that_fails_for_ever_ends_the_store_and_loses_nothing() {
         index.heal();
         let bench = Bench::with_retention(folder.path(), index);
         let track = bench.track().await;
-        let times: &[i64] = if n_confirmed > 0 { &[3, 5] } else { &[5] };
+        let times: &[i64] = if n_confirmed > 0 { &[3, 4, 5] } else { &[5] };
         assert!(
             track.iter().map(|(time, _)| time).eq(times),
             "{call:?}: {track:?}"
@@ -295,11 +301,10 @@ async fn a_question_waits_until_the_log_is_applied_again() {
     let index = Arc::<TestIndex>::default();
     index.forgets.store(true, Ordering::Relaxed);
     let bench = Bench::open(folder.path(), Arc::clone(&index), &config());
+    index.stops_when_opened_anew.store(true, Ordering::Relaxed);
     // Nothing is synced, so all is to be applied again.
     index.fail(Call::Persist, 0, 1);
     assert_eq!(bench.put(vec![position(5)]).await, Verdict::Durable);
-    assert!(bench.store.is_caught_up(Duration::from_secs(20)).await);
-    index.stand_still(true);
     wait_until("the index is opened anew", || {
         index.n_opened.load(Ordering::Relaxed) == 2
     });

@@ -13,6 +13,7 @@ use crate::{
         gate::IndexOpener,
         index::{
             Examination, Index, IndexError, MapIndex, RangeQuery, Removed, ScanPage, ScanQuery,
+            SpotPage,
         },
         log::LogOffset,
         retention::{Age, Horizon},
@@ -34,6 +35,7 @@ pub(in crate::store) enum Call {
     Last,
     Vehicles,
     Range,
+    Spots,
     Scan,
     Age,
     NoteAge,
@@ -56,6 +58,8 @@ pub(in crate::store) struct TestIndex {
     failing: Mutex<BTreeMap<Call, Failing>>,
     /// Whether what was not persisted is lost when it is opened anew.
     pub(in crate::store) forgets: AtomicBool,
+    /// Whether it stands still from the moment when it is opened anew.
+    pub(in crate::store) stops_when_opened_anew: AtomicBool,
     /// Whether a look for a key panics.
     pub(in crate::store) is_panicking: AtomicBool,
     /// Whether what fails does so because a file is damaged.
@@ -64,8 +68,8 @@ pub(in crate::store) struct TestIndex {
     pub(in crate::store) n_looks: AtomicU64,
     /// Records on a page at most, as if they were large; no limit if zero.
     pub(in crate::store) n_page_max: AtomicUsize,
-    /// Ranges read.
-    pub(in crate::store) n_ranges: AtomicU64,
+    /// Times that keys were read ahead.
+    pub(in crate::store) n_spots: AtomicU64,
     /// Times that it was opened.
     pub(in crate::store) n_opened: AtomicU64,
 }
@@ -76,11 +80,15 @@ impl TestIndex {
         let index = Arc::clone(self);
         IndexOpener::new(move || {
             index.call(Call::Open)?;
-            if index.n_opened.fetch_add(1, Ordering::Relaxed) > 0
-                && index.forgets.load(Ordering::Relaxed)
-            {
-                index.map.crash();
+            if index.n_opened.load(Ordering::Relaxed) > 0 {
+                if index.forgets.load(Ordering::Relaxed) {
+                    index.map.crash();
+                }
+                if index.stops_when_opened_anew.load(Ordering::Relaxed) {
+                    index.stand_still(true);
+                }
             }
+            index.n_opened.fetch_add(1, Ordering::Relaxed);
             Ok(Arc::clone(&index))
         })
     }
@@ -187,9 +195,14 @@ impl Index for TestIndex {
     }
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
-        self.n_ranges.fetch_add(1, Ordering::Relaxed);
         self.call(Call::Range)?;
         self.map.range(query, self.page(limit))
+    }
+
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError> {
+        self.n_spots.fetch_add(1, Ordering::Relaxed);
+        self.call(Call::Spots)?;
+        self.map.spots(query, self.page(limit))
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {
@@ -260,6 +273,10 @@ impl<I: Index> Index for Arc<I> {
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
         I::range(self, query, limit)
+    }
+
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError> {
+        I::spots(self, query, limit)
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {

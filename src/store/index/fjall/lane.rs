@@ -4,7 +4,7 @@
 //! again) is kept apart, and stands in the place of one with its spot in a block. Must not know the
 //! database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     delivery::frame::{decode_record, encode_record},
@@ -201,33 +201,118 @@ impl Lane {
         }
     }
 
-    /// The first records from `from` up to before `to`, at most `limit`, appended in order.
+    /// The first records from `from` up to before `to`, as many as `room` takes, appended in order.
     pub(super) fn read(
         &self,
         vehicle: &VehicleId,
         (from, to): (Spot, Option<Spot>),
-        limit: usize,
+        room: &mut ReadRoom,
         into: &mut Vec<Record>,
     ) -> Result<(), IndexError> {
-        let n_before = into.len();
         let is_within = |spot: Spot| from <= spot && to.is_none_or(|to| spot < to);
+        let mut pieces = self
+            .pieces_not_before(from)
+            .take_while(|piece| to.is_none_or(|to| piece.first < to));
+        let late = self.late().map(|late| late.range(from..));
+        let late = late.into_iter().flatten();
+        let mut late = late.take_while(|(spot, _)| is_within(**spot)).peekable();
+        let mut of_piece = VecDeque::new();
+        while !room.is_full() {
+            if of_piece.is_empty()
+                && let Some(piece) = pieces.next()
+            {
+                let mut read = Vec::new();
+                piece.read(self.kind, vehicle, is_within, &mut read)?;
+                of_piece = read.into();
+                continue;
+            }
+            let present = of_piece.front().map(spot_of);
+            let record = match (late.peek(), present) {
+                (Some((spot, bytes)), present)
+                    if present.is_none_or(|present| **spot <= present) =>
+                {
+                    let record = decode(bytes)?;
+                    if present == Some(**spot) {
+                        of_piece.pop_front();
+                    }
+                    late.next();
+                    record
+                }
+                _ => match of_piece.pop_front() {
+                    Some(record) => record,
+                    None => break,
+                },
+            };
+            room.take(&record);
+            into.push(record);
+        }
+        Ok(())
+    }
+
+    /// Appends spots from `from` up to before `to`, in the order of two runs, each of `limit` at most:
+    /// those of the pieces and those that came late. Up to where all are there; `None`: to the end.
+    pub(super) fn read_spots(
+        &self,
+        (from, to): (Spot, Option<Spot>),
+        limit: usize,
+        into: &mut Vec<Spot>,
+    ) -> Result<Option<Spot>, IndexError> {
+        let is_within = |spot: Spot| from <= spot && to.is_none_or(|to| spot < to);
+        let n_before = into.len();
         let pieces = self.pieces_not_before(from);
+        let mut end = None;
         for piece in pieces.take_while(|piece| to.is_none_or(|to| piece.first < to)) {
             if into.len() - n_before >= limit {
+                end = into.last().copied();
                 break;
             }
-            piece.read(self.kind, vehicle, is_within, into)?;
-        }
-        if let Some(late) = self.late() {
-            let late = late.range(from..).take(limit);
-            for (_, bytes) in late.take_while(|(spot, _)| is_within(**spot)) {
-                into.push(decode(bytes)?);
+            match RowValue::parse(piece.value)? {
+                RowValue::Record(_) => {
+                    into.extend(Some(piece.first).filter(|spot| is_within(*spot)))
+                }
+                RowValue::Block(block) => {
+                    for entry in block {
+                        let spot = entry.ok_or_else(damaged_block)?.spot();
+                        into.extend(Some(spot).filter(|spot| is_within(*spot)));
+                    }
+                }
             }
-            let read = into.split_off(n_before);
-            into.extend(merge(read));
         }
-        into.truncate(n_before.saturating_add(limit));
-        Ok(())
+        let late = self.late().map(|late| late.range(from..));
+        let late = late.into_iter().flatten().map(|(spot, _)| *spot);
+        let n_before = into.len();
+        into.extend(late.take_while(|spot| is_within(*spot)).take(limit));
+        if into.len() - n_before >= limit {
+            let last = into.last().copied();
+            end = end.map_or(last, |end| last.map(|last| last.min(end)));
+        }
+        Ok(end)
+    }
+}
+
+/// How much is read at once: a number of records, and bytes of memory beyond the last of them.
+#[derive(Debug)]
+pub(super) struct ReadRoom {
+    n_records_left: usize,
+    n_bytes_left: usize,
+}
+
+impl ReadRoom {
+    /// Room for `n_records`, and for about `n_bytes` of them.
+    pub(super) const fn new(n_records: usize, n_bytes: usize) -> Self {
+        Self {
+            n_records_left: n_records,
+            n_bytes_left: n_bytes,
+        }
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.n_records_left == 0 || self.n_bytes_left == 0
+    }
+
+    pub(super) fn take(&mut self, record: &Record) {
+        self.n_records_left = self.n_records_left.saturating_sub(1);
+        self.n_bytes_left = self.n_bytes_left.saturating_sub(record.memory_bytes());
     }
 }
 
@@ -326,6 +411,6 @@ fn decode(bytes: &[u8]) -> Result<Record, IndexError> {
     decode_record(bytes).map_err(|error| IndexError::Damaged(error.to_string()))
 }
 
-fn damaged_block() -> IndexError {
+pub(super) fn damaged_block() -> IndexError {
     IndexError::Damaged("block".to_owned())
 }

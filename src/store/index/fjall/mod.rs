@@ -23,6 +23,7 @@ mod retention;
 mod scan;
 mod settings;
 mod sound;
+mod spots;
 mod stage;
 mod tables;
 
@@ -53,7 +54,8 @@ use self::{
 use crate::{
     store::{
         index::{
-            Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, age_row,
+            Examination, Index, IndexError, RangeQuery, Removed, ScanPage, ScanQuery, SpotPage,
+            age_row,
             block::spot_of,
             rows::{self, RowValue, RowWriter},
         },
@@ -397,6 +399,10 @@ impl Index for FjallIndex {
 
     fn range(&self, query: &RangeQuery, limit: usize) -> Result<Vec<Record>, IndexError> {
         self.read_range(query, limit)
+    }
+
+    fn spots(&self, query: &RangeQuery, limit: usize) -> Result<SpotPage, IndexError> {
+        self.read_spots(query, limit)
     }
 
     fn scan(&self, query: &ScanQuery, limit: usize) -> Result<ScanPage, IndexError> {

@@ -11,7 +11,7 @@ use ::fjall::{Iter, Keyspace, Readable, Snapshot, UserKey, UserValue};
 
 use super::{
     FjallIndex, backend,
-    lane::{has_spot, only_position, read_block},
+    lane::{ReadRoom, has_spot, only_position, read_block},
     missing_row,
     newest::NewestKey,
 };
@@ -41,8 +41,10 @@ impl FjallIndex {
         let start = after.map_or_else(Vec::new, rows::after_vehicle);
         let (staged, snapshot) = {
             let stage = self.staged();
-            (stage.newest_behind(after, limit)?, self.database.snapshot())
+            let staged = stage.newest_behind(after, limit, PAGE_BYTES_MAX)?;
+            (staged, self.database.snapshot())
         };
+        let (staged, is_whole) = staged;
         let mut staged = staged.into_iter().peekable();
         let mut rows = Rows::new(snapshot.range(&self.last, start..));
         let mut written = rows.next_last()?;
@@ -50,6 +52,8 @@ impl FjallIndex {
         while records.len() < limit && n_bytes < PAGE_BYTES_MAX {
             let order = match (&written, staged.peek()) {
                 (Some(one), Some(other)) => one.key.vehicle.cmp(&other.key.vehicle),
+                // What else waits may come before it.
+                (_, None) if !is_whole => break,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => break,
@@ -80,7 +84,11 @@ impl FjallIndex {
             let stage = self.staged();
             let track = (&query.vehicle, query.kind);
             let staged = match stage.vehicle(&query.vehicle) {
-                Some(staged) => staged.read(track, (bounds.from, bounds.to), limit)?,
+                // If that ends by its bytes, so does the page, with the last of them.
+                Some(staged) => {
+                    let room = ReadRoom::new(limit, PAGE_BYTES_MAX);
+                    staged.read(track, (bounds.from, bounds.to), room)?
+                }
                 None => Vec::new(),
             };
             (staged, self.database.snapshot())
@@ -107,7 +115,7 @@ impl FjallIndex {
     }
 
     /// The months with keyspaces that hold times from `from` up to `to`, in order.
-    fn months_between(
+    pub(super) fn months_between(
         &self,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
@@ -225,11 +233,11 @@ impl Rows {
 }
 
 /// What an answer to a [`RangeQuery`] lies between.
-struct Bounds {
+pub(super) struct Bounds {
     /// The first spot that may be in it.
-    from: Spot,
+    pub(super) from: Spot,
     /// The first spot that is behind it.
-    to: Option<Spot>,
+    pub(super) to: Option<Spot>,
     /// The first key whose row may have a part of it, in every keyspace.
     start: Vec<u8>,
     /// A key behind all of the vehicle's rows of this kind. A row with records before `to` may stand
@@ -239,7 +247,7 @@ struct Bounds {
 
 impl Bounds {
     /// The bounds, or nothing if nothing can lie between them.
-    fn of(query: &RangeQuery) -> Option<Self> {
+    pub(super) fn of(query: &RangeQuery) -> Option<Self> {
         let RangeQuery { vehicle, kind, .. } = query;
         let mut from = (query.from.unwrap_or(UnixMillis(i64::MIN)), 0);
         if let Some(after) = query.after {
@@ -259,8 +267,14 @@ impl Bounds {
         })
     }
 
-    fn holds(&self, spot: Spot) -> bool {
+    pub(super) fn holds(&self, spot: Spot) -> bool {
         self.from <= spot && self.to.is_none_or(|to| spot < to)
+    }
+
+    /// The keys of all rows that may have a part of it, in every keyspace.
+    pub(super) const fn keys(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let start = Bound::Included(self.start.as_slice());
+        (start, Bound::Excluded(self.end.as_slice()))
     }
 }
 
@@ -317,12 +331,8 @@ impl<'a> RangeRows<'a> {
             let Some(keyspace) = self.keyspaces.pop_front() else {
                 return Ok(None);
             };
-            let Bounds { start, end, .. } = self.bounds;
-            let bounds = (
-                Bound::Included(start.as_slice()),
-                Bound::Excluded(end.as_slice()),
-            );
-            let rows = self.snapshot.range::<&[u8], _>(&keyspace, bounds);
+            let keys = self.bounds.keys();
+            let rows = self.snapshot.range::<&[u8], _>(&keyspace, keys);
             self.rows = Some(Rows::new(rows));
         }
     }
@@ -438,6 +448,46 @@ mod tests {
             found.extend(page);
         }
         assert_eq!(found, records);
+    }
+
+    #[test]
+    fn large_records_that_wait_are_read_within_the_same_bounds_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = FjallIndex::open(folder.path(), IndexConfig::default()).unwrap();
+        let mut records: Vec<Record> = (0..60)
+            .map(|time| Record {
+                raw: Some(vec![b'a'; 60_000].into()),
+                ..position("large", time, 1)
+            })
+            .collect();
+        // The odd ones come late, each between two pieces.
+        let (even, odd): (Vec<_>, Vec<_>) = records
+            .iter()
+            .cloned()
+            .partition(|it| it.key.time.0 % 2 == 0);
+        index.apply(&even).unwrap();
+        index.apply(&odd).unwrap();
+        // And one of either comes again.
+        for again in [20, 31] {
+            records[again].received = UnixMillis(9);
+            index.apply(&records[again..=again]).unwrap();
+        }
+        let track = (&records[0].key.vehicle, Kind::Position);
+        let stage = index.staged();
+        let staged = stage.vehicle(track.0).unwrap();
+        let room = ReadRoom::new(1_000, PAGE_BYTES_MAX);
+        let read = staged
+            .read(track, ((UnixMillis(7), 0), None), room)
+            .unwrap();
+        assert_eq!(read, records[7..7 + read.len()]);
+        check_size(&read);
+        let room = ReadRoom::new(1_000, usize::MAX);
+        let read = staged
+            .read(track, ((UnixMillis(0), 0), None), room)
+            .unwrap();
+        assert_eq!(read, records);
+        let (newest, is_whole) = stage.newest_behind(None, 9, PAGE_BYTES_MAX).unwrap();
+        assert_eq!((newest.len(), is_whole), (1, true));
     }
 
     /// Index blocks of merged tables are in parts, of which a range must meet the right ones.

@@ -8,7 +8,10 @@ use std::{
     ops::Range,
 };
 
-use super::{lane::Lane, newest::NewestKey};
+use super::{
+    lane::{Lane, ReadRoom},
+    newest::NewestKey,
+};
 use crate::{
     store::index::{IndexError, block::Spot},
     types::{
@@ -98,7 +101,7 @@ impl Stage {
         n_bytes.into_keys().collect()
     }
 
-    /// The newest positions of the first vehicles behind `after`, at most `limit`, in order.
+    /// The newest positions of the first vehicles behind `after`, as many as `room` takes, in order.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] if its own bytes cannot be read.
@@ -106,23 +109,33 @@ impl Stage {
         &self,
         after: Option<&VehicleId>,
         limit: usize,
-    ) -> Result<Vec<Record>, IndexError> {
+        n_bytes_max: usize,
+    ) -> Result<(Vec<Record>, bool), IndexError> {
         let mut vehicles: Vec<_> = self
             .vehicles
             .iter()
             .filter(|(id, _)| after.is_none_or(|after| *id > after))
             .filter(|(_, staged)| staged.newest.is_some())
             .collect();
+        let mut is_whole = true;
         if limit < vehicles.len() {
             vehicles.select_nth_unstable_by_key(limit, |(id, _)| *id);
             vehicles.truncate(limit);
+            is_whole = false;
         }
         vehicles.sort_unstable_by_key(|(id, _)| *id);
         let mut records = Vec::with_capacity(vehicles.len());
+        let mut n_bytes = 0;
         for (id, staged) in vehicles {
-            records.extend(staged.newest_record(id)?);
+            if n_bytes >= n_bytes_max {
+                is_whole = false;
+                break;
+            }
+            let record = staged.newest_record(id)?;
+            n_bytes += record.as_ref().map_or(0, Record::memory_bytes);
+            records.extend(record);
         }
-        Ok(records)
+        Ok((records, is_whole))
     }
 }
 
@@ -207,7 +220,8 @@ impl StagedVehicle {
     fn find(&self, vehicle: &VehicleId, spot: Spot) -> Result<Option<Record>, IndexError> {
         let mut found = Vec::new();
         if let Some(lane) = self.lane_of(Kind::Position, spot.0.month()) {
-            lane.read(vehicle, (spot, None), 1, &mut found)?;
+            let mut room = ReadRoom::new(1, usize::MAX);
+            lane.read(vehicle, (spot, None), &mut room, &mut found)?;
         }
         Ok(found.pop())
     }
@@ -224,18 +238,34 @@ impl StagedVehicle {
         }
     }
 
-    /// The first records of a kind from `from` up to before `to`, at most `limit`, in order.
+    /// The first records of a kind from `from` up to before `to`, as many as `room` takes, in order.
     pub(super) fn read(
         &self,
         (vehicle, kind): (&VehicleId, Kind),
         spots: (Spot, Option<Spot>),
-        limit: usize,
+        mut room: ReadRoom,
     ) -> Result<Vec<Record>, IndexError> {
         let mut records = Vec::new();
         for lane in self.lanes.iter().filter(|lane| lane.kind == kind) {
-            let n_wanted = limit - records.len();
-            lane.read(vehicle, spots, n_wanted, &mut records)?;
+            lane.read(vehicle, spots, &mut room, &mut records)?;
         }
         Ok(records)
+    }
+
+    /// Spots of a kind from `from` up to before `to`; up to where all are there; `None`: to the end.
+    pub(super) fn read_spots(
+        &self,
+        kind: Kind,
+        spots: (Spot, Option<Spot>),
+        limit: usize,
+    ) -> Result<(Vec<Spot>, Option<Spot>), IndexError> {
+        let mut read = Vec::new();
+        for lane in self.lanes.iter().filter(|lane| lane.kind == kind) {
+            let end = lane.read_spots(spots, limit, &mut read)?;
+            if end.is_some() {
+                return Ok((read, end));
+            }
+        }
+        Ok((read, None))
     }
 }

@@ -20,11 +20,13 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
+
 use ::fjall::Keyspace;
 
 use super::{
     FjallIndex, Writing,
-    lane::{Lane, merge},
+    lane::{Lane, ReadRoom, merge},
     newest::{NewestCache, NewestKey},
     output::Output,
     pace::{JOURNAL_STEP_BYTES, TABLES_MAX},
@@ -47,6 +49,9 @@ use crate::{
 
 /// Records that are merged in one turn; few in tests, so that lanes take several.
 const MERGED_RECORDS: usize = if cfg!(test) { 8 } else { 1_024 };
+
+/// Bytes of memory of records after which a turn takes no more.
+const MERGED_BYTES: usize = 2 * 1024 * 1024;
 
 /// What is under way while all is written.
 struct Flush<'a> {
@@ -270,12 +275,13 @@ impl<'a> Flush<'a> {
         let mut begun = None;
         loop {
             let mut records = Vec::new();
-            lane.read(track.vehicle, (from, None), MERGED_RECORDS, &mut records)?;
-            let last = records.last().filter(|_| records.len() >= MERGED_RECORDS);
+            let mut room = ReadRoom::new(MERGED_RECORDS, MERGED_BYTES);
+            lane.read(track.vehicle, (from, None), &mut room, &mut records)?;
+            let last = records.last().filter(|_| room.is_full());
             let next = last.map(spot_of).and_then(behind);
             let in_table = self.output.tables().is_some();
             let parts_at = next.filter(|_| in_table);
-            let is_begun = self.merge_records(track, records, (begun, parts_at))?;
+            let is_begun = self.merge_records(track, records.into(), (begun, parts_at))?;
             let Some(next) = next else {
                 return self.commit_if_full(writing);
             };
@@ -295,20 +301,21 @@ impl<'a> Flush<'a> {
     fn merge_records(
         &mut self,
         track: Track<'_>,
-        mut records: Vec<Record>,
+        mut records: VecDeque<Record>,
         (mut begun, parts_at): (Option<Spot>, Option<Spot>),
     ) -> Result<bool, IndexError> {
-        while let Some(first) = begun.or_else(|| records.first().map(spot_of)) {
+        while let Some(first) = begun.or_else(|| records.front().map(spot_of)) {
             let mut present = self.block_from(track, first)?;
             let ends = present.first().zip(present.last());
             let Some((start, end)) = ends.map(|(one, other)| (spot_of(one), spot_of(other))) else {
-                self.put_records(track, &records)?;
+                self.put_records(track, records.make_contiguous())?;
                 return Ok(false);
             };
-            let rest = records.split_off(records.partition_point(|it| spot_of(it) <= end));
-            let inside = records.split_off(records.partition_point(|it| spot_of(it) < start));
-            self.put_records(track, &records)?;
-            records = rest;
+            let n_before = records.partition_point(|it| spot_of(it) < start);
+            let before: Vec<Record> = records.drain(..n_before).collect();
+            self.put_records(track, &before)?;
+            let n_inside = records.partition_point(|it| spot_of(it) <= end);
+            let inside: Vec<Record> = records.drain(..n_inside).collect();
             if begun.take().is_some() {
                 present.retain(|record| spot_of(record) >= first);
             } else if inside.is_empty() {
