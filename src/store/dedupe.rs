@@ -17,10 +17,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    digest::VehicleDigest,
     index::{Index, IndexError},
     known::{Known, KnownVehicles},
     log::LogOffset,
-    tail::{Key, Tail, VehicleDigest},
+    tail::{Key, Tail},
     window::Window,
 };
 use crate::{
@@ -82,9 +83,9 @@ impl<I: Index> Dedupe<I> {
 
     /// Enters a record that recovery found in the tail of the log, in a group that ends at `end`.
     pub(crate) fn recover(&mut self, end: LogOffset, record: &Record) {
-        let (vehicle, head) = (&record.key.vehicle, RecordHead::of(record));
-        self.tail
-            .recover(end, Key::of(VehicleDigest::of(vehicle), &head));
+        let vehicle = VehicleDigest::of(&record.key.vehicle);
+        let head = RecordHead::of(record);
+        self.tail.recover(end, Key::of(vehicle, &head));
         let known = self.vehicles.get(vehicle).unwrap_or_default();
         self.vehicles.put(vehicle, known.merge(told_by(&head)));
         self.end = end;
@@ -168,10 +169,11 @@ impl<I: Index> Dedupe<I> {
             .is_none_or(|latest| latest.vehicle != *vehicle)
         {
             self.note_latest();
-            let known = self.look_up(vehicle)?;
+            let digest = VehicleDigest::of(vehicle);
+            let known = self.look_up(vehicle, digest)?;
             self.latest = Some(Latest {
                 vehicle: vehicle.clone(),
-                digest: VehicleDigest::of(vehicle),
+                digest,
                 known,
             });
         }
@@ -180,12 +182,12 @@ impl<I: Index> Dedupe<I> {
 
     fn note_latest(&mut self) {
         if let Some(latest) = self.latest.take() {
-            self.vehicles.put(&latest.vehicle, latest.known);
+            self.vehicles.put(latest.digest, latest.known);
         }
     }
 
-    fn look_up(&mut self, vehicle: &VehicleId) -> Result<Known, IndexError> {
-        let known = self.vehicles.get(vehicle).unwrap_or_default();
+    fn look_up(&mut self, vehicle: &VehicleId, digest: VehicleDigest) -> Result<Known, IndexError> {
+        let known = self.vehicles.get(digest).unwrap_or_default();
         if known.is_whole {
             return Ok(known);
         }

@@ -7,10 +7,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::log::LogOffset;
-use crate::types::{ids::VehicleId, time::UnixMillis};
+use super::{digest::VehicleDigest, log::LogOffset};
+use crate::types::time::UnixMillis;
 
-type Vehicles = HashMap<VehicleId, Known, foldhash::fast::RandomState>;
+type Vehicles = HashMap<VehicleDigest, Packed, foldhash::fast::RandomState>;
 
 /// What is known of one vehicle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +21,15 @@ pub(super) struct Known {
     pub(super) has_future: bool,
     /// Whether this covers the index; else only what recovery found in the tail of the log.
     pub(super) is_whole: bool,
+}
+
+/// The same in two thirds of the memory.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    /// The least number there is: none.
+    newest: i64,
+    has_future: bool,
+    is_whole: bool,
 }
 
 /// What is known of which vehicles.
@@ -50,6 +59,26 @@ impl Known {
     }
 }
 
+impl From<Known> for Packed {
+    fn from(known: Known) -> Self {
+        Self {
+            newest: known.newest.map_or(i64::MIN, |newest| newest.0),
+            has_future: known.has_future,
+            is_whole: known.is_whole,
+        }
+    }
+}
+
+impl From<Packed> for Known {
+    fn from(packed: Packed) -> Self {
+        Self {
+            newest: Some(UnixMillis(packed.newest)).filter(|newest| newest.0 > i64::MIN),
+            has_future: packed.has_future,
+            is_whole: packed.is_whole,
+        }
+    }
+}
+
 impl KnownVehicles {
     /// Nothing is known; a generation holds `n_vehicles_max` vehicles.
     pub(super) fn new(n_vehicles_max: usize) -> Self {
@@ -61,19 +90,22 @@ impl KnownVehicles {
     }
 
     /// What is known of a vehicle, if anything is. It counts as used now.
-    pub(super) fn get(&mut self, vehicle: &VehicleId) -> Option<Known> {
-        if let Some(known) = self.young.get(vehicle) {
-            return Some(*known);
+    pub(super) fn get(&mut self, vehicle: VehicleDigest) -> Option<Known> {
+        if let Some(known) = self.young.get(&vehicle) {
+            return Some(Known::from(*known));
         }
         let mut generations = self.old.iter();
-        let known = generations.find_map(|generation| generation.vehicles.get(vehicle).copied())?;
+        let known =
+            generations.find_map(|generation| generation.vehicles.get(&vehicle).copied())?;
+        let known = Known::from(known);
         self.put(vehicle, known);
         Some(known)
     }
 
     /// Notes what is known of a vehicle, in place of what was.
-    pub(super) fn put(&mut self, vehicle: &VehicleId, known: Known) {
-        if let Some(present) = self.young.get_mut(vehicle) {
+    pub(super) fn put(&mut self, vehicle: VehicleDigest, known: Known) {
+        let known = Packed::from(known);
+        if let Some(present) = self.young.get_mut(&vehicle) {
             *present = known;
             return;
         }
@@ -84,7 +116,7 @@ impl KnownVehicles {
                 end: None,
             });
         }
-        self.young.insert(vehicle.clone(), known);
+        self.young.insert(vehicle, known);
     }
 
     /// All records that were noted so far lie below `end` in the log, or nowhere.
@@ -110,9 +142,25 @@ impl KnownVehicles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ids::VehicleId;
 
-    fn vehicle(number: usize) -> VehicleId {
-        VehicleId::parse(format!("v{number}").as_bytes()).unwrap()
+    fn vehicle(number: usize) -> VehicleDigest {
+        VehicleDigest::of(&VehicleId::parse(format!("v{number}").as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_is_known_is_packed_whole() {
+        assert_eq!(size_of::<(VehicleDigest, Packed)>(), 32);
+        for newest in [None, Some(UnixMillis(-1)), Some(UnixMillis(i64::MAX))] {
+            for bits in 0..4 {
+                let known = Known {
+                    newest,
+                    has_future: bits & 1 > 0,
+                    is_whole: bits & 2 > 0,
+                };
+                assert_eq!(Known::from(Packed::from(known)), known);
+            }
+        }
     }
 
     fn known(millis: i64) -> Known {
@@ -126,25 +174,25 @@ mod tests {
     fn what_the_index_does_not_show_yet_is_not_forgotten() {
         let mut vehicles = KnownVehicles::new(2);
         for number in 0..10 {
-            vehicles.put(&vehicle(number), known(number as i64));
+            vehicles.put(vehicle(number), known(number as i64));
             vehicles.settle(LogOffset(number as u64 + 1));
         }
         vehicles.forget(LogOffset(0));
-        assert_eq!(vehicles.get(&vehicle(0)), Some(known(0)));
+        assert_eq!(vehicles.get(vehicle(0)), Some(known(0)));
         vehicles.forget(LogOffset(10));
-        assert_eq!(vehicles.get(&vehicle(1)), None);
-        assert_eq!(vehicles.get(&vehicle(9)), Some(known(9)));
+        assert_eq!(vehicles.get(vehicle(1)), None);
+        assert_eq!(vehicles.get(vehicle(9)), Some(known(9)));
     }
 
     #[test]
     fn what_is_used_stays_as_it_was_noted_last() {
         let mut vehicles = KnownVehicles::new(2);
-        vehicles.put(&vehicle(0), known(7));
+        vehicles.put(vehicle(0), known(7));
         for number in 1..100 {
-            vehicles.put(&vehicle(number), known(0));
+            vehicles.put(vehicle(number), known(0));
             vehicles.settle(LogOffset(1));
             vehicles.forget(LogOffset(1));
-            assert_eq!(vehicles.get(&vehicle(0)), Some(known(7)), "after {number}");
+            assert_eq!(vehicles.get(vehicle(0)), Some(known(7)), "after {number}");
             assert!(vehicles.old.len() <= 2);
         }
     }

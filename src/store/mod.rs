@@ -36,6 +36,7 @@ pub mod retention;
 pub mod storage;
 
 mod dedupe;
+mod digest;
 mod gate;
 mod hand;
 mod indexer;

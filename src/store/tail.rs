@@ -6,21 +6,16 @@
 //!
 //! This file must not know the index.
 
-use std::{
-    collections::VecDeque,
-    hash::{BuildHasher as _, RandomState},
-    ops::Range,
-    sync::LazyLock,
-};
+use std::{collections::VecDeque, ops::Range};
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::log::LogOffset;
-use crate::{
-    delivery::frame::RecordHead,
-    types::{ids::VehicleId, record::Kind},
+use super::{
+    digest::{SEED, VehicleDigest},
+    log::LogOffset,
 };
+use crate::{delivery::frame::RecordHead, types::record::Kind};
 
 /// Keys of one piece of the list.
 const PIECE_KEYS: usize = 4_096;
@@ -32,13 +27,6 @@ const PARTS: usize = 8;
 /// million, the chance that one passes for another is below 1e-13.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key([u32; 3]);
-
-/// What a vehicle's id adds to the keys of its records.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct VehicleDigest(u128);
-
-/// Of this process alone, so that nobody can make a record that passes for another's.
-static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 /// The keys of groups that are durable, and of one that is being gathered.
 #[derive(Debug, Default)]
@@ -201,11 +189,11 @@ impl Keys {
 
 impl Key {
     /// The key of a record of the vehicle that `vehicle` is made of.
-    pub(super) fn of(VehicleDigest(vehicle): VehicleDigest, record: &RecordHead) -> Self {
+    pub(super) fn of(vehicle: VehicleDigest, record: &RecordHead) -> Self {
         let kind = u128::from(record.kind == Kind::Event);
         let mut bytes = [0; 32];
         let (front, back) = bytes.split_at_mut(16);
-        front.copy_from_slice(&(vehicle ^ kind).to_le_bytes());
+        front.copy_from_slice(&(vehicle.bits() ^ kind).to_le_bytes());
         let moment = u128::from(record.time.0.cast_unsigned()) << 64;
         back.copy_from_slice(&(moment | u128::from(record.hash)).to_le_bytes());
         let digest = xxh3_128_with_seed(&bytes, *SEED);
@@ -215,12 +203,6 @@ impl Key {
     fn hash(self) -> u64 {
         let Self([low, high, _]) = self;
         u64::from(high) << 32 | u64::from(low)
-    }
-}
-
-impl VehicleDigest {
-    pub(super) fn of(vehicle: &VehicleId) -> Self {
-        Self(xxh3_128(vehicle.as_str().as_bytes()))
     }
 }
 

@@ -207,7 +207,7 @@ pub fn short(number: u32) -> Vec<u8> {
         .into_bytes()
 }
 
-const fn clock(number: u32) -> (u32, u32, u32) {
+pub const fn clock(number: u32) -> (u32, u32, u32) {
     (number / 3_600 % 24, number / 60 % 60, number % 60)
 }
 

@@ -18,7 +18,7 @@ fn a_million_unknown_identities_take_no_memory() {
                     let socket = connect(node.vehicles);
                     let pieces = (0..n_each.div_ceil(500)).map(|piece| {
                         let numbers = piece * 500..((piece + 1) * 500).min(n_each);
-                        let login = |n: usize| format!("#L#86{number}{n:012};NA\r\n").into_bytes();
+                        let login = |n: usize| format!("#L#86{number}{n:061};NA\r\n").into_bytes();
                         numbers
                             .flat_map(|n| [login(n), short(7)].concat())
                             .collect()

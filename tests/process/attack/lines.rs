@@ -5,7 +5,7 @@ use std::iter::repeat_n;
 use waymesh::base::prng::Prng;
 
 use super::{
-    arena::{Talk, connect, flood, short, withstand},
+    arena::{Talk, clock, connect, flood, short, withstand},
     scaled,
 };
 
@@ -148,4 +148,43 @@ fn tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored(
     });
     let stored = aftermath.count("waymesh_events_total{outcome=\"stored\"}");
     assert_eq!(stored, (n_lines * N_CONNECTIONS) as u64);
+}
+
+/// Sends `n_lines` long messages with `rest` behind their satellites, over many connections.
+fn flood_long(name: &str, n_lines: usize, rest: &[u8]) {
+    const N_CONNECTIONS: usize = 240;
+    let n_lines = n_lines.div_ceil(N_CONNECTIONS);
+    let aftermath = withstand(name, "", |node| {
+        std::thread::scope(|scope| {
+            for number in 0..N_CONNECTIONS {
+                scope.spawn(move || {
+                    let talk = Talk::login(node.vehicles, &format!("driver {number}"));
+                    let pieces = (0..n_lines).map(|number| {
+                        let (hour, minute, second) = clock(number as u32);
+                        let time = format!("#D#011125;{hour:02}{minute:02}{second:02};");
+                        let place = b"5926.2320;N;02445.2100;E;1;2;3;9;";
+                        [time.as_bytes(), place, rest, b"\r\n"].concat()
+                    });
+                    let n_bytes = flood(talk.0.get_ref(), pieces);
+                    assert_eq!(n_bytes, (b"#AD#1\r\n".len() * n_lines) as u64);
+                });
+            }
+        });
+    });
+    // Besides those of the good vehicle.
+    assert!(aftermath.count("waymesh_positions_stored_total") >= (n_lines * N_CONNECTIONS) as u64);
+}
+
+#[test]
+fn many_attributes_in_short_lines_take_the_room_that_they_need() {
+    let inputs = vec!["1"; 256].join(",");
+    let rest = format!("1;0;0;{inputs};;");
+    flood_long("many attributes", scaled(60_000), rest.as_bytes());
+}
+
+#[test]
+fn texts_that_grow_as_they_are_read_take_the_room_that_they_need() {
+    let text = vec![0xff; 5_200];
+    let rest = [b"1;0;0;;;a:3:".as_slice(), &text].concat();
+    flood_long("texts that are no texts", scaled(8_000), &rest);
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    store::index::block::Spot,
+    store::{digest::VehicleDigest, index::block::Spot},
     types::{ids::VehicleId, record::Record, time::UnixMillis},
 };
 
@@ -35,7 +35,7 @@ impl NewestKey {
     }
 }
 
-type Generation = HashMap<VehicleId, NewestKey, foldhash::fast::RandomState>;
+type Generation = HashMap<VehicleDigest, NewestKey, foldhash::fast::RandomState>;
 
 /// The keys of the last positions of some vehicles.
 #[derive(Debug)]
@@ -58,23 +58,26 @@ impl NewestCache {
 
     /// The key of the last position of a vehicle, if it is known.
     pub(super) fn key_of(&self, vehicle: &VehicleId) -> Option<NewestKey> {
-        self.young
-            .get(vehicle)
-            .or_else(|| self.old.get(vehicle))
-            .copied()
+        let vehicle = VehicleDigest::of(vehicle);
+        let generations = [&self.young, &self.old];
+        let key = generations
+            .iter()
+            .find_map(|generation| generation.get(&vehicle));
+        key.copied()
     }
 
     /// Notes the key of a last position that is on disk.
     pub(super) fn insert(&mut self, vehicle: &VehicleId, key: NewestKey) {
-        if let Some(present) = self.young.get_mut(vehicle) {
+        let vehicle = VehicleDigest::of(vehicle);
+        if let Some(present) = self.young.get_mut(&vehicle) {
             *present = key;
             return;
         }
         if self.young.len() >= self.generation_entries {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(vehicle);
-        self.young.insert(vehicle.clone(), key);
+        self.old.remove(&vehicle);
+        self.young.insert(vehicle, key);
     }
 }
 
