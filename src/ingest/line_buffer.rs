@@ -29,6 +29,10 @@ use crate::{
 /// grows.
 const LINE_BYTES_USUAL: usize = 48;
 
+/// Rejected lines of one chunk that are set aside; further ones are only counted. A flood of short
+/// ones would cost far more to keep than to read, and looks the same all through.
+const SET_ASIDE_MAX: usize = 16;
+
 /// What is known of a connection between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
@@ -125,7 +129,7 @@ pub(crate) struct JobDone {
     pub(crate) decoded: Decoded,
     /// What to count.
     pub(crate) tally: Tally,
-    /// Lines to set aside.
+    /// Lines to set aside: the first of those that were rejected.
     pub(crate) rejected: Vec<Rejected>,
     /// A line could not be answered that its device expects an answer for: nothing after it may be.
     pub(crate) has_gap: bool,
@@ -374,6 +378,9 @@ impl LineBuffer<'_> {
     }
 
     fn set_aside(&mut self, reason: RejectReason, line: Bytes) {
+        if self.done.rejected.len() >= SET_ASIDE_MAX {
+            return;
+        }
         let session = &self.done.session;
         let rejected = Rejected {
             reason,
