@@ -40,6 +40,8 @@ pub(crate) struct Session {
     framer: FramerState,
     /// Whether a line has come that has the structure of the connection's protocol.
     pub(crate) is_understood: bool,
+    /// Whether a vehicle has been named that may speak.
+    pub(crate) is_named: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Session {
             language,
             framer: self.framer,
             is_understood: self.is_understood,
+            is_named: self.is_named,
         }
     }
 
@@ -400,6 +403,7 @@ impl LineBuffer<'_> {
             .line(&self.context, line, &mut self.done.decoded);
         // A stranger on a pinned port must not pass for a vehicle by saying anything at all.
         self.done.session.is_understood |= !may_be_of_a_stranger(outcome);
+        self.done.session.is_named |= self.done.session.vehicle().is_some();
         outcome
     }
 
