@@ -72,6 +72,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Whether a push would be taken now: to ask before an item is made that costs something.
+    pub fn has_room(&self) -> bool {
+        let state = self.lock();
+        !state.is_closed && state.items.len() < self.n_items_max
+    }
+
     /// Moves all items into `into`; see [`Queue::take`].
     pub fn take_all(&self, into: &mut Vec<T>, patience: Duration, window: Duration) -> bool {
         self.take(into, (patience, window), |_| false)
@@ -207,8 +213,12 @@ mod tests {
     #[test]
     fn a_full_queue_gives_the_item_back() {
         let queue = Queue::new(1);
+        assert!(queue.has_room());
         queue.push(1).unwrap();
+        assert!(!queue.has_room());
         assert_eq!(queue.push(2), Err(PushError::Full(2)));
+        queue.drain();
+        assert!(queue.has_room());
     }
 
     #[test]
@@ -216,6 +226,7 @@ mod tests {
         let queue = Queue::new(4);
         queue.push(1).unwrap();
         queue.close();
+        assert!(!queue.has_room());
         assert_eq!(queue.push(2), Err(PushError::Closed(2)));
         let mut taken = Vec::new();
         assert!(queue.take_all(&mut taken, Duration::MAX, Duration::from_secs(60)));

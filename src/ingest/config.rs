@@ -15,7 +15,8 @@ pub struct IngestConfig {
     pub n_connections_per_address_max: Option<NonZeroU32>,
     /// A longer line is discarded and counted.
     pub line_bytes_max: u32,
-    /// A connection that brings no line within this time after it was accepted is closed.
+    /// A connection that brings no line within this time after it was accepted is closed, and so is
+    /// one that brings nothing for as long before it has named a vehicle.
     pub first_line_timeout: Duration,
     /// A connection that brings nothing for this long is closed; absent: never.
     pub idle_timeout: Option<Duration>,

@@ -45,8 +45,12 @@ pub(super) fn lines_counted(metrics: &IngestMetrics, tally: &Tally, n_positions:
             metrics.lines.inc_by(outcome, n_lines);
         }
     }
-    for reason in &tally.rejected {
-        metrics.lines_rejected.inc(reason.as_str());
+    for run in tally.rejected.chunk_by(|one, next| one == next) {
+        if let Some(reason) = run.first() {
+            metrics
+                .lines_rejected
+                .inc_by(reason.as_str(), run.len() as u64);
+        }
     }
 }
 

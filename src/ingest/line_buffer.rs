@@ -29,6 +29,10 @@ use crate::{
 /// grows.
 const LINE_BYTES_USUAL: usize = 48;
 
+/// Rejected lines of one chunk that are set aside; further ones are only counted. A flood of short
+/// ones would cost far more to keep than to read, and looks the same all through.
+const SET_ASIDE_MAX: usize = 16;
+
 /// What is known of a connection between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
@@ -36,6 +40,8 @@ pub(crate) struct Session {
     framer: FramerState,
     /// Whether a line has come that has the structure of the connection's protocol.
     pub(crate) is_understood: bool,
+    /// Whether a vehicle has been named that may speak.
+    pub(crate) is_named: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +86,7 @@ impl Session {
             language,
             framer: self.framer,
             is_understood: self.is_understood,
+            is_named: self.is_named,
         }
     }
 
@@ -125,7 +132,7 @@ pub(crate) struct JobDone {
     pub(crate) decoded: Decoded,
     /// What to count.
     pub(crate) tally: Tally,
-    /// Lines to set aside.
+    /// Lines to set aside: the first of those that were rejected.
     pub(crate) rejected: Vec<Rejected>,
     /// A line could not be answered that its device expects an answer for: nothing after it may be.
     pub(crate) has_gap: bool,
@@ -374,6 +381,9 @@ impl LineBuffer<'_> {
     }
 
     fn set_aside(&mut self, reason: RejectReason, line: Bytes) {
+        if self.done.rejected.len() >= SET_ASIDE_MAX {
+            return;
+        }
         let session = &self.done.session;
         let rejected = Rejected {
             reason,
@@ -393,6 +403,7 @@ impl LineBuffer<'_> {
             .line(&self.context, line, &mut self.done.decoded);
         // A stranger on a pinned port must not pass for a vehicle by saying anything at all.
         self.done.session.is_understood |= !may_be_of_a_stranger(outcome);
+        self.done.session.is_named |= self.done.session.vehicle().is_some();
         outcome
     }
 

@@ -121,7 +121,8 @@ pub(crate) enum CloseReason {
     Reset,
     /// Nothing came for the idle timeout.
     Idle,
-    /// Nothing understandable came within the first-line timeout.
+    /// Nothing understandable came within the first-line timeout, or nothing for as long while no
+    /// vehicle had been named.
     FirstLine,
     /// The device did not take its replies: for too long, or while others needed their room.
     TooSlow,

@@ -2,6 +2,7 @@
 //! holds in its hand.
 
 pub(super) mod bench;
+mod chunks;
 mod crowds;
 mod deadlines;
 mod panics;

@@ -126,7 +126,7 @@ impl Route for Router {
     }
 
     fn quarantine(&self, line: RejectedLine) {
-        self.store.quarantine(QuarantineEntry {
+        self.store.quarantine(|| QuarantineEntry {
             time: line.received,
             peer: line.peer.to_string(),
             protocol: line.protocol,

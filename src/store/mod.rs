@@ -100,7 +100,7 @@ use crate::{
 /// Submissions that may wait for the writer; the bytes in them are bounded by their room before.
 const SUBMISSIONS_MAX: usize = 65_536;
 
-/// Rejected lines that may wait to be set aside; further ones are only counted.
+/// Rejected lines that may wait to be set aside; further ones are not kept.
 const QUARANTINE_QUEUE_MAX: usize = 4_096;
 
 /// With less room than this on the disk a failure of the index is put down to that: tables that are
@@ -231,9 +231,10 @@ impl Store {
         self.shared.submit(batch.into(), settle);
     }
 
-    /// Sets a rejected line aside. Best effort: what does not fit the queue is only counted.
-    pub fn quarantine(&self, entry: QuarantineEntry) {
-        if self.quarantine.push(entry.detached()).is_ok() {
+    /// Sets a rejected line aside. Best effort: where the queue has no room for it, it is not even
+    /// made.
+    pub fn quarantine(&self, entry: impl FnOnce() -> QuarantineEntry) {
+        if self.quarantine.has_room() && self.quarantine.push(entry().detached()).is_ok() {
             self.shared.metrics.quarantined.inc();
         }
     }

@@ -61,8 +61,8 @@ const CHUNK_OVERHEAD_BYTES: usize = 512;
 /// Room that a byte of a chunk takes until its records are counted.
 const ROOM_PER_BYTE: usize = 64;
 
-/// Memory that a record costs, with what it has on the heap besides texts of its line.
-const RECORD_BYTES: usize = size_of::<Record>() + 128;
+/// Memory that a record costs besides what it takes itself.
+const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// Later than any deadline.
 const NEVER: Instant = Instant::from_millis(u64::MAX);
@@ -258,12 +258,9 @@ impl Connection {
         let room = room.map(|mut room| {
             let n_records = done.decoded.records.len();
             let n_reply_bytes = done.decoded.replies.len();
-            let raw_bytes = if self.shared.config.keeps_raw {
-                n_bytes
-            } else {
-                0
-            };
-            let records_bytes = n_records * RECORD_BYTES + raw_bytes;
+            let records = done.decoded.records.iter();
+            let records_bytes = records.map(Record::memory_bytes).sum::<usize>()
+                + n_records * RECORD_OVERHEAD_BYTES;
             room.resize_to(n_bytes + CHUNK_OVERHEAD_BYTES + records_bytes + n_reply_bytes);
             room
         });
@@ -356,13 +353,21 @@ impl Connection {
 
     /// The deadlines of a connection that is served, each with what its passing means.
     ///
-    /// A device that waits for replies is not idle: the replies have deadlines of their own.
+    /// A device that waits for replies is not idle: the replies have deadlines of their own. One that
+    /// has not named its vehicle yet may be silent for no longer than before its first line: a place
+    /// is not to be had for hours by one line of a stranger.
     fn deadlines(&self) -> [(Option<Instant>, Option<CloseReason>); 5] {
+        let idle_since = (!self.replies.are_pending()).then_some(self.last_active);
         let idle_timeout = self.listener.idle_timeout;
-        let idle = idle_timeout.filter(|_| !self.replies.are_pending());
-        let idle = idle.map(|timeout| self.last_active + timeout);
-        let first_line = self.opened + self.shared.config.first_line_timeout;
-        let first_line = (!self.session.is_understood).then_some(first_line);
+        let idle = idle_since
+            .zip(idle_timeout)
+            .map(|(at, timeout)| at + timeout);
+        let strange_since = match (self.session.is_understood, self.session.is_named) {
+            (false, _) => Some(self.opened),
+            (true, false) => idle_since,
+            (true, true) => None,
+        };
+        let first_line = strange_since.map(|at| at + self.shared.config.first_line_timeout);
         [
             (first_line, Some(CloseReason::FirstLine)),
             (idle, Some(CloseReason::Idle)),
@@ -457,8 +462,8 @@ mod tests {
         *,
     };
 
-    /// A connection whose first line is due at once, and which the test drives.
-    async fn overdue(bench: &Bench, socket: TcpStream) -> Connection {
+    /// A connection without an idle timeout that the test drives.
+    async fn connection_on(bench: &Bench, socket: TcpStream) -> Connection {
         let shared = bench.shared();
         let accepted = Accepted {
             id: ConnectionId(0),
@@ -486,7 +491,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await;
         far.unwrap().try_write(b"what is this\n").unwrap();
-        let mut connection = overdue(&bench, listener.accept().await.unwrap().0).await;
+        let mut connection = connection_on(&bench, listener.accept().await.unwrap().0).await;
         connection.socket.readable().await.unwrap();
         connection.arm_timer();
         while !connection.timer.is_elapsed() {
@@ -500,6 +505,26 @@ mod tests {
             Err(CloseReason::FirstLine),
             "and what it means is not what the socket says"
         );
+    }
+
+    #[tokio::test]
+    async fn who_has_named_no_vehicle_may_be_silent_for_as_long_as_before_the_first_line() {
+        let bench = Bench::with(true, ReplyPolicy::Stored, IngestConfig::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _far = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let mut connection = connection_on(&bench, listener.accept().await.unwrap().0).await;
+        let timeout = bench.shared().config.first_line_timeout;
+        connection.last_active = connection.opened + timeout;
+        for (is_understood, is_named, expected) in [
+            (false, false, Some(connection.opened + timeout)),
+            (true, false, Some(connection.last_active + timeout)),
+            (true, true, None),
+        ] {
+            connection.session.is_understood = is_understood;
+            connection.session.is_named = is_named;
+            let due = connection.deadlines()[0];
+            assert_eq!(due, (expected, Some(CloseReason::FirstLine)));
+        }
     }
 
     #[test]

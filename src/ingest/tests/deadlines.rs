@@ -34,6 +34,24 @@ async fn a_stranger_who_never_pauses_is_closed() {
 }
 
 #[tokio::test]
+async fn a_place_is_not_held_by_a_line_that_names_no_vehicle() {
+    let config = IngestConfig {
+        first_line_timeout: SHORT,
+        ..IngestConfig::default()
+    };
+    let bench = Bench::with(true, ReplyPolicy::Stored, config);
+    let mut vehicle = bench.connect().await;
+    vehicle.say("id a\nid \nhi\n").await;
+    vehicle.hears("hello").await;
+    let mut stranger = bench.connect().await;
+    stranger.say("id \nhi\n").await;
+    assert_eq!(stranger.hears_until_closed().await, "hello\n");
+    until(|| bench.closed(CloseReason::FirstLine) == 1).await;
+    vehicle.say("hi\n").await;
+    vehicle.hears("hello").await;
+}
+
+#[tokio::test]
 async fn a_device_that_waits_for_its_answer_is_not_idle() {
     let listener = listener_with_idle_timeout();
     let mut bench = Bench::on(listener, false, IngestConfig::default());

@@ -4,7 +4,8 @@
 use super::line::{is_bare_id, is_id_byte, prefix_id};
 use crate::protocol::Recognition;
 
-/// A first line that is still undecided after as many bytes is none of ours.
+/// A first line that is still undecided after as many bytes is none of ours, and so is one that as
+/// many blanks stand before.
 const HEAD_BYTES_MAX: usize = 200;
 
 /// How a sentence of ours begins: talkers of satellite receivers, vendors, identities.
@@ -25,7 +26,9 @@ const PLAIN_OPENINGS: [&[u8]; 2] = [b"IMEI ", b"QZE,"];
 
 /// Whether a connection that begins with `head` speaks NMEA.
 pub(super) fn recognise(head: &[u8]) -> Recognition {
-    let line = head.trim_ascii_start();
+    let Some(line) = without_blanks(head) else {
+        return Recognition::No;
+    };
     let line = line.get(..HEAD_BYTES_MAX).unwrap_or(line);
     let recognition = match begins(line, &OPENINGS) {
         Recognition::No => match begins(line, &PLAIN_OPENINGS) {
@@ -38,6 +41,19 @@ pub(super) fn recognise(head: &[u8]) -> Recognition {
         Recognition::More if line.len() >= HEAD_BYTES_MAX => Recognition::No,
         known => known,
     }
+}
+
+/// `head` from its first byte that is no blank on; `None` if that is too far to look.
+///
+/// Empty lines do not count: they are done with together, while each line of blanks is a line, and
+/// would be looked through again for every one before it.
+fn without_blanks(head: &[u8]) -> Option<&[u8]> {
+    let is_break = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    let n_breaks = head.iter().take_while(is_break).count();
+    let rest = head.get(n_breaks..).unwrap_or_default();
+    let near = rest.get(..HEAD_BYTES_MAX).unwrap_or(rest);
+    let n_blanks = near.len() - near.trim_ascii_start().len();
+    rest.get(n_blanks..).filter(|_| n_blanks < HEAD_BYTES_MAX)
 }
 
 fn begins(line: &[u8], openings: &[&[u8]]) -> Recognition {
@@ -176,6 +192,43 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_line_changes_nothing() {
+        let blanks = ["", "\r", "\n", " ", "\t", "\u{c}", "\r\n\r\n", " \n"];
+        let lines = [
+            "", "$", "$GP", "IMEI 3", "car-7/", "49$GNRMC", "hello", "5\n",
+        ];
+        let mut befores = vec![String::new()];
+        for _ in 0..4 {
+            let longer = befores
+                .iter()
+                .flat_map(|before| blanks.iter().map(move |blank| format!("{before}{blank}")));
+            befores = longer.collect();
+        }
+        for before in befores {
+            for line in lines {
+                let head = format!("{before}{line}");
+                let expected = recognise(line.as_bytes());
+                assert_eq!(recognise(head.as_bytes()), expected, "{head:?}");
+            }
+        }
+        let many = "\r\n".repeat(2_000);
+        check(&[&many], Recognition::More);
+        check(&[&format!("{many}$GP")], Recognition::Yes);
+        check(&[&format!("{many} \t$GP")], Recognition::Yes);
+    }
+
+    #[test]
+    fn no_line_is_looked_for_behind_many_blanks() {
+        let blanks = " \n".repeat(HEAD_BYTES_MAX / 2);
+        let fewer = " \n".repeat(HEAD_BYTES_MAX / 2 - 1);
+        check(&[&fewer, &format!("\n\n{fewer} ")], Recognition::More);
+        check(&[&format!("{fewer}$GP")], Recognition::Yes);
+        let endless = " ".repeat(4_000);
+        let behind = format!("{blanks}$GP");
+        check(&[&blanks, &behind, &endless], Recognition::No);
+    }
+
+    #[test]
     fn an_answer_never_changes_with_more_bytes() {
         for whole in [
             "$IMEI=49015\n",
@@ -185,6 +238,7 @@ mod tests {
             "imei:3,t",
             "GET /",
             &format!("{}$PGID,3", "\n".repeat(300)),
+            &format!("{}$PGID,3", " \n".repeat(150)),
             &format!("/{}/$GPRMC,1", "a/".repeat(150)),
         ] {
             let answers: Vec<_> = (1..=whole.len())

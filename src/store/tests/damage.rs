@@ -112,3 +112,15 @@ fn no_cut_and_no_altered_byte_of_the_quarantine_does_harm() {
         }
     }
 }
+
+#[test]
+fn an_entry_that_there_is_no_room_for_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::open(folder.path(), Arc::default(), &StoreConfig::default());
+    bench.store.quarantine(|| entry(1));
+    bench.store.close();
+    bench
+        .store
+        .quarantine(|| unreachable!("nobody would take it"));
+    assert_eq!(bench.metrics.quarantined.get(), 1);
+}

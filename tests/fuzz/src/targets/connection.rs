@@ -1,5 +1,6 @@
 //! A connection as a whole: bytes over a real socket, in pieces, give the records, replies and
-//! rejected lines of the same bytes as a whole; the books balance, and all room comes back.
+//! rejected lines of the same bytes as a whole (of many of those a part, as they come); the books
+//! balance, and all room comes back.
 
 use std::{
     io,
@@ -33,6 +34,9 @@ use super::{choices::Choices, seal::sealed, whole};
 /// Longest line in bytes.
 pub(crate) const LINE_BYTES_MAX: u32 = 256;
 
+/// Rejected lines that are set aside of what is read at once.
+const SET_ASIDE_MAX: usize = 16;
+
 /// A run that took longer may have seen a deadline pass: a merge waits for a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
@@ -46,7 +50,7 @@ pub(crate) struct Outcomes {
     /// The records, without the time of reception.
     pub(crate) records: Vec<Record>,
     pub(crate) replies: Vec<u8>,
-    /// Lines that were set aside: those that were rejected at once.
+    /// Lines that were rejected at once, as far as they were set aside.
     pub(crate) rejected: Vec<(RejectReason, Vec<u8>)>,
     /// Lines with positions, merged, without a position, rejected at once or later.
     pub(crate) counts: [u64; 4],
@@ -60,16 +64,32 @@ pub(crate) fn check(input: &[u8]) {
     let mut choices = Choices::new(input);
     let cuts = [(); 4].map(|()| 1 + choices.number() % 600);
     let stream = sealed(choices.rest());
-    let expected = whole::outcomes(&stream);
+    let mut expected = whole::outcomes(&stream);
     for _ in 0..RUNS_MAX {
         let watch = Stopwatch::start();
-        let outcomes = NODE.with(|node| node.take(&stream, &cuts));
+        let mut outcomes = NODE.with(|node| node.take(&stream, &cuts));
         if watch.elapsed() < PATIENCE {
+            let rejected = std::mem::take(&mut expected.rejected);
+            check_set_aside(&std::mem::take(&mut outcomes.rejected), &rejected);
             assert_eq!(outcomes, expected);
             return;
         }
     }
     panic!("no run was fast enough to be compared");
+}
+
+/// All of `rejected` are set aside if they are few, else some; in their order.
+fn check_set_aside(set_aside: &[(RejectReason, Vec<u8>)], rejected: &[(RejectReason, Vec<u8>)]) {
+    let mut left = rejected.iter();
+    let mut are_theirs = set_aside.iter().map(|line| left.any(|other| other == line));
+    assert!(
+        are_theirs.all(|is_one| is_one),
+        "{set_aside:?} of {rejected:?}"
+    );
+    assert!(
+        set_aside.len() >= rejected.len().min(SET_ASIDE_MAX),
+        "{set_aside:?}"
+    );
 }
 
 /// The vehicles that are known: one has a password.
