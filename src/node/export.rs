@@ -1,22 +1,11 @@
 //! Exports: all records that were asked for, in batches of a bounded size, as fast as they are taken.
 //!
-//! Must not know who takes them, nor where the records of other nodes come from.
+//! Must not know who takes them, nor where the records come from.
 
 use tokio::sync::mpsc;
 
-use super::{
-    asking::Stream,
-    reading::{Reading, unreadable},
-};
-use crate::{
-    api::{AnswerError, ExportQuestion},
-    base::task::TaskGroup,
-    store::{
-        index::{IndexError, RangeQuery, ScanQuery},
-        retention::ShownIndex,
-    },
-    types::record::Record,
-};
+use super::asking::Stream;
+use crate::{api::AnswerError, base::task::TaskGroup, types::record::Record};
 
 /// Bytes of records that an export hands over at once; a larger one goes alone.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -27,69 +16,11 @@ const BATCHES_AHEAD: usize = 1;
 /// A batch, or why there are no more. The last one of a whole export is empty.
 pub(super) type Batch = Result<Vec<Record>, AnswerError>;
 
-/// Exports what this node has.
-pub(super) fn own(index: ShownIndex, question: ExportQuestion) -> mpsc::Receiver<Batch> {
+/// Exports `records` in a task of `tasks`.
+pub(super) fn batches(records: Stream, tasks: &TaskGroup) -> mpsc::Receiver<Batch> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     // The handle is not needed: a crash drops the sender without the final empty batch, which
     // the reader takes for the failure it is.
-    drop(tokio::task::spawn_blocking(move || {
-        let last = read_all(&index, question, &sender)
-            .map(|()| Vec::new())
-            .map_err(|error| unreadable(&error));
-        // An error means that nobody reads any more.
-        drop(sender.blocking_send(last));
-    }));
-    receiver
-}
-
-fn read_all(
-    index: &ShownIndex,
-    question: ExportQuestion,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), IndexError> {
-    let (kind, from, to) = (question.kind, question.from, question.to);
-    let mut reading = match question.vehicle {
-        Some(vehicle) => Reading::Track {
-            query: RangeQuery {
-                vehicle,
-                kind,
-                from,
-                to,
-                after: None,
-            },
-            n_left: usize::MAX,
-        },
-        None => Reading::Export(Some(ScanQuery {
-            kind,
-            from,
-            to,
-            after: None,
-        })),
-    };
-    let mut batcher = Batcher::default();
-    // Pages without anything that is asked for do not show that nobody reads any more.
-    while !sender.is_closed()
-        && let Some(records) = reading.next_page(index)?
-    {
-        for record in records {
-            if let Some(batch) = batcher.push(record)
-                && sender.blocking_send(Ok(batch)).is_err()
-            {
-                return Ok(());
-            }
-        }
-    }
-    if let Some(batch) = batcher.take() {
-        // An error means that nobody reads any more.
-        drop(sender.blocking_send(Ok(batch)));
-    }
-    Ok(())
-}
-
-/// Exports what the whole cluster has, in a task of `tasks`.
-pub(super) fn merged(records: Stream, tasks: &TaskGroup) -> mpsc::Receiver<Batch> {
-    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    // The handle is not needed, as above.
     drop(tasks.spawn("export", merge_all(records, sender)));
     receiver
 }

@@ -2,7 +2,7 @@
 //!
 //! A question first waits until the index shows what was durable when it was asked, so that what a
 //! vehicle was told is what an asker sees. Where other nodes are linked, they are asked at the same time,
-//! and the answers are merged; a node alone reads its own index and makes no detour.
+//! and the answers are merged; a node alone reads its own index and makes no detour for a page.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -247,13 +247,10 @@ impl Answers for NodeAnswers {
         if !question.is_partial && !missing.is_empty() {
             return Err(AnswerError::Missing(missing));
         }
-        if around.is_alone() {
-            let batches = export::own(self.reader.index().await?, question);
-            return Ok(Export { batches, missing });
-        }
+        // Alone as well: page by page, a long one leaves the readers' places to others in between.
         let records = self.asking.export(around, question).await?;
         let missing = records.missing();
-        let batches = export::merged(records, &self.tasks);
+        let batches = export::batches(records, &self.tasks);
         Ok(Export { batches, missing })
     }
 

@@ -25,11 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// gone away: a reading cannot be broken off.
 const READERS_MAX: usize = 4;
 
-/// Records that are read from the index at once, whatever their size.
-pub(super) const STEP: usize = 64;
+/// Records of a track that are read from the index at once, whatever their size.
+const TRACK_STEP: usize = 64;
 
-/// Records of a page of a scan, which has a cap in bytes too.
-pub(super) const SCAN_STEP: usize = 1_024;
+/// Records of a page of a scan or of vehicles, which has a cap in bytes too. For each of them all that waits
+/// to be written is gone over.
+const STEP: usize = 1_024;
 
 /// A damaged file is met by each question that needs it.
 static WARNINGS: RateLimit = RateLimit::per_second(1);
@@ -146,7 +147,7 @@ impl Reading {
                 page
             }
             Self::Track { query, n_left } => {
-                let page = index.range(query, STEP.min(*n_left))?;
+                let page = index.range(query, TRACK_STEP.min(*n_left))?;
                 *n_left -= page.len().min(*n_left);
                 if let Some(last) = page.last() {
                     query.after = Some((last.key.time, last.key.hash));
@@ -157,7 +158,7 @@ impl Reading {
                 let Some(query) = scan else {
                     return Ok(None);
                 };
-                let page = index.scan(query, SCAN_STEP)?;
+                let page = index.scan(query, STEP)?;
                 query.after = page.next;
                 if query.after.is_none() {
                     *scan = None;
@@ -171,7 +172,7 @@ impl Reading {
 
 /// What is said of an index that cannot be read. Which file is damaged is told; else its own log says
 /// why.
-pub(super) fn unreadable(error: &IndexError) -> AnswerError {
+fn unreadable(error: &IndexError) -> AnswerError {
     if let Some(n_unsaid) = WARNINGS.pass() {
         tracing::error!(%error, n_unsaid, "the index cannot be read");
     }
@@ -179,4 +180,29 @@ pub(super) fn unreadable(error: &IndexError) -> AnswerError {
         return AnswerError::Damaged(error.to_string());
     }
     AnswerError::Store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        delivery::forwarding::testing::record as position,
+        store::index::{Index as _, MapIndex},
+    };
+
+    #[test]
+    fn vehicles_are_read_many_at_once() {
+        let index = MapIndex::new();
+        let records: Vec<Record> = (0..1_000)
+            .map(|number| position(&format!("v{number:04}"), 1_000))
+            .collect();
+        index.apply(&records).unwrap();
+        let index = ShownIndex::new(Arc::new(index), Arc::default());
+        let mut reading = Reading::Vehicles {
+            after: None,
+            n_left: usize::MAX,
+        };
+        assert_eq!(reading.next_page(&index).unwrap(), Some(records));
+        assert_eq!(reading.next_page(&index).unwrap(), None);
+    }
 }

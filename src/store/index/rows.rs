@@ -354,15 +354,15 @@ pub(super) fn cursor(key: &[u8]) -> ScanCursor {
     ScanCursor(key.to_vec())
 }
 
-/// Reads what [`cursor`] wrote.
+/// Reads what [`cursor`] wrote: the key, and its moment.
 ///
 /// # Errors
 /// [`IndexError::Damaged`] if it did not.
-pub(super) fn parse_cursor(cursor: &ScanCursor) -> Result<&[u8], IndexError> {
+pub(super) fn parse_cursor(cursor: &ScanCursor) -> Result<(&[u8], Moment), IndexError> {
     let key = cursor.0.as_slice();
     vehicle_of(key)?;
     match moment_of(key)? {
-        Some(_) => Ok(key),
+        Some(moment) => Ok((key, moment)),
         None => Err(damaged("cursor", key)),
     }
 }
@@ -530,7 +530,7 @@ mod tests {
             let mut key = Vec::new();
             put_record_key(&vehicle, moment, &mut key);
             let cursor = cursor(&key);
-            prop_assert_eq!(parse_cursor(&cursor).unwrap(), key.as_slice());
+            prop_assert_eq!(parse_cursor(&cursor).unwrap(), (key.as_slice(), moment));
         }
 
         #[test]

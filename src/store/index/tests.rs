@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// 2026-12-01T00:00:00Z.
-const MONTH_END: i64 = 1_796_083_200_000;
-const KINDS: [Kind; 2] = [Kind::Position, Kind::Event];
+pub(super) const MONTH_END: i64 = 1_796_083_200_000;
+pub(super) const KINDS: [Kind; 2] = [Kind::Position, Kind::Event];
 
 fn vehicle(id: &str) -> VehicleId {
     VehicleId::parse(id.as_bytes()).unwrap()
@@ -63,7 +63,7 @@ fn event(record: Record) -> Record {
     }
 }
 
-fn large(record: Record, raw_bytes: usize) -> Record {
+pub(super) fn large(record: Record, raw_bytes: usize) -> Record {
     let mut attributes = Attributes::new();
     for number in 0..200 {
         attributes.insert(format!("sensor_{number}"), Value::Integer(number << 40));
@@ -79,7 +79,7 @@ fn large(record: Record, raw_bytes: usize) -> Record {
 }
 
 /// Little memory, so that tests meet tables and journals too.
-fn small() -> IndexConfig {
+pub(super) fn small() -> IndexConfig {
     IndexConfig {
         stage_bytes: 16 * 1024,
         memtable_bytes: 16 * 1024,
@@ -181,7 +181,7 @@ fn whole_track(index: &dyn Index, id: &str, kind: Kind, limit: usize) -> Vec<Rec
 const IDS: [&str; 8] = ["1", "12", "123", "2", "a b", "é", "0", "zz-top"];
 
 /// Records that meet each other: few vehicles, times close to the ends of months, few hashes.
-fn random_record(prng: &mut Prng) -> Record {
+pub(super) fn random_record(prng: &mut Prng) -> Record {
     let id = IDS[prng.below(8) as usize];
     let month = prng.below(4) as i64;
     let offset = prng.below(40) as i64 - 20;
@@ -202,7 +202,7 @@ fn random_record(prng: &mut Prng) -> Record {
     record
 }
 
-fn random_time(prng: &mut Prng) -> Option<UnixMillis> {
+pub(super) fn random_time(prng: &mut Prng) -> Option<UnixMillis> {
     prng.chance(60.0)
         .then(|| UnixMillis(random_record(prng).key.time.0 + prng.below(3) as i64))
 }

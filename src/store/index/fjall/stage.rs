@@ -83,10 +83,14 @@ impl Stage {
         self.vehicles.get(vehicle).map(Box::as_ref)
     }
 
+    /// All vehicles, in no order.
+    pub(super) fn vehicles(&self) -> impl Iterator<Item = (&VehicleId, &StagedVehicle)> {
+        self.vehicles.iter().map(|(id, staged)| (id, &**staged))
+    }
+
     /// All vehicles in order.
     pub(super) fn sorted(&self) -> Vec<(&VehicleId, &StagedVehicle)> {
-        let vehicles = self.vehicles.iter();
-        let mut vehicles: Vec<_> = vehicles.map(|(id, staged)| (id, &**staged)).collect();
+        let mut vehicles: Vec<_> = self.vehicles().collect();
         vehicles.sort_unstable_by_key(|(id, _)| *id);
         vehicles
     }
