@@ -86,8 +86,8 @@ impl FjallIndex {
             let staged = match stage.vehicle(&query.vehicle) {
                 // If that ends by its bytes, so does the page, with the last of them.
                 Some(staged) => {
-                    let room = ReadRoom::new(limit, PAGE_BYTES_MAX);
-                    staged.read(track, (bounds.from, bounds.to), room)?
+                    let mut room = ReadRoom::new(limit, PAGE_BYTES_MAX);
+                    staged.read(track, (bounds.from, bounds.to), &mut room)?
                 }
                 None => Vec::new(),
             };
@@ -475,15 +475,15 @@ mod tests {
         let track = (&records[0].key.vehicle, Kind::Position);
         let stage = index.staged();
         let staged = stage.vehicle(track.0).unwrap();
-        let room = ReadRoom::new(1_000, PAGE_BYTES_MAX);
+        let mut room = ReadRoom::new(1_000, PAGE_BYTES_MAX);
         let read = staged
-            .read(track, ((UnixMillis(7), 0), None), room)
+            .read(track, ((UnixMillis(7), 0), None), &mut room)
             .unwrap();
         assert_eq!(read, records[7..7 + read.len()]);
         check_size(&read);
-        let room = ReadRoom::new(1_000, usize::MAX);
+        let mut room = ReadRoom::new(1_000, usize::MAX);
         let read = staged
-            .read(track, ((UnixMillis(0), 0), None), room)
+            .read(track, ((UnixMillis(0), 0), None), &mut room)
             .unwrap();
         assert_eq!(read, records);
         let (newest, is_whole) = stage.newest_behind(None, 9, PAGE_BYTES_MAX).unwrap();

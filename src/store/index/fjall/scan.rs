@@ -18,6 +18,7 @@ use ::fjall::{Keyspace, Readable, Snapshot, UserKey, UserValue};
 
 use super::{
     FjallIndex,
+    lane::ReadRoom,
     read::{PAGE_BYTES_MAX, Rows, behind},
     stage::{Stage, StagedVehicle},
 };
@@ -38,9 +39,6 @@ use crate::{
 /// besides: a page that a filter leaves empty ends too.
 const VISITS_PER_RECORD: usize = 8;
 const VISITS_BESIDES: usize = 4_096;
-
-/// Records of a vehicle that wait in memory and are read at once; they may be large.
-const STAGED_STEP: usize = 16;
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::scan`].
@@ -277,20 +275,15 @@ fn read_staged(
     // A page mostly takes few of them: to sort all would take longer than the rest of it.
     let mut vehicles: BinaryHeap<_> = vehicles.map(|(id, _)| Reverse(id)).collect();
     let to = query.to.map(|to| (to, 0));
-    let (mut records, mut n_bytes) = (Vec::new(), 0);
-    while let Some(Reverse(id)) = vehicles.pop() {
-        let mut from = first_wanted(query, ended, id);
-        while let Some(start) = from
+    // If these end by their number or bytes, so does the page, with the last of them.
+    let (mut records, mut room) = (Vec::new(), ReadRoom::new(limit, PAGE_BYTES_MAX));
+    while !room.is_full()
+        && let Some(Reverse(id)) = vehicles.pop()
+    {
+        if let Some(from) = first_wanted(query, ended, id)
             && let Some(staged) = stage.vehicle(id)
         {
-            let some = staged.read((id, query.kind), (start, to), STAGED_STEP)?;
-            let last = some.last().filter(|_| some.len() >= STAGED_STEP);
-            from = last.map(spot_of).and_then(behind);
-            n_bytes += some.iter().map(Record::memory_bytes).sum::<usize>();
-            records.extend(some);
-            if records.len() >= limit || n_bytes >= PAGE_BYTES_MAX {
-                return Ok(records);
-            }
+            records.extend(staged.read((id, query.kind), (from, to), &mut room)?);
         }
     }
     Ok(records)
@@ -450,7 +443,7 @@ mod tests {
             index.apply(&records).unwrap();
             let one = records[0].memory_bytes();
             let read = read_staged(&index.staged(), &ALL, None, 1_000).unwrap();
-            assert!(n_bytes(&read) <= PAGE_BYTES_MAX + STAGED_STEP * one);
+            assert!(n_bytes(&read) <= PAGE_BYTES_MAX + one);
             let pages = pages(&index, &ALL, 1_000);
             for page in &pages {
                 assert!(n_bytes(page) <= PAGE_BYTES_MAX + one);

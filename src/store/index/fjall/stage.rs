@@ -247,11 +247,11 @@ impl StagedVehicle {
         &self,
         (vehicle, kind): (&VehicleId, Kind),
         spots: (Spot, Option<Spot>),
-        mut room: ReadRoom,
+        room: &mut ReadRoom,
     ) -> Result<Vec<Record>, IndexError> {
         let mut records = Vec::new();
         for lane in self.lanes.iter().filter(|lane| lane.kind == kind) {
-            lane.read(vehicle, spots, &mut room, &mut records)?;
+            lane.read(vehicle, spots, room, &mut records)?;
         }
         Ok(records)
     }
