@@ -182,7 +182,7 @@ pub(super) const KEYS: &[Key<AppConfig>] = keys![
     "store.log_bytes_max" Value "a size such as \"8 GiB\", 4 MiB to 1024 TiB",
         |c, v| c.store.log_bytes_max = size(v, 4 * MIB..=1024 * TIB)?,
         |c| show_size(c.store.log_bytes_max);
-    "store.room_bytes" Value "a size such as \"32 MiB\", 1 MiB to 1 GiB",
+    "store.room_bytes" Value "a size such as \"16 MiB\", 1 MiB to 1 GiB",
         |c, v| c.ingest.room_bytes = size(v, MIB..=GIB)?, |c| show_size(c.ingest.room_bytes);
     "store.index_cache_bytes" Value "a size such as \"16 MiB\", 1 MiB to 1 TiB",
         |c, v| c.store.index_cache_bytes = size(v, MIB..=TIB)?,
