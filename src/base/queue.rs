@@ -34,6 +34,8 @@ struct State<T> {
     items: Vec<T>,
     is_closed: bool,
     is_hurried: bool,
+    /// Whether the first items have waited for a window already.
+    has_rest: bool,
 }
 
 impl<T> Queue<T> {
@@ -43,6 +45,7 @@ impl<T> Queue<T> {
             items: Vec::new(),
             is_closed: false,
             is_hurried: false,
+            has_rest: false,
         };
         Self {
             state: Mutex::new(state),
@@ -87,7 +90,7 @@ impl<T> Queue<T> {
     /// which it `is_enough`, or all.
     ///
     /// Waits for the first item at most `patience`, then gathers for `window` more, unless the
-    /// queue is half full or closed. False when the queue is closed and empty: nothing will come.
+    /// queue is half full or closed, or something was left the last time. False when the queue is closed and empty: nothing will come.
     pub fn take(
         &self,
         into: &mut Vec<T>,
@@ -105,20 +108,25 @@ impl<T> Queue<T> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        if !state.items.is_empty() && !window.is_zero() {
+        if !state.items.is_empty() && !window.is_zero() && !state.has_rest {
             state = self.gather(state, window);
         }
         state.is_hurried = false;
-        match state.items.iter().position(is_enough) {
-            Some(idx) if idx + 1 < state.items.len() => into.extend(state.items.drain(..=idx)),
-            _ => std::mem::swap(&mut state.items, into),
+        let n_taken = state.items.iter().position(is_enough).map(|idx| idx + 1);
+        let n_taken = n_taken.filter(|n_taken| *n_taken < state.items.len());
+        state.has_rest = n_taken.is_some();
+        match n_taken {
+            Some(n_taken) => into.extend(state.items.drain(..n_taken)),
+            None => std::mem::swap(&mut state.items, into),
         }
         !(into.is_empty() && state.is_closed)
     }
 
     /// Moves all items out at once, as the taker would, without a wait.
     pub fn drain(&self) -> Vec<T> {
-        std::mem::take(&mut self.lock().items)
+        let mut state = self.lock();
+        state.has_rest = false;
+        std::mem::take(&mut state.items)
     }
 
     /// Ends a wait of the taker at once, whether or not there are items.
@@ -193,21 +201,25 @@ mod tests {
         for item in 1..=7 {
             queue.push(item).unwrap();
         }
-        queue.close();
-        let (mut taken, none) = (Vec::new(), (Duration::ZERO, Duration::ZERO));
-        let mut groups = Vec::new();
-        loop {
+        let mut taken = Vec::new();
+        let mut take = |window| {
             let mut sum = 0;
             let is_enough = |item: &i32| {
                 sum += item;
                 sum >= 6
             };
-            if !queue.take(&mut taken, none, is_enough) {
-                break;
-            }
-            groups.push(taken.clone());
-        }
-        assert_eq!(groups, [vec![1, 2, 3], vec![4, 5], vec![6], vec![7]]);
+            queue.take(&mut taken, (Duration::ZERO, window), is_enough);
+            taken.clone()
+        };
+        assert_eq!(take(Duration::ZERO), [1, 2, 3]);
+        // What was left has waited, and waits for no window again.
+        let for_ever = Duration::from_secs(3_600);
+        assert_eq!(take(for_ever), [4, 5]);
+        assert_eq!(take(for_ever), [6]);
+        assert_eq!(take(for_ever), [7]);
+        queue.push(8).unwrap();
+        assert_eq!(queue.drain(), [8]);
+        assert!(take(Duration::ZERO).is_empty());
     }
 
     #[test]

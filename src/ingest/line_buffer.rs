@@ -29,9 +29,9 @@ use crate::{
 /// grows.
 const LINE_BYTES_USUAL: usize = 48;
 
-/// Rejected lines of one chunk that are set aside; further ones are only counted. A flood of short
-/// ones would cost far more to keep than to read, and looks the same all through.
-const SET_ASIDE_MAX: usize = 16;
+/// Rejected lines of one chunk that are set aside, besides those that crashed a task; further ones are only
+/// counted. A flood of short ones would cost far more to keep than to read, and looks the same all through.
+const SET_ASIDE_MAX: usize = 256;
 
 /// What is known of a connection between two chunks.
 #[derive(Debug, Default)]
@@ -381,7 +381,7 @@ impl LineBuffer<'_> {
     }
 
     fn set_aside(&mut self, reason: RejectReason, line: Bytes) {
-        if self.done.rejected.len() >= SET_ASIDE_MAX {
+        if self.done.rejected.len() >= SET_ASIDE_MAX && reason != RejectReason::Panic {
             return;
         }
         let session = &self.done.session;

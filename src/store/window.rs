@@ -136,6 +136,9 @@ impl Window {
             Err(error) if error.is_damage() => return Ok(()),
             page => page?,
         };
+        if page.spots.is_empty() && !page.is_whole {
+            return Ok(());
+        }
         let end = (UnixMillis(to.0.saturating_sub(1)), u64::MAX);
         let last = page.spots.last().filter(|_| !page.is_whole);
         let last = *last.unwrap_or(&end);

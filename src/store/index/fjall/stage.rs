@@ -105,7 +105,8 @@ impl Stage {
         n_bytes.into_keys().collect()
     }
 
-    /// The newest positions of the first vehicles behind `after`, as many as `room` takes, in order.
+    /// The newest positions of the first vehicles behind `after`, in order, at most `limit` and about
+    /// `n_bytes_max` bytes of them; whether that is all.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] if its own bytes cannot be read.

@@ -35,7 +35,7 @@ use super::{choices::Choices, seal::sealed, whole};
 pub(crate) const LINE_BYTES_MAX: u32 = 256;
 
 /// Rejected lines that are set aside of what is read at once.
-const SET_ASIDE_MAX: usize = 16;
+const SET_ASIDE_MAX: usize = 256;
 
 /// A run that took longer may have seen a deadline pass: a merge waits for a second.
 const PATIENCE: Duration = Duration::from_millis(900);
