@@ -53,9 +53,9 @@ fn what_is_older_than_the_retention_is_confirmed_not_kept_and_removed() {
     send(&node, "old", &[line(400), line(300)]);
     send(&node, "new", &[line(200), line(1)]);
     assert_eq!(node.export().len(), 4);
-    assert_eq!(n_folders(&data), n_before + 4);
     assert_eq!(settled(&node)["waymesh_positions_expired_total"], 0);
     assert_eq!(node.stop(), Some(0));
+    assert_eq!(n_folders(&data), n_before + 4);
 
     let node = Node::start_with(&data, "[store]\nretention = '90 days'\n");
     assert_eq!(node.export().len(), 1, "nothing has to come first");
