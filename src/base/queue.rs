@@ -90,7 +90,8 @@ impl<T> Queue<T> {
     /// which it `is_enough`, or all.
     ///
     /// Waits for the first item at most `patience`, then gathers for `window` more, unless the
-    /// queue is half full or closed, or something was left the last time. False when the queue is closed and empty: nothing will come.
+    /// queue is half full or closed, or something was left the last time. False when the queue is
+    /// closed and empty: nothing will come.
     pub fn take(
         &self,
         into: &mut Vec<T>,

@@ -25,11 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// gone away: a reading cannot be broken off.
 const READERS_MAX: usize = 4;
 
-/// Records of a track that are read from the index at once, whatever their size.
-const TRACK_STEP: usize = 64;
-
-/// Records of a page of a scan or of vehicles, which has a cap in bytes too. For each of them all that waits
-/// to be written is gone over.
+/// Records that are read from the index at once, which has a cap in bytes too. For each page of vehicles or
+/// of a scan all that waits to be written is gone over.
 const STEP: usize = 1_024;
 
 /// A damaged file is met by each question that needs it.
@@ -147,7 +144,7 @@ impl Reading {
                 page
             }
             Self::Track { query, n_left } => {
-                let page = index.range(query, TRACK_STEP.min(*n_left))?;
+                let page = index.range(query, STEP.min(*n_left))?;
                 *n_left -= page.len().min(*n_left);
                 if let Some(last) = page.last() {
                     query.after = Some((last.key.time, last.key.hash));

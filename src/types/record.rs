@@ -144,6 +144,7 @@ impl Record {
             size_of::<(AttributeName, Value)>() + name.len() + text
         });
         let raw = self.raw.as_ref().map_or(0, Bytes::len);
-        size_of::<Self>() + self.code.len() + raw + attributes.sum::<usize>()
+        let texts = self.key.vehicle.as_str().len() + self.code.len() + raw;
+        size_of::<Self>() + texts + attributes.sum::<usize>()
     }
 }

@@ -30,7 +30,7 @@
 //! `contains` takes 13-16 µs of processor for a record that is there and for one that is not, 20-35 µs
 //! where there are many tables: it seeks in each of them, where a key of its own had a filter and took
 //! 6-10 and 2 µs. `last` takes 2.3 µs (7.4 µs with 200,000 vehicles), a range of 181 records 0.4 ms, a
-//! scan 0.6-0.7 µs a record, 1.6-1.9 µs with 200,000 vehicles or twelve months.
+//! scan 0.5-0.7 µs a record, 1.6-1.9 µs with 200,000 vehicles or twelve months.
 //!
 //! # Invariants of [`FjallIndex`]
 //!

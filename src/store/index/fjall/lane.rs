@@ -266,17 +266,7 @@ impl Lane {
                 end = into.last().copied();
                 break;
             }
-            match RowValue::parse(piece.value)? {
-                RowValue::Record(_) => {
-                    into.extend(Some(piece.first).filter(|spot| is_within(*spot)))
-                }
-                RowValue::Block(block) => {
-                    for entry in block {
-                        let spot = entry.ok_or_else(damaged_block)?.spot();
-                        into.extend(Some(spot).filter(|spot| is_within(*spot)));
-                    }
-                }
-            }
+            put_spots((piece.last, piece.value), is_within, into)?;
         }
         let late = self.late().map(|late| late.range(from..));
         let late = late.into_iter().flatten().map(|(spot, _)| *spot);
@@ -290,7 +280,7 @@ impl Lane {
     }
 }
 
-/// How much is read at once: a number of records, and bytes of memory beyond the last of them.
+/// How much may still be read: so many records, and so many bytes of memory, which the last one may pass.
 #[derive(Debug)]
 pub(super) struct ReadRoom {
     n_records_left: usize,
@@ -363,6 +353,24 @@ pub(super) fn read_block(
         let entry = entry.ok_or_else(damaged_block)?;
         if is_wanted(entry.spot()) {
             into.push(entry.to_record(vehicle, kind).ok_or_else(damaged_block)?);
+        }
+    }
+    Ok(())
+}
+
+/// Appends the wanted spots of a row that stands under `last`.
+pub(super) fn put_spots(
+    (last, value): (Spot, &[u8]),
+    is_wanted: impl Fn(Spot) -> bool,
+    into: &mut Vec<Spot>,
+) -> Result<(), IndexError> {
+    match RowValue::parse(value)? {
+        RowValue::Record(_) => into.extend(Some(last).filter(|spot| is_wanted(*spot))),
+        RowValue::Block(block) => {
+            for entry in block {
+                let spot = entry.ok_or_else(damaged_block)?.spot();
+                into.extend(Some(spot).filter(|spot| is_wanted(*spot)));
+            }
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use ::fjall::{Keyspace, Readable, Snapshot, UserKey, UserValue};
 
 use super::{
     FjallIndex,
-    lane::ReadRoom,
+    lane::{ReadRoom, damaged_block},
     read::{PAGE_BYTES_MAX, Rows, behind},
     stage::{Stage, StagedVehicle},
 };
@@ -192,7 +192,7 @@ fn first_spot(
     is_wanted: impl Fn(&Spot) -> bool,
 ) -> Result<Option<Spot>, IndexError> {
     for entry in block {
-        let entry = entry.ok_or_else(|| IndexError::Damaged("block".to_owned()))?;
+        let entry = entry.ok_or_else(damaged_block)?;
         let spot = entry.spot();
         if is_wanted(&spot) {
             return Ok(Some(spot));

@@ -9,14 +9,10 @@ use ::fjall::{Keyspace, Readable as _, Snapshot};
 
 use super::{
     FjallIndex,
-    lane::damaged_block,
+    lane::put_spots,
     read::{Bounds, Rows},
 };
-use crate::store::index::{
-    IndexError, RangeQuery, SpotPage,
-    block::Spot,
-    rows::{self, RowValue},
-};
+use crate::store::index::{IndexError, RangeQuery, SpotPage, block::Spot, rows};
 
 impl FjallIndex {
     /// See [`crate::store::index::Index::spots`].
@@ -83,15 +79,7 @@ fn read_rows(
             // A further row of a large record; the first row of all is none.
             if let Some(moment) = rows::moment_of(&key)? {
                 let at = (moment.time, moment.hash);
-                match RowValue::parse(&value)? {
-                    RowValue::Record(_) => into.extend(Some(at).filter(|at| bounds.holds(*at))),
-                    RowValue::Block(block) => {
-                        for entry in block {
-                            let spot = entry.ok_or_else(damaged_block)?.spot();
-                            into.extend(Some(spot).filter(|spot| bounds.holds(*spot)));
-                        }
-                    }
-                }
+                put_spots((at, &value), |spot| bounds.holds(spot), into)?;
                 if bounds.to.is_some_and(|to| at >= to) {
                     break;
                 }
