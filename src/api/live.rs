@@ -1,30 +1,23 @@
 //! Live streams as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! A task a subscriber takes what is new and hands it to the connection, which makes its JSON as it is
-//! taken.
+//! A subscriber's connection takes what is new, and makes its JSON piece by piece, when it has room for it.
 //! Nothing here slows down the store or the cluster: a subscriber of positions that reads too slowly
 //! loses batches, is told how many, and goes on; one of events is told, and its stream ends.
 //! Shutdown ends every stream at once.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use hyper::body::Frame;
+use futures_util::stream::unfold;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,9 +28,6 @@ use crate::types::{
     cluster::MemberChange,
     json::{EpochJson, NodeEventJson},
 };
-
-/// Chunks that wait for a subscriber's connection; beyond it the subscription waits, and lags.
-const N_CHUNKS_MAX: usize = 1;
 
 /// A line that readers skip.
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
@@ -56,9 +46,7 @@ pub(super) async fn stream<A: Answers>(
     }
     let place = subscribe(&api)?;
     let live = api.answers.live().ok_or_else(too_many)?;
-    let (outlet, response) = open(&api, place);
-    api.tasks.spawn("http_stream", feed_live(live, outlet));
-    Ok(response)
+    Ok(open(&api, place, LiveFeed(live)))
 }
 
 /// `GET /v1/events`.
@@ -69,9 +57,7 @@ pub(super) async fn events<A: Answers>(
     let is_all = Query::parse(&uri, &["all"])?.flag("all")?;
     let place = subscribe(&api)?;
     let changes = api.ask(api.answers.changes(is_all)).await?;
-    let (outlet, response) = open(&api, place);
-    api.tasks.spawn("http_events", feed_events(changes, outlet));
-    Ok(response)
+    Ok(open(&api, place, EventFeed(changes)))
 }
 
 fn subscribe<A: Answers>(api: &Api<A>) -> Result<OwnedSemaphorePermit, Problem> {
@@ -87,41 +73,43 @@ fn too_many() -> Problem {
     )
 }
 
-async fn feed_live(mut live: impl LivePositions, outlet: Outlet) {
-    // What finds no room yet is not taken, so that others hold it too.
-    while let Some(room) = outlet.room().await {
-        let chunk = tokio::select! {
-            () = outlet.ended() => return,
-            received = live.next() => match received {
-                Ok(batch) => Chunk::Positions(EventPieces::new(batch)),
-                Err(LiveGap::Lagged(n_batches)) => lagged("batches", n_batches).into(),
-                Err(LiveGap::Over) => return,
-            },
-            () = tokio::time::sleep(outlet.keep_alive) => Bytes::from_static(KEEP_ALIVE).into(),
-        };
-        room.send(chunk);
+/// What a subscriber is told, one chunk after the other.
+trait Feed: Send + 'static {
+    /// The next chunk. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Chunk> + Send;
+}
+
+/// What a subscriber is given.
+enum Chunk {
+    Text(Bytes),
+    Positions(EventPieces),
+    /// These are the last words.
+    Farewell(Bytes),
+    Over,
+}
+
+struct LiveFeed<L>(L);
+
+impl<L: LivePositions> Feed for LiveFeed<L> {
+    async fn next(&mut self) -> Chunk {
+        match self.0.next().await {
+            Ok(batch) => Chunk::Positions(EventPieces::new(batch)),
+            Err(LiveGap::Lagged(n_batches)) => Chunk::Text(lagged("batches", n_batches)),
+            Err(LiveGap::Over) => Chunk::Over,
+        }
     }
 }
 
 /// Within one stream no change is missing and none comes twice: a subscriber that lags too far, or
 /// whose node begins anew, is told so and disconnected. It comes back, and sees first who is there.
-async fn feed_events(mut changes: impl Changes, outlet: Outlet) {
-    loop {
-        let next = tokio::select! {
-            () = outlet.ended() => return,
-            next = changes.next() => next.map(|change| event(&change)),
-            () = tokio::time::sleep(outlet.keep_alive) => Ok(Bytes::from_static(KEEP_ALIVE)),
-        };
-        let is_open = match next {
-            Ok(chunk) => outlet.send(chunk).await,
-            Err(ChangesEnd::Over) => false,
-            Err(ChangesEnd::Lagged(n_changes)) => {
-                outlet.send(lagged("changes", n_changes)).await;
-                false
-            }
-        };
-        if !is_open {
-            return;
+struct EventFeed<C>(C);
+
+impl<C: Changes> Feed for EventFeed<C> {
+    async fn next(&mut self) -> Chunk {
+        match self.0.next().await {
+            Ok(change) => Chunk::Text(event(&change)),
+            Err(ChangesEnd::Lagged(n_changes)) => Chunk::Farewell(lagged("changes", n_changes)),
+            Err(ChangesEnd::Over) => Chunk::Over,
         }
     }
 }
@@ -155,111 +143,116 @@ fn event_of<T: Serialize>(name: &str, data: &T) -> Bytes {
     bytes.into()
 }
 
-/// What a connection is given.
-#[derive(Debug)]
-enum Chunk {
-    Text(Bytes),
-    Positions(EventPieces),
-}
-
-impl From<Bytes> for Chunk {
-    fn from(text: Bytes) -> Self {
-        Self::Text(text)
-    }
-}
-
-/// The feeding end of one subscriber's connection; its place is free again when this is dropped.
-struct Outlet {
-    chunks: mpsc::Sender<Chunk>,
+/// One subscriber; its place is free again when this is dropped, which its connection does when it ends.
+struct Subscriber<F> {
+    feed: F,
+    /// What is being given. Nothing further is taken before its end: what a subscriber that does not read
+    /// holds is one batch.
+    positions: Option<EventPieces>,
+    is_over: bool,
     shutdown: CancellationToken,
     keep_alive: Duration,
     _place: OwnedSemaphorePermit,
 }
 
-impl Outlet {
-    /// Waits until the subscriber is gone or the node stops.
-    async fn ended(&self) {
-        tokio::select! {
-            () = self.chunks.closed() => {}
-            () = self.shutdown.cancelled() => {}
+impl<F: Feed> Subscriber<F> {
+    /// The next bytes; none at the end.
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        while !self.is_over {
+            if let Some(piece) = self.next_piece() {
+                return Some((piece, self));
+            }
+            // Cancel safe, all of them.
+            let chunk = tokio::select! {
+                () = self.shutdown.cancelled() => Chunk::Over,
+                chunk = self.feed.next() => chunk,
+                () = tokio::time::sleep(self.keep_alive) => Chunk::Text(Bytes::from_static(KEEP_ALIVE)),
+            };
+            match chunk {
+                Chunk::Text(text) => return Some((Ok(text), self)),
+                Chunk::Positions(positions) => self.positions = Some(positions),
+                Chunk::Farewell(text) => {
+                    self.is_over = true;
+                    return Some((Ok(text), self));
+                }
+                Chunk::Over => self.is_over = true,
+            }
         }
+        None
     }
 
-    /// Waits for room for a chunk; `None` when nobody will read it.
-    async fn room(&self) -> Option<mpsc::Permit<'_, Chunk>> {
-        tokio::select! {
-            () = self.shutdown.cancelled() => None,
-            room = self.chunks.reserve() => room.ok(),
-        }
-    }
-
-    /// Waits for room and hands `text` over; false when nobody will read it.
-    async fn send(&self, text: Bytes) -> bool {
-        let room = self.room().await;
-        room.map(|room| room.send(text.into())).is_some()
-    }
-}
-
-fn open<A: Answers>(api: &Api<A>, place: OwnedSemaphorePermit) -> (Outlet, Response) {
-    let (chunks, receiver) = mpsc::channel(N_CHUNKS_MAX);
-    let outlet = Outlet {
-        chunks,
-        shutdown: api.shutdown.clone(),
-        keep_alive: api.config.keep_alive,
-        _place: place,
-    };
-    let body = ChunkBody {
-        chunks: receiver,
-        positions: None,
-    };
-    let mut response = Body::new(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    (outlet, response)
-}
-
-/// A body that ends when its [`Outlet`] does.
-#[derive(Debug)]
-struct ChunkBody {
-    chunks: mpsc::Receiver<Chunk>,
-    /// What is being given.
-    positions: Option<EventPieces>,
-}
-
-impl ChunkBody {
-    /// The next piece of the positions that are being given; none at their end.
-    fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
-        let piece = self.positions.as_mut().map(EventPieces::next_piece);
-        let piece = piece.transpose().map(Option::flatten);
-        if let Err(error) = &piece {
-            tracing::error!(%error, "a position of a live stream has no JSON; the stream ends");
+    /// The next piece of the positions that are being given; none at their end. The stream ends with an
+    /// error.
+    fn next_piece(&mut self) -> Option<io::Result<Bytes>> {
+        let piece = self.positions.as_mut()?.next_piece().transpose();
+        match &piece {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "a position of a live stream has no JSON; the stream ends");
+                self.is_over = true;
+            }
+            None => self.positions = None,
         }
         piece
     }
 }
 
-impl hyper::body::Body for ChunkBody {
-    type Data = Bytes;
-    type Error = io::Error;
+/// The answer to a subscriber; its bytes are made as its connection takes them.
+fn open<A: Answers>(api: &Api<A>, place: OwnedSemaphorePermit, feed: impl Feed) -> Response {
+    let subscriber = Subscriber {
+        feed,
+        positions: None,
+        is_over: false,
+        shutdown: api.shutdown.clone(),
+        keep_alive: api.config.keep_alive,
+        _place: place,
+    };
+    let body = Body::from_stream(unfold(subscriber, Subscriber::next));
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, body).into_response()
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        loop {
-            if let Some(piece) = self.next_piece().transpose() {
-                return Poll::Ready(Some(piece.map(Frame::data)));
-            }
-            self.positions = None;
-            match ready!(self.chunks.poll_recv(context)) {
-                Some(Chunk::Text(text)) => return Poll::Ready(Some(Ok(Frame::data(text)))),
-                Some(Chunk::Positions(positions)) => self.positions = Some(positions),
-                None => return Poll::Ready(None),
-            }
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::{super::pieces::tests::position, *};
+
+    /// Batches that take more than one piece.
+    struct Batches {
+        n_taken: u32,
+    }
+
+    impl Feed for Batches {
+        async fn next(&mut self) -> Chunk {
+            self.n_taken += 1;
+            let batch = [0, 1].map(|number| position(number, 20_000));
+            Chunk::Positions(EventPieces::new(Arc::new(batch)))
         }
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_taken_when_the_one_before_is_given() {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut subscriber = Subscriber {
+            feed: Batches { n_taken: 0 },
+            positions: None,
+            is_over: false,
+            shutdown: CancellationToken::new(),
+            keep_alive: Duration::from_secs(3_600),
+            _place: place,
+        };
+        let mut text = Vec::new();
+        while text.iter().filter(|byte| **byte == b'\n').count() < 2 * 2 * 3 {
+            let (piece, rest) = subscriber.next().await.unwrap();
+            subscriber = rest;
+            text.extend(piece.unwrap());
+            let n_begun = text.windows(7).filter(|at| *at == b"data: {").count();
+            assert_eq!(subscriber.feed.n_taken as usize, n_begun.div_ceil(2));
+        }
+        assert_eq!(subscriber.feed.n_taken, 3);
     }
 }

@@ -53,16 +53,12 @@ pub(super) async fn take_place(
 /// An answer that holds `place` until all of it is taken, which may last `patience`: the JSON `empty`
 /// of a page without items, whose first list is theirs, with `items` in it. How long it is stands at its
 /// front, so that a part of it is not taken for the whole.
-pub(super) fn respond(
+pub(super) async fn respond(
     empty: &[u8],
     items: Vec<Record>,
     (place, patience): (OwnedSemaphorePermit, Duration),
 ) -> Result<Response, Problem> {
-    let n_bytes = items.iter().try_fold(empty.len(), |n_bytes, record| {
-        let mut counter = Counter(n_bytes);
-        serde_json::to_writer(&mut counter, &RecordJson::new(record)).map(|()| counter.0)
-    });
-    let n_bytes = n_bytes.map_err(|error| no_json(&error))? + items.len().saturating_sub(1);
+    let n_bytes = count(&items).await.map_err(|error| no_json(&error))?;
     let list = empty.windows(NO_ITEMS.len()).position(|at| at == NO_ITEMS);
     let (head, tail) = empty.split_at(list.map_or(empty.len(), |at| at + 1));
     let body = PageBody {
@@ -70,7 +66,7 @@ pub(super) fn respond(
         items: items.into_iter(),
         n_given: 0,
         tail: Some(Bytes::copy_from_slice(tail)),
-        n_bytes_left: n_bytes as u64,
+        n_bytes_left: (empty.len() + n_bytes) as u64,
         deadline: Instant::now() + patience,
         _place: place,
     };
@@ -82,6 +78,22 @@ pub(super) fn respond(
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Bytes of the JSON of `items` with the commas between them. Others have their turn after each piece: to
+/// count a large page takes tens of milliseconds.
+async fn count(items: &[Record]) -> serde_json::Result<usize> {
+    let (mut n_bytes, mut n_counted_before) = (items.len().saturating_sub(1), 0);
+    for record in items {
+        let mut counter = Counter(n_bytes);
+        serde_json::to_writer(&mut counter, &RecordJson::new(record))?;
+        n_bytes = counter.0;
+        if n_bytes - n_counted_before >= PIECE_BYTES {
+            n_counted_before = n_bytes;
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(n_bytes)
 }
 
 /// Counts what is written, and keeps nothing of it.
@@ -213,14 +225,13 @@ mod tests {
     }
 
     /// The body, and the pieces it was taken in.
-    fn take(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
+    async fn take(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
         let places = Arc::new(Semaphore::new(1));
         let empty = serde_json::to_vec(&VehiclesJson::new(&page(Vec::new()))).unwrap();
         let place = Arc::clone(&places).try_acquire_owned().unwrap();
         let holding = (place, Duration::from_secs(3_600));
-        let mut body = respond(&empty, records.to_vec(), holding)
-            .unwrap()
-            .into_body();
+        let response = respond(&empty, records.to_vec(), holding).await;
+        let mut body = response.unwrap().into_body();
         let mut context = Context::from_waker(Waker::noop());
         let (mut json, mut pieces) = (Vec::new(), Vec::new());
         let n_bytes = body.size_hint().exact().unwrap();
@@ -237,20 +248,20 @@ mod tests {
         (json, pieces)
     }
 
-    #[test]
-    fn the_pieces_of_a_page_are_its_json() {
+    #[tokio::test]
+    async fn the_pieces_of_a_page_are_its_json() {
         for n_items in [0, 1, 2, 1_000] {
             let items: Vec<Record> = (0..n_items).map(|number| event(number, 10)).collect();
             let whole = serde_json::to_vec(&VehiclesJson::new(&page(items.clone()))).unwrap();
-            assert_eq!(take(&items).0, whole, "{n_items} items");
+            assert_eq!(take(&items).await.0, whole, "{n_items} items");
         }
     }
 
-    #[test]
-    fn a_piece_is_made_of_few_records_however_large_the_page() {
+    #[tokio::test]
+    async fn a_piece_is_made_of_few_records_however_large_the_page() {
         const RECORD_BYTES: usize = 60_000;
         let items: Vec<Record> = (0..100).map(|number| event(number, RECORD_BYTES)).collect();
-        let (json, pieces) = take(&items);
+        let (json, pieces) = take(&items).await;
         assert!(json.len() > 100 * RECORD_BYTES);
         let bytes_max = PIECE_BYTES + RECORD_BYTES + 1_000;
         assert!(

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::types::{json::RecordJson, record::Record};
 
 /// Bytes of a piece at most.
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+const PIECE_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of the event of a position without much beside it.
 const EVENT_BYTES_USUAL: usize = 384;
@@ -101,7 +101,7 @@ impl Write for Window<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::types::{
         ids::VehicleId,
@@ -109,7 +109,7 @@ mod tests {
         time::UnixMillis,
     };
 
-    fn position(number: i64, raw_bytes: usize) -> Record {
+    pub(in crate::api) fn position(number: i64, raw_bytes: usize) -> Record {
         Record {
             key: RecordKey {
                 vehicle: VehicleId::parse(b"v").unwrap(),

@@ -24,14 +24,11 @@ use super::{
     problem::Problem,
     query::{Query, parse_vehicle},
 };
-use crate::{
-    base::task::TaskGroup,
-    types::{
-        ids::VehicleId,
-        json::{StatusJson, TrackJson, VehicleJson, VehiclesJson},
-        record::Record,
-        status::Page,
-    },
+use crate::types::{
+    ids::VehicleId,
+    json::{StatusJson, TrackJson, VehicleJson, VehiclesJson},
+    record::Record,
+    status::Page,
 };
 
 /// What every call needs; cheap to clone.
@@ -39,8 +36,6 @@ use crate::{
 pub(super) struct Api<A> {
     pub(super) answers: A,
     pub(super) config: ApiConfig,
-    /// Holds the tasks that feed streams.
-    pub(super) tasks: TaskGroup,
     pub(super) shutdown: CancellationToken,
     /// Places for subscribers.
     pub(super) subscribers: Arc<Semaphore>,
@@ -73,7 +68,7 @@ impl<A> Api<A> {
     }
 
     /// Gives a page, whose JSON without its items is made by `shape`.
-    fn page(
+    async fn page(
         &self,
         page: Page<Record>,
         shape: impl FnOnce(&Page<Record>) -> Result<Vec<u8>, Problem>,
@@ -81,7 +76,7 @@ impl<A> Api<A> {
     ) -> Result<Response, Problem> {
         let (items, empty) = page.split_items();
         let holding = (place, self.config.page_timeout);
-        page::respond(&shape(&empty)?, items, holding)
+        page::respond(&shape(&empty)?, items, holding).await
     }
 }
 
@@ -124,7 +119,8 @@ async fn vehicles<A: Answers>(State(api): State<Api<A>>, uri: Uri) -> Result<Res
     };
     let place = api.place(&api.pages).await?;
     let page = api.ask(api.answers.vehicles(question)).await?;
-    api.page(page, |empty| to_json(&VehiclesJson::new(empty)), place)
+    let shape = |empty: &_| to_json(&VehiclesJson::new(empty));
+    api.page(page, shape, place).await
 }
 
 async fn vehicle<A: Answers>(
@@ -139,7 +135,7 @@ async fn vehicle<A: Answers>(
     if answer.position.is_some() {
         let json = to_json(&VehicleJson::new(&answer))?;
         let holding = (place, api.config.page_timeout);
-        return page::respond(&json, Vec::new(), holding);
+        return page::respond(&json, Vec::new(), holding).await;
     }
     if answer.missing.is_empty() {
         return Err(Problem::new(
@@ -171,7 +167,8 @@ async fn track<A: Answers>(
     };
     let place = api.place(&api.pages).await?;
     let page = api.ask(api.answers.track(question)).await?;
-    api.page(page, |empty| to_json(&TrackJson::new(empty)), place)
+    let shape = |empty: &_| to_json(&TrackJson::new(empty));
+    api.page(page, shape, place).await
 }
 
 async fn no_such_call(uri: Uri) -> Problem {

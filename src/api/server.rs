@@ -106,7 +106,6 @@ pub async fn serve<A: Answers>(
     let api = Api {
         answers,
         config,
-        tasks: tasks.clone(),
         shutdown: shutdown.clone(),
         subscribers: Arc::new(Semaphore::new(config.n_subscribers_max)),
         pages: Arc::new(Semaphore::new(config.n_pages_max)),

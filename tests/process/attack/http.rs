@@ -102,22 +102,9 @@ fn large_answers_are_given_piece_by_piece() {
 
 #[test]
 fn subscribers_that_do_not_read_are_left_behind() {
-    // As many as may be.
-    const N_SUBSCRIBERS: usize = 128;
     let n_records = scaled(4_000);
     withstand("subscribers that do not read", "", |node| {
-        let subscribers: Vec<TcpStream> = (0..N_SUBSCRIBERS)
-            .map(|_| {
-                let mut socket = connect(node.http);
-                socket
-                    .write_all(b"GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")
-                    .unwrap();
-                let mut head = [0; 12];
-                socket.read_exact(&mut head).unwrap();
-                assert_eq!(&head, b"HTTP/1.1 200");
-                socket
-            })
-            .collect();
+        let subscribers = [(); N_SUBSCRIBERS].map(|()| subscribe(node.http));
         std::thread::scope(|scope| {
             for number in 0..10 {
                 scope.spawn(move || store_large(node.vehicles, number, n_records / 10));
@@ -125,6 +112,34 @@ fn subscribers_that_do_not_read_are_left_behind() {
         });
         drop(subscribers);
     });
+}
+
+#[test]
+fn subscribers_that_stop_reading_one_after_the_other_are_left_behind() {
+    let n_records = scaled(4_000);
+    withstand("subscribers that stop one by one", "", |node| {
+        let mut subscribers = Vec::new();
+        for number in 0..N_SUBSCRIBERS {
+            // Each is given other positions until nothing further goes into its socket.
+            subscribers.push(subscribe(node.http));
+            store_large(node.vehicles, number, n_records / N_SUBSCRIBERS);
+        }
+    });
+}
+
+/// As many as may be.
+const N_SUBSCRIBERS: usize = 128;
+
+/// A subscriber of live positions that reads nothing but the begin of its answer.
+fn subscribe(http: SocketAddr) -> TcpStream {
+    let mut socket = connect(http);
+    socket
+        .write_all(b"GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    socket
 }
 
 /// Stores records of some 60 KiB each.
