@@ -10,6 +10,7 @@
 mod cluster;
 mod command;
 mod forward;
+mod log;
 mod run;
 mod signals;
 mod store;
@@ -152,7 +153,7 @@ impl App {
             link: Some(sockets.link.address()),
             http: Some(sockets.http.address()),
         };
-        let metrics = Metrics::new();
+        let metrics = Metrics::with_lost_log_lines(log::n_lost);
         let api_tasks = TaskGroup::new();
         let grounds = Grounds {
             identity: &identity,

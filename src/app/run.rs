@@ -1,22 +1,16 @@
 //! `waymesh run`: a node in the foreground, until a signal ends it.
 
-use std::{
-    io::{self, IsTerminal as _},
-    pin::pin,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, pin::pin, process::ExitCode, time::Duration};
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     time::timeout,
 };
-use tracing_subscriber::EnvFilter;
 
-use super::{App, AppError, Signals, install_panic_hook, make_room_for_connections};
+use super::{App, AppError, Signals, install_panic_hook, log, make_room_for_connections};
 use crate::{
     cli::out::{EXIT_BUG, EXIT_FAILURE, EXIT_USAGE, fail, paint},
-    config::{AppConfig, Environment, LogFormat, Overlay, Paint, Sources, TracingConfig, load},
+    config::{AppConfig, Environment, Overlay, Sources, load},
     protocol::Registry,
 };
 
@@ -95,9 +89,10 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
     let mut config = loaded.config.clone();
     config.store.is_indexed = is_indexed;
     let protocols = protocols.with_own(&config.protocols);
-    if let Err(error) = start_logging(&config.tracing) {
-        return fail(&error, EXIT_USAGE);
-    }
+    let log = match log::start(&config.tracing) {
+        Ok(log) => log,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
     install_panic_hook();
     make_room_for_connections(&mut config);
     let (runtime, vehicles) = match Runtimes::build() {
@@ -109,6 +104,8 @@ pub(super) fn run(mut args: RunArgs) -> ExitCode {
     // A task that hangs in a blocking call must not keep the process from ending.
     vehicles.shutdown_background();
     runtime.shutdown_background();
+    // Its last lines come before the last word.
+    drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, exit_code(&error)),
@@ -192,31 +189,4 @@ const fn exit_code(error: &AppError) -> u8 {
     } else {
         EXIT_FAILURE
     }
-}
-
-fn start_logging(config: &TracingConfig) -> Result<(), String> {
-    // The index tells about its own files at info; ours are the words that count there.
-    // Of a damaged table lsm-tree says at each reading that it has met a block, and not where.
-    let own = "fjall=warn,lsm_tree=warn,lsm_tree::table=off";
-    let filter = EnvFilter::try_new(format!("{own},{}", config.filter))
-        .map_err(|error| format!("log: '{}' is no filter: {error}", config.filter))?;
-    let stderr = io::stderr();
-    let is_json = match config.format {
-        LogFormat::Human => false,
-        LogFormat::Json => true,
-        LogFormat::Auto => !stderr.is_terminal(),
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // A log whose reader is gone, or whose disk is full, must not end a node: what cannot be
-        // written there cannot be complained of there either, and to try is a panic.
-        .log_internal_errors(false);
-    let outcome = if is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        let is_coloured = paint(&stderr) == Paint::Coloured;
-        builder.with_ansi(is_coloured).with_target(false).try_init()
-    };
-    outcome.map_err(|error| format!("logging cannot start: {error}"))
 }

@@ -10,8 +10,13 @@ pub mod names;
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter as Count, family::Family, gauge::Gauge as Level},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter as Count},
+        family::Family,
+        gauge::Gauge as Level,
+    },
     registry::Registry,
 };
 
@@ -46,6 +51,21 @@ pub struct Metrics {
     pub tasks: TaskMetrics,
 }
 
+/// Counted by the log itself, which begins before there are metrics.
+#[derive(Debug)]
+struct LostLogLines(fn() -> u64);
+
+impl Collector for LostLogLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lost = ConstCounter::new((self.0)());
+        let (name, help) = (
+            "log_lines_lost",
+            "Lines of the log that standard error did not take in time",
+        );
+        lost.encode(encoder.encode_descriptor(name, help, None, lost.metric_type())?)
+    }
+}
+
 /// A counter for each value of one label; few values, all fixed texts.
 #[derive(Debug, Clone)]
 pub struct Labelled {
@@ -58,7 +78,13 @@ pub struct Labelled {
 impl Metrics {
     /// A new set of metrics, all zero.
     pub fn new() -> Self {
+        Self::with_lost_log_lines(|| 0)
+    }
+
+    /// The same where `n_lost` says how many lines of the log were lost.
+    pub fn with_lost_log_lines(n_lost: fn() -> u64) -> Self {
         let mut registry = Registry::with_prefix("waymesh");
+        registry.register_collector(Box::new(LostLogLines(n_lost)));
         let ingest = IngestMetrics::register(&mut registry);
         let store = StoreMetrics::register(&mut registry);
         let cluster = ClusterMetrics::register(&mut registry);
@@ -186,6 +212,7 @@ mod tests {
             "waymesh_line_buffer_restarts_total 0",
             "waymesh_queue_depth{queue=\"store\"} 0",
             "waymesh_task_panics_total{task=\"listener\"} 0",
+            "waymesh_log_lines_lost_total 0",
         ] {
             assert!(text.contains(name), "{name} is not in\n{text}");
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    attack::arena::{Talk, short},
     node::{Node, command, signal, wait},
     vehicle::drive,
 };
@@ -83,6 +84,24 @@ fn what_was_stored_is_there_after_a_stop() {
 #[test]
 fn a_log_that_cannot_be_written_ends_no_node() {
     check_that_a_stop_keeps_all(Node::close_log);
+}
+
+/// As with a log whose reader hangs.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = [("WAYMESH_LOG", "trace".into())];
+    let node = Node::start_in(&folder.path().join("data"), &log);
+    // More lines than a pipe and those who wait for it hold.
+    let n_logins = (0..20_000)
+        .take_while(|_| node.metrics()["waymesh_log_lines_lost_total"] == 0)
+        .map(|_| Talk::login(node.vehicles, "1"))
+        .count();
+    assert!(n_logins > 0);
+    assert!(node.metrics()["waymesh_log_lines_lost_total"] > 0);
+    assert_eq!(Talk::login(node.vehicles, "1").ask(&short(0)), "#ASD#1");
+    assert_eq!(node.export().len(), 1);
+    assert_eq!(node.stop(), Some(0));
 }
 
 fn check_that_a_stop_keeps_all(prepare: impl FnOnce(&mut Node)) {

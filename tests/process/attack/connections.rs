@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     arena::{Talk, connect, short, wait_until, withstand},
-    is_full, scaled,
+    scaled,
 };
 
 #[test]
-fn silent_connections_are_closed_in_time() {
+pub(super) fn silent_connections_are_closed_in_time() {
     const N_CONNECTIONS: u64 = 1_000;
     let aftermath = withstand(
         "silent connections",
@@ -28,7 +28,7 @@ fn silent_connections_are_closed_in_time() {
 }
 
 #[test]
-fn lines_that_come_byte_by_byte_are_lines() {
+pub(super) fn lines_that_come_byte_by_byte_are_lines() {
     const N_CONNECTIONS: usize = 200;
     let n_lines = scaled(20);
     let aftermath = withstand("a byte at a time", "", |node| {
@@ -63,7 +63,7 @@ fn lines_that_come_byte_by_byte_are_lines() {
 }
 
 #[test]
-fn who_never_reads_its_answers_is_not_read_any_more() {
+pub(super) fn who_never_reads_its_answers_is_not_read_any_more() {
     let n_connections = scaled(400);
     let aftermath = withstand("answers that nobody reads", "", |node| {
         let deaf: Vec<_> = (0..n_connections)
@@ -86,7 +86,6 @@ fn who_never_reads_its_answers_is_not_read_any_more() {
     // Closed by the node, for their own slowness or while others needed the room, or by their end.
     let ends = ["too_slow", "reset", "peer"].map(|reason| aftermath.closed(reason));
     assert_eq!(ends.iter().sum::<u64>(), n_connections as u64 + 1);
-    assert!(!is_full() || ends[0] > 0, "{ends:?}");
 }
 
 /// Writes until the socket takes nothing for a while, which it must come to.
@@ -105,7 +104,7 @@ fn fill(mut socket: &TcpStream, bytes: &[u8]) {
 }
 
 #[test]
-fn unfinished_lines_of_many_connections_share_one_room() {
+pub(super) fn unfinished_lines_of_many_connections_share_one_room() {
     let n_connections = scaled(8_000);
     withstand("unfinished lines", "", |node| {
         let mut half = b"#D#".to_vec();

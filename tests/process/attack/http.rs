@@ -34,7 +34,7 @@ fn get(address: SocketAddr, path: &str) -> u32 {
 }
 
 #[test]
-fn heads_and_paths_of_any_size_and_kind_are_refused() {
+pub(super) fn heads_and_paths_of_any_size_and_kind_are_refused() {
     let n_rounds = scaled(400);
     withstand("hostile requests", "", |node| {
         let header = format!("x: {}\r\n", "y".repeat(1_000_000));
@@ -65,7 +65,7 @@ fn heads_and_paths_of_any_size_and_kind_are_refused() {
 }
 
 #[test]
-fn open_connections_do_not_keep_the_vehicles_waiting() {
+pub(super) fn open_connections_do_not_keep_the_vehicles_waiting() {
     withstand("silent askers", "", |node| {
         let open: Vec<TcpStream> = (0..1_000)
             .map(|_| {
@@ -79,7 +79,7 @@ fn open_connections_do_not_keep_the_vehicles_waiting() {
 }
 
 #[test]
-fn large_answers_are_given_piece_by_piece() {
+pub(super) fn large_answers_are_given_piece_by_piece() {
     let n_records = scaled(4_000);
     withstand("large answers", "", |node| {
         std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ fn large_answers_are_given_piece_by_piece() {
 }
 
 #[test]
-fn subscribers_that_do_not_read_are_left_behind() {
+pub(super) fn subscribers_that_do_not_read_are_left_behind() {
     let n_records = scaled(4_000);
     withstand("subscribers that do not read", "", |node| {
         let subscribers = [(); N_SUBSCRIBERS].map(|()| subscribe(node.http));
@@ -115,7 +115,7 @@ fn subscribers_that_do_not_read_are_left_behind() {
 }
 
 #[test]
-fn subscribers_that_stop_reading_one_after_the_other_are_left_behind() {
+pub(super) fn subscribers_that_stop_reading_one_after_the_other_are_left_behind() {
     let n_records = scaled(4_000);
     withstand("subscribers that stop one by one", "", |node| {
         let mut subscribers = Vec::new();

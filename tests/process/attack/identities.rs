@@ -8,7 +8,7 @@ use super::{
 };
 
 #[test]
-fn a_million_unknown_identities_take_no_memory() {
+pub(super) fn a_million_unknown_identities_take_no_memory() {
     const N_CONNECTIONS: usize = 4;
     let n_each = scaled(1_000_000) / N_CONNECTIONS;
     let aftermath = withstand("unknown identities", "", |node| {
@@ -35,7 +35,7 @@ fn a_million_unknown_identities_take_no_memory() {
 }
 
 #[test]
-fn ids_of_any_length_and_kind_are_ids_or_refused() {
+pub(super) fn ids_of_any_length_and_kind_are_ids_or_refused() {
     let n_rounds = scaled(400) as u64;
     let long = "7".repeat(10_000);
     let refused = [&*long, "", "7\0", "\u{1b}[2J", "\r"];
@@ -72,7 +72,7 @@ fn ids_of_any_length_and_kind_are_ids_or_refused() {
 }
 
 #[test]
-fn wrong_passwords_are_refused_however_many() {
+pub(super) fn wrong_passwords_are_refused_however_many() {
     let n_tries = scaled(20_000) as u64;
     let settings = "accept_unknown = false\n\
         [[vehicle]]\nid = \"good vehicle\"\n\
@@ -99,7 +99,7 @@ fn wrong_passwords_are_refused_however_many() {
 }
 
 #[test]
-fn impossible_times_and_places_are_refused_one_by_one() {
+pub(super) fn impossible_times_and_places_are_refused_one_by_one() {
     let n_rounds = scaled(40_000);
     // Date, time, place, and the answer.
     let reports = [
@@ -135,7 +135,7 @@ fn impossible_times_and_places_are_refused_one_by_one() {
 }
 
 #[test]
-fn every_month_that_a_fix_can_have_is_no_burden() {
+pub(super) fn every_month_that_a_fix_can_have_is_no_burden() {
     let n_years = if is_full() { 36 } else { 6 };
     let aftermath = withstand("fixes of all months", "", |node| {
         let mut talk = Talk::login(node.vehicles, "time traveller");

@@ -17,7 +17,7 @@ fn endless(n_bytes: usize) -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn a_line_without_an_end_is_dropped_as_it_grows() {
+pub(super) fn a_line_without_an_end_is_dropped_as_it_grows() {
     let n_bytes = scaled(64 * MIB);
     let aftermath = withstand("line without end", "", |node| {
         // Of a vehicle that ends it at last: it is answered, and what follows it is taken.
@@ -40,7 +40,7 @@ fn a_line_without_an_end_is_dropped_as_it_grows() {
 }
 
 #[test]
-fn noise_is_counted_and_forgotten() {
+pub(super) fn noise_is_counted_and_forgotten() {
     const N_CONNECTIONS: u64 = 16;
     let n_pieces = scaled(64);
     let aftermath = withstand("noise", "", |node| {
@@ -71,7 +71,7 @@ fn noise_is_counted_and_forgotten() {
 }
 
 #[test]
-fn a_cut_line_is_counted_and_never_taken_for_a_whole_one() {
+pub(super) fn a_cut_line_is_counted_and_never_taken_for_a_whole_one() {
     let n_cuts = scaled(2_000) as u64;
     let aftermath = withstand("cut lines", "", |node| {
         for number in 0..n_cuts {
@@ -87,7 +87,7 @@ fn a_cut_line_is_counted_and_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn nul_bytes_are_nothing_special() {
+pub(super) fn nul_bytes_are_nothing_special() {
     let n_lines = scaled(200_000);
     let aftermath = withstand("NUL bytes", "", |node| {
         let lines = |line: &'static [u8]| repeat_n(line.repeat(n_lines / 10), 10);
@@ -110,7 +110,7 @@ fn nul_bytes_are_nothing_special() {
 }
 
 #[test]
-fn a_million_tiny_lines_are_a_million_lines() {
+pub(super) fn a_million_tiny_lines_are_a_million_lines() {
     let n_lines = scaled(1_000_000);
     let aftermath = withstand("tiny lines", "", |node| {
         let lines = |line: &'static [u8]| repeat_n(line.repeat(1_000), n_lines / 1_000);
@@ -129,7 +129,7 @@ fn a_million_tiny_lines_are_a_million_lines() {
 }
 
 #[test]
-fn tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored() {
+pub(super) fn tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored() {
     const N_CONNECTIONS: usize = 40;
     let n_lines = scaled(2_000_000) / N_CONNECTIONS;
     let aftermath = withstand("large records of tiny lines", "", |node| {
@@ -158,7 +158,7 @@ fn flood_long(name: &str, n_lines: usize, rest: &[u8]) {
         std::thread::scope(|scope| {
             for number in 0..N_CONNECTIONS {
                 scope.spawn(move || {
-                    let talk = Talk::login(node.vehicles, &format!("driver {number}"));
+                    let talk = Talk::login(node.vehicles, &format!("{name} {number}"));
                     let pieces = (0..n_lines).map(|number| {
                         let (hour, minute, second) = clock(number as u32);
                         let time = format!("#D#011125;{hour:02}{minute:02}{second:02};");
@@ -176,14 +176,14 @@ fn flood_long(name: &str, n_lines: usize, rest: &[u8]) {
 }
 
 #[test]
-fn many_attributes_in_short_lines_take_the_room_that_they_need() {
+pub(super) fn many_attributes_in_short_lines_take_the_room_that_they_need() {
     let inputs = vec!["1"; 256].join(",");
     let rest = format!("1;0;0;{inputs};;");
     flood_long("many attributes", scaled(60_000), rest.as_bytes());
 }
 
 #[test]
-fn texts_that_grow_as_they_are_read_take_the_room_that_they_need() {
+pub(super) fn texts_that_grow_as_they_are_read_take_the_room_that_they_need() {
     let text = vec![0xff; 5_200];
     let rest = [b"1;0;0;;;a:3:".as_slice(), &text].concat();
     flood_long("texts that are no texts", scaled(8_000), &rest);

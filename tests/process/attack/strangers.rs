@@ -30,7 +30,7 @@ fn client_hello() -> Vec<u8> {
 }
 
 #[test]
-fn other_protocols_get_no_answer_and_are_counted() {
+pub(super) fn other_protocols_get_no_answer_and_are_counted() {
     let n_tries = scaled(2_000) as u64;
     let http = "GET / HTTP/1.1\r\nHost: waymesh.example:5000\r\nUser-Agent: x\r\n\r\n";
     let proxied = "CONNECT waymesh.example:443 HTTP/1.1\r\n\r\n";
@@ -68,7 +68,7 @@ fn other_protocols_get_no_answer_and_are_counted() {
 }
 
 #[test]
-fn a_stranger_that_waits_for_an_answer_is_closed_in_time() {
+pub(super) fn a_stranger_that_waits_for_an_answer_is_closed_in_time() {
     let aftermath = withstand(
         "strangers that wait",
         "first_line_timeout = \"1s\"",
