@@ -93,11 +93,12 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     let log = [("WAYMESH_LOG", "trace".into())];
     let node = Node::start_in(&folder.path().join("data"), &log);
     // More lines than a pipe and those who wait for it hold.
-    let n_logins = (0..20_000)
-        .take_while(|_| node.metrics()["waymesh_log_lines_lost_total"] == 0)
-        .map(|_| Talk::login(node.vehicles, "1"))
-        .count();
-    assert!(n_logins > 0);
+    for _ in 0..20_000 {
+        if node.metrics()["waymesh_log_lines_lost_total"] > 0 {
+            break;
+        }
+        Talk::login(node.vehicles, "1");
+    }
     assert!(node.metrics()["waymesh_log_lines_lost_total"] > 0);
     assert_eq!(Talk::login(node.vehicles, "1").ask(&short(0)), "#ASD#1");
     assert_eq!(node.export().len(), 1);
