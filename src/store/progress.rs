@@ -120,6 +120,12 @@ impl Progress {
         self.lock().trimmable
     }
 
+    /// Bytes of the log that the index has not got yet.
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        let state = self.lock();
+        state.durable.0.saturating_sub(state.applied.0)
+    }
+
     pub(crate) fn n_lag_records(&self) -> u64 {
         self.lock().n_lag_records
     }

@@ -387,7 +387,30 @@ async fn a_disk_with_about_as_much_room_as_the_reserve_is_not_full_in_turns() {
     assert_eq!(is_taking(reserve_bytes).await, (false, false));
     let enough_bytes = reserve_bytes + reserve_bytes / 8;
     assert_eq!(is_taking(enough_bytes).await, (true, true));
+    // Nothing waits for the index any more.
+    assert_eq!(bench.track().await.len(), 1);
     assert_eq!(is_taking(reserve_bytes).await, (true, true));
+}
+
+#[tokio::test]
+async fn what_the_index_has_still_to_write_has_room_besides_the_reserve() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let reserve_bytes = StoreConfig::default().disk_reserve_bytes;
+    let put_with = |free_bytes: u64, number: i64| {
+        bench.log.free_bytes.store(free_bytes, Ordering::Relaxed);
+        bench.put(vec![position(number)])
+    };
+    bench.index.stand_still(true);
+    assert_eq!(put_with(reserve_bytes, 1).await, Verdict::Durable);
+    let lag_bytes = bench.store.shared.progress.lag_bytes();
+    assert!(lag_bytes > 0);
+    let full = Verdict::Refused(RefuseReason::DiskFull);
+    assert_eq!(put_with(reserve_bytes + lag_bytes - 1, 2).await, full);
+    bench.index.stand_still(false);
+    assert_eq!(bench.track().await.len(), 1);
+    let enough_bytes = reserve_bytes + reserve_bytes / 8;
+    assert_eq!(put_with(enough_bytes, 2).await, Verdict::Durable);
 }
 
 #[tokio::test]

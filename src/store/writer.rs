@@ -272,22 +272,28 @@ impl<S: Storage, I: Index> Writer<S, I> {
         }
     }
 
-    /// Whether the disk has less room than the reserve; says so once at each change. A full one must get
-    /// a little more, so that it is not full and not full in turns.
+    /// Whether the disk has less room than the reserve and what the index has still to write, which takes
+    /// about as much there as in the log; says so once at each change. A full one must get a little more,
+    /// so that it is not full and not full in turns.
     pub(super) fn is_disk_full(&self) -> bool {
         let reserve_bytes = self.config.disk_reserve_bytes;
         let more_bytes = match self.shared.is_full.load(Ordering::Relaxed) {
             true => reserve_bytes / RESERVE_PART,
             false => 0,
         };
+        let lag_bytes = self.shared.progress.lag_bytes();
+        let wanted_bytes = [more_bytes, lag_bytes]
+            .into_iter()
+            .fold(reserve_bytes, u64::saturating_add);
         let is_full = match self.storage.free_bytes() {
-            Ok(free_bytes) => free_bytes < reserve_bytes.saturating_add(more_bytes),
+            Ok(free_bytes) => free_bytes < wanted_bytes,
             Err(_) => false,
         };
         if self.shared.is_full.swap(is_full, Ordering::Relaxed) != is_full {
             if is_full {
                 tracing::error!(
                     reserve_bytes,
+                    lag_bytes,
                     "disk full: records are refused until there is room"
                 );
             } else {
