@@ -78,7 +78,7 @@ impl Default for ApiConfig {
             n_singles_max: 32,
             head_bytes_max: 16 * 1024,
             n_headers_max: 64,
-            head_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(10),
             page_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),

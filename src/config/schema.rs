@@ -182,9 +182,9 @@ pub(super) const KEYS: &[Key<AppConfig>] = keys![
     "store.log_bytes_max" Value "a size such as \"8 GiB\", 4 MiB to 1024 TiB",
         |c, v| c.store.log_bytes_max = size(v, 4 * MIB..=1024 * TIB)?,
         |c| show_size(c.store.log_bytes_max);
-    "store.room_bytes" Value "a size such as \"16 MiB\", 1 MiB to 1 GiB",
+    "store.room_bytes" Value "a size such as \"12 MiB\", 1 MiB to 1 GiB",
         |c, v| c.ingest.room_bytes = size(v, MIB..=GIB)?, |c| show_size(c.ingest.room_bytes);
-    "store.index_cache_bytes" Value "a size such as \"16 MiB\", 1 MiB to 1 TiB",
+    "store.index_cache_bytes" Value "a size such as \"8 MiB\", 1 MiB to 1 TiB",
         |c, v| c.store.index_cache_bytes = size(v, MIB..=TIB)?,
         |c| show_size(c.store.index_cache_bytes);
     "store.index_lag_records_max" Value "a number of records, 1000 to 100000000",

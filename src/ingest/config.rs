@@ -125,7 +125,7 @@ impl Default for IngestConfig {
             reply_deadline: Duration::from_secs(10),
             is_lenient: false,
             keeps_raw: false,
-            room_bytes: 16 * 1024 * 1024,
+            room_bytes: 12 * 1024 * 1024,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Default for StoreConfig {
             quarantine_bytes_max: 16 * MIB,
             segment_bytes_max: 64 * MIB,
             log_bytes_max: 8192 * MIB,
-            index_cache_bytes: 16 * MIB,
+            index_cache_bytes: 8 * MIB,
             index_lag_records_max: 500_000,
             is_indexed: true,
             retention: None,

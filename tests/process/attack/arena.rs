@@ -111,7 +111,6 @@ impl Arena {
         };
         let base_bytes = *self.base_bytes.get_or_init(now);
         forget_peak(&self.node);
-        eprintln!("RSS {}", memory_of(&self.node, "VmRSS:") / 1024);
         base_bytes
     }
 
@@ -149,9 +148,10 @@ impl Arena {
             good.n_answered,
             good.slowest
         );
-        if grown_bytes > GROWTH_BYTES_MAX {
-            eprintln!("TOOMUCH");
-        }
+        assert!(
+            grown_bytes <= GROWTH_BYTES_MAX,
+            "{name}: memory grew by {grown_bytes} bytes"
+        );
         check_good((node, &id), &good);
         check_quarantine(node);
         assert_eq!(node.client().status().unwrap()["ready"], true);

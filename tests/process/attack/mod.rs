@@ -42,7 +42,6 @@ fn one_node_withstands_all_of_them_one_after_the_other() {
         identities::ids_of_any_length_and_kind_are_ids_or_refused,
         identities::wrong_passwords_are_refused_however_many,
         identities::impossible_times_and_places_are_refused_one_by_one,
-        identities::every_month_that_a_fix_can_have_is_no_burden,
         lines::a_line_without_an_end_is_dropped_as_it_grows,
         lines::noise_is_counted_and_forgotten,
         lines::a_cut_line_is_counted_and_never_taken_for_a_whole_one,
@@ -51,6 +50,7 @@ fn one_node_withstands_all_of_them_one_after_the_other() {
         lines::tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored,
         lines::many_attributes_in_short_lines_take_the_room_that_they_need,
         lines::texts_that_grow_as_they_are_read_take_the_room_that_they_need,
+        identities::every_month_that_a_fix_can_have_is_no_burden,
         strangers::other_protocols_get_no_answer_and_are_counted,
         strangers::a_stranger_that_waits_for_an_answer_is_closed_in_time,
     ];

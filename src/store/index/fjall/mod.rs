@@ -81,7 +81,7 @@ const OPEN_FILES_MIN: usize = 10;
 /// How much memory and how many threads the index may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexConfig {
-    /// Blocks of tables kept in memory, in bytes; reads are faster with more. Default 16 MiB.
+    /// Blocks of tables kept in memory, in bytes; reads are faster with more. Default 8 MiB.
     pub cache_bytes: u64,
     /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
     /// positions; fewer and larger tables with more, and more to read at the next start. Holds for
@@ -91,7 +91,7 @@ pub struct IndexConfig {
     /// to be written. Default 8 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
-    /// vehicle the fewer rows they take. Default 12 MiB.
+    /// vehicle the fewer rows they take. Default 8 MiB.
     pub stage_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
@@ -112,10 +112,10 @@ pub struct IndexConfig {
 impl Default for IndexConfig {
     fn default() -> Self {
         Self {
-            cache_bytes: 16 * 1024 * 1024,
+            cache_bytes: 8 * 1024 * 1024,
             memtable_bytes: 4 * 1024 * 1024,
             memtables_bytes: 8 * 1024 * 1024,
-            stage_bytes: 12 * 1024 * 1024,
+            stage_bytes: 8 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             table_bytes: 256 * 1024,
             worker_threads: 1,
