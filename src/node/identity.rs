@@ -10,7 +10,8 @@
 //!
 //! The id is made once from the system's randomness. The incarnation orders the starts, since clocks
 //! order nothing: each raises it by one, and it jumps where others know a later start than the
-//! folder does ([`Identity::keep_incarnation`]).
+//! folder does ([`Identity::keep_incarnation`]). A folder with data and without an identity gets a new
+//! one, and the log says so.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -29,6 +30,9 @@ use crate::{
 const LAYOUT: u32 = 1;
 
 const FILE_NAME: &str = "identity";
+
+/// What lies in the folder only when a node has been started there.
+const OF_A_NODE: [&str; 3] = ["log", "index", "members"];
 
 /// The identity of a node in this run. The folder is locked as long as this lives.
 #[derive(Debug)]
@@ -95,6 +99,7 @@ impl Identity {
             Ok(text) => read(folder, &path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let id = random_id().map_err(disk(&path))?;
+                warn_if_used(folder, id);
                 IdentityFile {
                     layout: LAYOUT,
                     id: id.to_string(),
@@ -150,6 +155,18 @@ fn replace(folder: &Path, path: &Path, file: &IdentityFile) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Says that a folder in which there was a node gets another identity.
+fn warn_if_used(folder: &Path, id: NodeId) {
+    if OF_A_NODE.iter().any(|name| folder.join(name).exists()) {
+        tracing::warn!(
+            folder = %folder.display(),
+            new_id = %id,
+            "there is data and no file identity: it was lost, or the data is another node's. This node has a \
+             new id, and others may miss the one before until waymesh forget strikes it off"
+        );
+    }
+}
+
 fn random_id() -> io::Result<NodeId> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
@@ -158,7 +175,36 @@ fn random_id() -> io::Result<NodeId> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// What is logged, as lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while a folder is opened.
+    fn log_of_open(folder: &Path) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || drop(Identity::open(folder).unwrap()));
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
 
     #[test]
     fn the_id_stays_and_starts_are_counted() {
@@ -169,6 +215,19 @@ mod tests {
         drop(first);
         let second = Identity::open(folder.path()).unwrap();
         assert_eq!((second.id, second.incarnation), (id, 2));
+    }
+
+    #[test]
+    fn an_identity_that_is_lost_beside_data_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(log_of_open(folder.path()), "");
+        fs::create_dir(folder.path().join("log")).unwrap();
+        assert_eq!(log_of_open(folder.path()), "");
+        fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+        let told = log_of_open(folder.path());
+        assert_eq!(told.matches("WARN").count(), 1, "{told}");
+        assert!(told.contains("waymesh forget"), "{told}");
+        assert_eq!(log_of_open(folder.path()), "");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn position(id: &str, time: i64, hash: u64) -> Record {
     }
 }
 
-fn future(record: Record) -> Record {
+pub(super) fn future(record: Record) -> Record {
     Record {
         flags: record.flags.with(Flags::FUTURE),
         ..record

@@ -15,6 +15,7 @@ mod failure;
 mod flush;
 mod lane;
 mod memtables;
+mod months;
 mod newest;
 mod output;
 mod pace;
@@ -28,10 +29,7 @@ mod stage;
 mod tables;
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    fs::{self, File},
-    io,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -44,6 +42,7 @@ use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Persis
 use self::{
     failure::backend,
     lane::only_position,
+    months::Months,
     newest::NewestCache,
     read::{Rows, keys_from, newer},
     retention::Sweep,
@@ -65,7 +64,6 @@ use crate::{
     types::{
         ids::VehicleId,
         record::{Flags, Kind, Record, RecordKey},
-        time::Month,
     },
 };
 
@@ -133,8 +131,7 @@ pub struct FjallIndex {
     meta: Keyspace,
     last: Keyspace,
     future: Keyspace,
-    /// The months that have a keyspace.
-    months: RwLock<BTreeMap<Month, Keyspace>>,
+    months: RwLock<Months>,
     /// The lock is held for the whole of an `apply`, and taken before that of `stage`.
     writing: Mutex<Writing>,
     stage: RwLock<Stage>,
@@ -194,7 +191,7 @@ impl FjallIndex {
         let open = |name: &str, options: KeyspaceCreateOptions| {
             database.keyspace(name, || options).map_err(backend)
         };
-        let mut months = BTreeMap::new();
+        let mut months = Months::new();
         for name in database.list_keyspace_names() {
             if let Some(month) = rows::month_of_name(&name) {
                 months.insert(month, open(&name, month_options(&config))?);
@@ -220,46 +217,8 @@ impl FjallIndex {
             database,
             config,
         };
-        index.sync_names()?;
+        index.finish_keyspaces(found.finished.as_ref())?;
         Ok(index)
-    }
-
-    /// Makes the names of new keyspaces durable. fjall syncs what is in the folder of a keyspace, not
-    /// the name of that folder: after a power cut the keyspace would be gone with all its rows, though
-    /// they were synced.
-    fn sync_names(&self) -> Result<(), IndexError> {
-        let sync = || -> io::Result<()> {
-            for entry in fs::read_dir(&self.folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    File::open(path)?.sync_all()?;
-                }
-            }
-            File::open(&self.folder)?.sync_all()
-        };
-        sync().map_err(|error| IndexError::Backend(error.to_string()))
-    }
-
-    /// The keyspace of a month, if there is one.
-    fn month(&self, month: Month) -> Option<Keyspace> {
-        let months = self.months.read().unwrap_or_else(PoisonError::into_inner);
-        months.get(&month).cloned()
-    }
-
-    /// The keyspace of a month; makes it if there is none.
-    fn month_or_new(&self, month: Month) -> Result<Keyspace, IndexError> {
-        if let Some(keyspace) = self.month(month) {
-            return Ok(keyspace);
-        }
-        let name = rows::month_name(month);
-        let keyspace = self
-            .database
-            .keyspace(&name, || month_options(&self.config))
-            .map_err(backend)?;
-        self.sync_names()?;
-        let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
-        months.insert(month, keyspace.clone());
-        Ok(keyspace)
     }
 
     /// What waits to be written.

@@ -77,17 +77,6 @@ impl FjallIndex {
         months.keys().filter(is_past).copied().collect()
     }
 
-    fn remove_month(&self, month: Month) -> Result<Option<Keyspace>, IndexError> {
-        let mut months = self.months.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(keyspace) = months.remove(&month) else {
-            return Ok(None);
-        };
-        drop(months);
-        let deleted = self.database.delete_keyspace(keyspace.clone());
-        deleted.map_err(backend)?;
-        Ok(Some(keyspace))
-    }
-
     /// Removes the records behind the horizon that begin with the key `start`; where it stopped, if
     /// that was before the end.
     fn remove_rows(

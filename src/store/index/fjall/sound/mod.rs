@@ -21,13 +21,17 @@
 //!   a table of another keyspace, which would know more than its vehicle's last position: no table
 //!   holds a batch behind the cut ([`Found::check_tables`]).
 //!
-//! A file that is missing as a whole is noticed where other files name it. Blocks of tables are left
-//! to fjall, since to read all of them would take as long as the index is large: it says that it has
-//! met a bad one, not where, and then all tables are read ([`read_all`], [`blocks`]).
+//! A file that is missing as a whole is noticed where other files name it; the keyspaces that must be
+//! there are named in a file of ours ([`finished`]). Of the journals only the newest is known to be
+//! needed. Blocks of tables are left to fjall, since to read all of them would take as long as the index
+//! is large: it says that it has met a bad one, not where, and then all tables are read ([`read_all`],
+//! [`blocks`]).
 
 mod blocks;
+mod finished;
 mod journal;
 mod seal;
+mod summed;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -40,7 +44,8 @@ use std::{
 
 use ::fjall::{AbstractTree as _, Keyspace};
 
-pub(super) use self::seal::Journals;
+use self::finished::FINISHED;
+pub(super) use self::{finished::Finished, seal::Journals};
 use crate::store::index::IndexError;
 
 /// The file that fjall locks.
@@ -54,6 +59,8 @@ const KNOWN_VERSION: [u8; 4] = *b"FJL\x03";
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) journals: Journals,
+    /// The list of keyspaces; absent where there was none.
+    pub(super) finished: Option<Finished>,
     /// The newest journal was cut here.
     cut: Option<Cut>,
 }
@@ -82,6 +89,10 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
         .open(folder.join(LOCK))
     {
         Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_made(folder) => {
+            let why = "it is missing; an empty one in its place is enough";
+            return Err(damaged(&folder.join(LOCK), 0, why));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
         Err(error) => return Err(unreadable(&folder.join(LOCK), &error)),
     };
@@ -93,11 +104,24 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
         }
         Err(TryLockError::Error(error)) => return Err(unreadable(&folder.join(LOCK), &error)),
     }
+    let finished = Finished::read(folder)?;
+    if let Some(finished) = &finished {
+        finished.check(folder)?;
+    }
     if check_version(folder)? == Version::Unborn {
         return Ok(Found::default());
     }
-    trees::check(&folder.join(KEYSPACES))?;
-    seal::check(folder)
+    let has = |keyspace: &Path| finished.as_ref().is_none_or(|listed| listed.has(keyspace));
+    trees::check(&folder.join(KEYSPACES), has)?;
+    let found = seal::check(folder)?;
+    Ok(Found { finished, ..found })
+}
+
+/// Whether an index was made in the folder, which begins with its lock.
+fn is_made(folder: &Path) -> bool {
+    [VERSION, FINISHED]
+        .iter()
+        .any(|name| folder.join(name).exists())
 }
 
 /// Why fjall does not open an index whose files have passed [`check`]: a table that is not what was

@@ -1,32 +1,23 @@
 //! How far the journals went when the index was made durable last: the file `synced`.
 //!
 //! One line for each journal, with its number, where it ended and the sequence number of its first
-//! batch; then the XXH3 of these lines:
-//!
-//! ```text
-//! 3 18264 1041
-//! xxh3 8c0a4b1f52d7e690
-//! ```
+//! batch; then a checksum ([`summed`]).
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
-
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Cut, Found, damaged,
     journal::{Journal, Rest},
-    sync_folder, unreadable,
+    summed, unreadable,
 };
 use crate::store::index::IndexError;
 
 const SEAL: &str = "synced";
-const NEW_SEAL: &str = "synced.new";
-const SUM: &str = "xxh3 ";
 
 /// What is known of the journals of an index.
 #[derive(Debug, Default)]
@@ -71,28 +62,11 @@ impl Journals {
                 return Err(damaged(&path, journal.end, why));
             }
         }
-        let path = folder.join(SEAL);
-        self.write(folder)
-            .map_err(|error| unreadable(&path, &error))
-    }
-
-    fn write(&self, folder: &Path) -> io::Result<()> {
-        let new = folder.join(NEW_SEAL);
-        let mut file = File::create(&new)?;
-        file.write_all(self.text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, folder.join(SEAL))?;
-        sync_folder(folder)
-    }
-
-    fn text(&self) -> String {
         let lines = self.0.iter().filter_map(|(number, journal)| {
             let first = journal.first?;
             Some(format!("{number} {} {first}\n", journal.end))
         });
-        let lines: String = lines.collect();
-        let sum = xxh3_64(lines.as_bytes());
-        format!("{lines}{SUM}{sum:016x}\n")
+        summed::write(folder, SEAL, &lines.collect::<String>())
     }
 }
 
@@ -101,22 +75,10 @@ type Sealed = (u64, u64);
 
 /// Reads the seal; nothing where there is none yet.
 fn read_seal(folder: &Path) -> Result<BTreeMap<u64, Sealed>, IndexError> {
-    let path = folder.join(SEAL);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(unreadable(&path, &error)),
-    };
-    let lines = str::from_utf8(&text).ok().and_then(sealed_lines);
-    let journals = lines.and_then(|lines| lines.lines().map(sealed_journal).collect());
-    journals.ok_or_else(|| damaged(&path, 0, "the checksum is another"))
-}
-
-/// The lines before the checksum, if that is right.
-fn sealed_lines(text: &str) -> Option<&str> {
-    let (lines, sum) = text.split_at_checked(text.rfind(SUM)?)?;
-    let expected = format!("{SUM}{:016x}\n", xxh3_64(lines.as_bytes()));
-    (sum == expected).then_some(lines)
+    let read = summed::read(folder, SEAL, |lines| {
+        lines.lines().map(sealed_journal).collect()
+    });
+    read.map(Option::unwrap_or_default)
 }
 
 fn sealed_journal(line: &str) -> Option<(u64, Sealed)> {
@@ -155,7 +117,8 @@ pub(super) fn remove_journals(folder: &Path) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// Checks the journals against the seal, and cuts off what is torn at the end of the newest.
+/// Checks the journals of an index that was made against the seal, and cuts off what is torn at the
+/// end of the newest.
 ///
 /// # Errors
 /// As [`super::check`].
@@ -163,6 +126,12 @@ pub(super) fn check(folder: &Path) -> Result<Found, IndexError> {
     let sealed = read_seal(folder)?;
     let paths = journals_in(folder).map_err(|error| unreadable(folder, &error))?;
     let newest = paths.keys().next_back().copied();
+    // fjall removes journals when all of them is in tables, but for the newest.
+    let least = sealed.keys().next_back().copied().unwrap_or(0);
+    if newest.is_none_or(|newest| newest < least) {
+        let path = folder.join(format!("{least}.jnl"));
+        return Err(damaged(&path, 0, "it is missing"));
+    }
     let mut found = Found::default();
     let mut last = None;
     for (number, path) in paths {

@@ -1,5 +1,6 @@
 //! Bytes of an index that are altered or cut, in every one of its files.
 
+mod missing;
 mod tables;
 
 use std::{

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{blocks, damaged, take, unreadable};
 use crate::store::index::IndexError;
 
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 const CURRENT_BYTES: usize = 25;
 const TABLES: &str = "tables";
 const TAIL_BYTES: usize = 38;
@@ -28,12 +28,12 @@ const SECTIONS_BYTES_MAX: u64 = 64 * 1024;
 /// How often the list of a keyspace that changes meanwhile is read again.
 const LIST_READS_MAX: usize = 16;
 
-/// Checks each keyspace in the folder: its list, and the ends of its tables.
+/// Checks each keyspace in the folder that counts: its list, and the ends of its tables.
 ///
 /// # Errors
 /// As [`super::check`].
-pub(super) fn check(folder: &Path) -> Result<(), IndexError> {
-    for table in tables_in(folder)? {
+pub(super) fn check(folder: &Path, counts: impl Fn(&Path) -> bool) -> Result<(), IndexError> {
+    for table in tables_in(folder, counts)? {
         let sections = File::open(&table.path).and_then(|file| sections_of(&file));
         let sections = sections.map_err(|error| unreadable(&table.path, &error))?;
         sections.map_err(|(position, why)| damaged(&table.path, position, why))?;
@@ -87,11 +87,11 @@ struct Table {
     sum: u128,
 }
 
-/// The tables of all keyspaces in the folder.
-fn tables_in(folder: &Path) -> Result<Vec<Table>, IndexError> {
+/// The tables of all keyspaces in the folder that count.
+fn tables_in(folder: &Path, counts: impl Fn(&Path) -> bool) -> Result<Vec<Table>, IndexError> {
     let mut tables = Vec::new();
     for keyspace in entries(folder)? {
-        if keyspace.is_dir() {
+        if keyspace.is_dir() && counts(&keyspace) {
             tables.append(&mut tables_of(&keyspace)?);
         }
     }
@@ -136,6 +136,9 @@ fn tables_of(folder: &Path) -> Result<Vec<Table>, IndexError> {
         // One that was being made, which fjall takes away.
         Err(error) if error.kind() == io::ErrorKind::NotFound && tables.is_empty() => {
             return Ok(Vec::new());
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(damaged(&path, 0, "it is missing"));
         }
         Err(error) => return Err(unreadable(&path, &error)),
     };
