@@ -50,6 +50,8 @@ fn one_node_withstands_all_of_them_one_after_the_other() {
         lines::tiny_lines_that_become_large_records_are_read_no_faster_than_they_are_stored,
         lines::many_attributes_in_short_lines_take_the_room_that_they_need,
         lines::texts_that_grow_as_they_are_read_take_the_room_that_they_need,
+        // Its months take the index half a minute: of what floods a node meanwhile, half a million records
+        // may wait, and then all vehicles do.
         identities::every_month_that_a_fix_can_have_is_no_burden,
         strangers::other_protocols_get_no_answer_and_are_counted,
         strangers::a_stranger_that_waits_for_an_answer_is_closed_in_time,
