@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use waymesh::base::time::wall_millis;
+use waymesh::{base::time::wall_millis, client::Client};
 
 use crate::{
     EXIT_USAGE,
@@ -25,7 +25,7 @@ use crate::{
     arguments.")]
 pub(crate) struct SimulateArgs {
     /// Node that runs, by the address it answers questions at [default: one is started for the run]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = node_url)]
     node: Option<String>,
     /// Where vehicles connect to that node [default: as the node says]
     #[arg(long, value_name = "ADDR", requires = "node")]
@@ -142,6 +142,11 @@ impl SimulateArgs {
     }
 }
 
+fn node_url(text: &str) -> Result<String, String> {
+    let known = Client::new(text).map_err(|error| error.to_string());
+    known.map(|_| text.to_owned())
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
     let is_percent = (0.0..=50.0).contains(&number);
@@ -194,6 +199,7 @@ mod tests {
             ("--rate-each 100000", "from 0.0001 to 1000"),
             ("--rate-each nan", "from 0.0001 to 1000"),
             ("--node http://a --kills 1", "cannot be used"),
+            ("--node nonsense", "is not the URL of a node"),
             ("--target a:1", "--node"),
             ("--spoiled 99", "from 0 to 50"),
             ("--rate 5 --rate-each 5", "cannot be used"),

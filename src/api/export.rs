@@ -1,8 +1,9 @@
 //! The export: batches of records as NDJSON, as fast as the reader reads.
 //!
 //! The answer begins with 200 before its end is known, so the end itself says whether it is whole:
-//! only the final empty batch ends the body; anything else breaks the connection, which every
-//! HTTP/1.1 client sees as an error.
+//! only the final empty batch ends the body; anything else breaks the connection before the last
+//! chunk, by which every HTTP/1.1 client can tell. Not all do: Python's `urlopen` raises from `read()`,
+//! and ends a loop over its lines as if all had come.
 
 use std::{
     pin::Pin,

@@ -140,7 +140,10 @@ async fn vehicle<A: Answers>(
     if answer.missing.is_empty() {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
-            format!("no position of vehicle '{vehicle}' was ever stored"),
+            format!(
+                "no position of vehicle '{vehicle}' is stored that counts as its last; fixes more than \
+                 a day in the future, if there are any, are in its track and in the export only"
+            ),
         ));
     }
     let detail = format!(

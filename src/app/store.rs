@@ -128,6 +128,10 @@ fn open_with<I: Index>(
     metrics: StoreMetrics,
 ) -> Result<Store, AppError> {
     let (store, recovery) = Store::open(parts, config, metrics)?;
-    tracing::info!(%recovery, "log opened");
+    if recovery.cut.is_some() {
+        tracing::warn!(%recovery, "log opened; its end holds no whole record and was cut off");
+    } else {
+        tracing::info!(%recovery, "log opened");
+    }
     Ok(store)
 }

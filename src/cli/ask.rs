@@ -51,6 +51,9 @@ pub enum AskError {
         .0.join(", ")
     )]
     Missing(Vec<String>),
+    /// A vehicle is asked for that no node has a position of; all were asked.
+    #[error("no position of vehicle '{0}' is stored")]
+    NoPosition(VehicleId),
     /// What was to be printed has no JSON.
     #[error("the answer could not be printed: {0}")]
     Json(#[from] serde_json::Error),

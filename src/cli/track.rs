@@ -37,7 +37,8 @@ pub struct TrackArgs {
 ///
 /// # Errors
 /// When the node does not answer or `out` takes no more; what was printed before stands.
-/// [`AskError::Missing`] behind an answer that is not whole.
+/// [`AskError::Missing`] behind an answer that is not whole; [`AskError::NoPosition`] where all times
+/// are asked for and there is nothing.
 pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
     let n_max = args.limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
@@ -48,20 +49,27 @@ pub fn track(args: &TrackArgs, out: &mut dyn Write) -> Result<(), AskError> {
     };
     let client = args.node.client()?;
     let mut positions = client.track(&args.vehicle, range, n_max.min(N_PAGE));
-    for (position_idx, position) in positions.by_ref().take(n_max).enumerate() {
+    let mut is_empty = true;
+    for position in positions.by_ref().take(n_max) {
         let position = position?;
+        let is_first = std::mem::replace(&mut is_empty, false);
         if args.node.json {
             serde_json::to_writer(&mut *out, &position)?;
             writeln!(out)?;
             continue;
         }
-        if position_idx == 0 {
+        if is_first {
             writeln!(out, "{}", head())?;
         }
         writeln!(out, "{}", row(&position))?;
     }
     out.flush()?;
-    check_whole(positions.missing().iter().cloned())
+    check_whole(positions.missing().iter().cloned())?;
+    let is_of_all_times = range.from.is_none() && range.to.is_none();
+    if is_empty && is_of_all_times {
+        return Err(AskError::NoPosition(args.vehicle.clone()));
+    }
+    Ok(())
 }
 
 fn head() -> String {

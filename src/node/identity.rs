@@ -61,6 +61,12 @@ pub enum IdentityError {
     /// The file does not say what it should. Nothing was changed.
     #[error("{0} is damaged: {1}; restore it, or move the whole data folder away to start anew")]
     Damaged(PathBuf, String),
+    /// It cannot be made or written to. No node has started in it.
+    #[error(
+        "data: the folder {0} cannot be made, or nothing can be written there: {1}; choose another \
+         (--data DIR, or `data` in the configuration), or give this user the right to it"
+    )]
+    Folder(PathBuf, io::Error),
     /// The disk refused.
     #[error("{0}: {1}")]
     Disk(PathBuf, io::Error),
@@ -83,9 +89,10 @@ impl Identity {
             let path = path.to_owned();
             move |error| IdentityError::Disk(path, error)
         };
-        make_folder(folder).map_err(disk(folder))?;
+        let unusable = |error| IdentityError::Folder(folder.to_owned(), error);
+        make_folder(folder).map_err(unusable)?;
         let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(disk(&lock_path))?;
+        let lock = File::create(&lock_path).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -238,6 +245,18 @@ mod tests {
             Identity::open(folder.path()),
             Err(IdentityError::Locked(..))
         ));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_said_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let data = file.join("data");
+        let error = Identity::open(&data).unwrap_err().to_string();
+        for part in ["data: ", data.to_str().unwrap(), "--data DIR"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub enum RejectReason {
     UnknownProtocol,
     /// It is over the limit of bytes.
     TooLong,
-    /// The connection ended within it.
+    /// The connection ended within it, however long it was by then.
     Cut,
     /// It made the decoder panic.
     Panic,

@@ -309,8 +309,23 @@ async fn a_vehicle_never_seen_is_exit_code_1() {
     assert_eq!((run.code, &*run.out), (1, ""));
     assert_eq!(
         run.errors,
-        "no position of vehicle 'never' was ever stored\n"
+        "no position of vehicle 'never' is stored that counts as its last; fixes more than a day in \
+         the future, if there are any, are in its track and in the export only\n"
     );
+}
+
+#[tokio::test]
+async fn a_track_of_a_vehicle_never_seen_is_exit_code_1_and_an_empty_part_of_time_is_none() {
+    for words in ["never", "never --json", "never --limit 2"] {
+        let run = run::<TrackArgs>(State::default(), words, track).await;
+        assert_eq!((run.code, &*run.out), (1, ""), "{words}");
+        assert_eq!(run.errors, "no position of vehicle 'never' is stored\n");
+    }
+    for words in ["--from 2026-01-01T00:00:00Z", "--to 2026-01-01T00:00:00Z"] {
+        let words = format!("never {words}");
+        let run = run::<TrackArgs>(State::default(), &words, track).await;
+        assert_eq!((run.code, &*run.out, &*run.errors), (0, "", ""), "{words}");
+    }
 }
 
 /// What `beta` has is not in the answer: it is given all the same, and the exit code says so.

@@ -15,7 +15,12 @@ mod group;
 mod line;
 mod poller;
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use self::{group::Syncer, poller::Poller};
 use crate::out::Out;
@@ -49,9 +54,33 @@ pub(crate) fn run(args: &FloorArgs) -> ExitCode {
 }
 
 fn open(args: &FloorArgs) -> io::Result<Poller> {
-    std::fs::create_dir_all(&args.data)?;
-    let syncer = Syncer::start(&args.data.join("records"))?;
+    std::fs::create_dir_all(&args.data).map_err(|error| at(&args.data, &error))?;
+    let records = args.data.join("records");
+    let syncer = Syncer::start(&records).map_err(|error| at(&records, &error))?;
     let poller = Poller::bind(args.vehicles, syncer)?;
     Out.line(&poller.address()?.to_string());
     Ok(poller)
+}
+
+/// The error with what it is about.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let args = FloorArgs {
+            vehicles: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: file.join("data"),
+        };
+        let error = open(&args).err().unwrap().to_string();
+        assert!(error.contains(args.data.to_str().unwrap()), "{error}");
+    }
 }

@@ -104,6 +104,12 @@ fn has_network(interface: &Interface) -> bool {
 }
 
 impl SocketsConfig {
+    /// Whether there is a way that needs sockets, and so interfaces.
+    pub(crate) fn wants_sockets(&self) -> bool {
+        let mut transports = self.transports.iter();
+        transports.any(|transport| *transport != Transport::Static)
+    }
+
     /// Whether an interface is among the named ones; where none is named, all are.
     fn names(&self, interface: &Interface) -> bool {
         self.interfaces.is_empty()

@@ -81,7 +81,7 @@ pub struct DiscoverySockets {
     seed: u64,
     /// Interfaces that were more than are used, when last looked at.
     n_left_out: usize,
-    /// Whether there was no place at all then.
+    /// Whether sockets were wanted then, and there was no place for any.
     is_idle: bool,
 }
 
@@ -206,9 +206,9 @@ impl DiscoverySockets {
             let n_left_out = plans.n_left_out;
             tracing::warn!(n_left_out, "too many interfaces: name those to be used");
         }
-        let is_news = plans.by_place.is_empty() && !self.is_idle;
-        self.is_idle = plans.by_place.is_empty();
-        if is_news {
+        let is_idle = plans.by_place.is_empty() && self.config.wants_sockets();
+        let was_idle = std::mem::replace(&mut self.is_idle, is_idle);
+        if is_idle && !was_idle {
             tracing::info!("no interface carries discovery; waiting for one");
         }
         let events = &mut self.events;

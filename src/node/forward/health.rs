@@ -42,7 +42,10 @@ pub async fn tell_health(
                 tracing::debug!("the store is well: this node owns vehicles");
             } else {
                 has_been_ill = true;
-                tracing::warn!("the store takes no records: other nodes take over its vehicles");
+                tracing::warn!(
+                    "the store takes no records: other storing nodes take over its vehicles, if \
+                     there are any"
+                );
             }
             if cluster.note_health(is_taking).await.is_err() {
                 return;

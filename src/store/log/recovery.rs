@@ -1,4 +1,4 @@
-//! What of the log can be used after a start, and what was never confirmed.
+//! What of the log can be used after a start, and what was cut off its end.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -34,7 +34,8 @@ pub struct Recovery {
     pub void: Vec<String>,
 }
 
-/// Bytes at the end of a segment that were never confirmed.
+/// Bytes at the end of the last segment that are no whole group: of a write that the end of the process
+/// interrupted, or damaged since. Which it is nothing tells, so they may have been confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The segment.
@@ -60,7 +61,8 @@ impl fmt::Display for Recovery {
         {
             write!(
                 formatter,
-                ", {n_bytes} bytes never confirmed cut off {file} at {position}"
+                ", {n_bytes} bytes cut off {file} at {position}: the rest of a write that was \
+                 interrupted, or damaged since"
             )?;
         }
         Ok(())

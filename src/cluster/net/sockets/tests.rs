@@ -237,3 +237,16 @@ async fn an_interface_that_is_not_there_is_waited_for() {
     let waited = timeout(Duration::from_millis(50), sockets.recv(&mut events)).await;
     assert!(waited.is_err() && events.is_empty(), "{events:?}");
 }
+
+#[tokio::test]
+async fn who_has_static_peers_alone_waits_for_no_interface() {
+    for (transport, is_idle) in [(Transport::Static, false), (Transport::Multicast, true)] {
+        let config = SocketsConfig {
+            interfaces: vec![InterfaceName::Name("none of this machine".to_owned())],
+            ..on_loopback(transport)
+        };
+        let sockets = DiscoverySockets::open(config, 1);
+        assert_eq!(sockets.is_idle, is_idle, "{transport}");
+        assert!(sockets.status().is_empty(), "{transport}");
+    }
+}

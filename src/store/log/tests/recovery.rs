@@ -61,6 +61,8 @@ fn bytes_behind_the_last_group_are_cut_whatever_they_are() {
             copy.alter(&name, |bytes| bytes.extend(&odd));
             let (mut log, recovery, found) = open_from(&copy, 0, &SMALL).unwrap();
             assert_eq!(found, range(0..9));
+            let told = format!(", {n_odd} bytes cut off {name} at {n_bytes}: ");
+            assert_eq!(recovery.to_string().contains(&told), n_odd > 0);
             let n_cut = recovery.cut.map_or(0, |cut| cut.n_bytes);
             assert_eq!(n_cut, n_odd as u64);
             put(&mut log, 9..12);
