@@ -58,6 +58,7 @@ fn a_signal_during_the_start_ends_it() {
     let data = folder.path().join("data");
     let pipe = data.join("index/version");
     fs::create_dir_all(data.join("index")).unwrap();
+    fs::write(data.join("index/lock"), "").unwrap();
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     // The grace period ends it, or the second signal.
