@@ -1,7 +1,8 @@
 //! Attacks on a node, each beside a good vehicle that must not notice: it gets every answer over its
 //! one connection, and all it sent is stored exactly once. After each attack what was wrong is
 //! counted by its reason, the books balance, the node is ready, and its memory never was more than
-//! [`arena::GROWTH_BYTES_MAX`] above what it was before.
+//! [`arena::GROWTH_BYTES_MAX`] above what it was before; nor is it where one node meets all of them,
+//! one after the other.
 //!
 //! `ATTACK=full` runs each at its full size (with a release build, or some patience); otherwise
 //! most numbers are divided by [`DIVISOR`]. What ran is said on standard error.
