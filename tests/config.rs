@@ -356,7 +356,7 @@ fn all_faults_of_a_file_are_told_at_once() {
                 "1 to 1000000",
             ),
             (6, "store.idle_timeout", "unknown key", "belongs to the top"),
-            (7, "store.room_bytes", "`1 KiB` is not within", "16 MiB"),
+            (7, "store.room_bytes", "`1 KiB` is not within", "12 MiB"),
             (9, "discovery.group", "no multicast address", "224.0.0.0/4"),
             (
                 10,
