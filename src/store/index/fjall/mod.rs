@@ -83,13 +83,13 @@ pub struct IndexConfig {
     pub cache_bytes: u64,
     /// Rows of one month kept in memory before they become a table, in bytes, half as much for last
     /// positions; fewer and larger tables with more, and more to read at the next start. Holds for
-    /// keyspaces made from now on. Default 4 MiB.
+    /// keyspaces made from now on. Default 3 MiB.
     pub memtable_bytes: u64,
     /// The same for all months together, in bytes. While tables are merged, up to twice as much waits
-    /// to be written. Default 8 MiB.
+    /// to be written. Default 6 MiB.
     pub memtables_bytes: u64,
     /// Records kept in memory before they become rows, in bytes, about; the more there are of a
-    /// vehicle the fewer rows they take. Default 8 MiB.
+    /// vehicle the fewer rows they take. Default 6 MiB.
     pub stage_bytes: u64,
     /// Size of fjall's closed journals, in bytes, from which keyspaces with old rows in memory are
     /// made to write them; the next start reads journals of up to about this size and 64 MiB more.
@@ -111,9 +111,9 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 8 * 1024 * 1024,
-            memtable_bytes: 4 * 1024 * 1024,
-            memtables_bytes: 8 * 1024 * 1024,
-            stage_bytes: 8 * 1024 * 1024,
+            memtable_bytes: 3 * 1024 * 1024,
+            memtables_bytes: 6 * 1024 * 1024,
+            stage_bytes: 6 * 1024 * 1024,
             journal_bytes: JOURNAL_BYTES_MIN,
             table_bytes: 256 * 1024,
             worker_threads: 1,
