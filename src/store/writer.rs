@@ -282,9 +282,9 @@ impl<S: Storage, I: Index> Writer<S, I> {
             false => 0,
         };
         let lag_bytes = self.shared.progress.lag_bytes();
-        let wanted_bytes = [more_bytes, lag_bytes]
-            .into_iter()
-            .fold(reserve_bytes, u64::saturating_add);
+        let wanted_bytes = reserve_bytes
+            .saturating_add(more_bytes)
+            .saturating_add(lag_bytes);
         let is_full = match self.storage.free_bytes() {
             Ok(free_bytes) => free_bytes < wanted_bytes,
             Err(_) => false,
