@@ -46,7 +46,7 @@ pub(super) async fn stream<A: Answers>(
     }
     let place = subscribe(&api)?;
     let live = api.answers.live().ok_or_else(too_many)?;
-    Ok(open(&api, place, LiveFeed(live)))
+    Ok(open(&api, place, PositionFeed(live)))
 }
 
 /// `GET /v1/events`.
@@ -88,9 +88,9 @@ enum Chunk {
     Over,
 }
 
-struct LiveFeed<L>(L);
+struct PositionFeed<L>(L);
 
-impl<L: LivePositions> Feed for LiveFeed<L> {
+impl<L: LivePositions> Feed for PositionFeed<L> {
     async fn next(&mut self) -> Chunk {
         match self.0.next().await {
             Ok(batch) => Chunk::Positions(EventPieces::new(batch)),
